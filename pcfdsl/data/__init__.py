@@ -1,0 +1,1 @@
+"""Torch data sets of generated and stored scenes."""

@@ -1,0 +1,1 @@
+"""Image data sets on the generator layer."""

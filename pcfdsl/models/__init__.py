@@ -1,0 +1,1 @@
+"""PointNet++, VoteNet and their parts."""

@@ -1,0 +1,1 @@
+"""Accelerated implementations behind the signatures of pcfdsl.ops."""

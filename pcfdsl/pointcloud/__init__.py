@@ -1,0 +1,1 @@
+"""PC-FractalDB: categories, instances and the point clouds they stand for."""

@@ -1,0 +1,1 @@
+"""Synthetic scenes: objects laid out in rooms, with boxes, labels and votes."""

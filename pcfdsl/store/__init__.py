@@ -1,0 +1,1 @@
+"""Files: manifests, shards, exports. A leaf that knows numpy only."""

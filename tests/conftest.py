@@ -1,0 +1,39 @@
+"""Fixtures every test may use."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the slow tests out unless a marker expression was given."""
+    if config.getoption("-m"):
+        return
+    skip = pytest.mark.skip(reason="slow: run with `pytest -m slow`")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Folder of real samples that may not be redistributed; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("PCFDSL_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"needs the real samples: no folder {folder} (set PCFDSL_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Loader of the measured reference arrays in tests/golden: golden("name.npz")."""
+
+    def load(name: str):
+        return np.load(GOLDEN / name, allow_pickle=False)
+
+    return load
