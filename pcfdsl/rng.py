@@ -1,7 +1,8 @@
 """Where random generators come from: a seed and a path of names, nothing else.
 
 Every random decision in pcfdsl is drawn from `stream(seed, *path)`. The path says what the numbers are for, as in
-`stream(0, "category", 17)`, so sample i never depends on how many samples were made before it, by whom, or in what order.
+`stream(0, "category", 17)`, so sample i never depends on how many samples were made before it, by whom, or in what
+order.
 """
 
 import hashlib
@@ -14,8 +15,8 @@ __all__ = ["stream"]
 def stream(seed: int, *path: int | str) -> np.random.Generator:
     """Generator that depends on the seed and the path alone.
 
-    The 128-bit key of a Philox-4x64 counter generator is the BLAKE2b hash of the encoded (seed, *path), so two different
-    paths give unrelated sequences, and (1, "23") is not (12, "3").
+    The 128-bit key of a Philox-4x64 counter generator is the BLAKE2b hash of the encoded (seed, *path), so two
+    different paths give unrelated sequences, and (1, "23") is not (12, "3").
 
     Args:
         seed: Any Python integer.
@@ -34,7 +35,7 @@ def stream(seed: int, *path: int | str) -> np.random.Generator:
         elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
             kind, text = b"i", b"%d" % int(item)
         else:
-            raise TypeError(f"stream(seed, *path) takes integers and strings, got {item!r} of type {type(item).__name__}")
+            raise TypeError(f"a path takes integers and strings, got {item!r} of type {type(item).__name__}")
         encoded += kind + b"%d:" % len(text) + text
     key = int.from_bytes(hashlib.blake2b(encoded, digest_size=16).digest(), "little")
     return np.random.Generator(np.random.Philox(key=key))

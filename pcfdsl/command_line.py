@@ -1,0 +1,65 @@
+"""The words every tool shares: `--config --out --seed --shard --workers --overwrite --dry-run --print-config`.
+
+A tool parses, calls one library function and prints what was written: progress goes to stderr, the result as JSON to
+stdout, and the exit code is 0 (done), 1 (failed: something could not be read, written or verified) or 2 (asked for
+wrongly).
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from pcfdsl.config import ConfigError, describe, load, to_yaml
+
+__all__ = ["add_config", "parse_shard", "resolve_config", "run"]
+
+
+def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
+    """Add `--config`, `--print-config` and `key.path=value` overrides, and the settings' own docs to the help."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "settings:\n" + describe(config_class)
+    parser.add_argument("--config", metavar="FILE.yaml", help="settings that differ from the defaults")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved settings as YAML and stop")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that override the file's")
+
+
+def resolve_config(args: argparse.Namespace, config_class: type) -> Any:
+    """Settings from the parsed arguments; stops here, with exit code 0, where `--print-config` was given."""
+    config = load(config_class, args.config, args.overrides)
+    if args.print_config:
+        print(to_yaml(config), end="")
+        raise SystemExit(0)
+    return config
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`"i/n"` -> (i, n) with 0 <= i < n; an argparse type."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise argparse.ArgumentTypeError(f"expected i/n with 0 <= i < n, such as 0/4, got {text!r}")
+    return int(index), int(count)
+
+
+def run(main: Callable[[], dict | None]) -> NoReturn:
+    """Run a tool: print its result as JSON, or its error in one message without a traceback.
+
+    Errors of settings and usage exit with 2, of files and data with 1; anything else is a bug and keeps its traceback.
+    """
+    try:
+        result = main()
+    except ConfigError as error:
+        _stop(f"{len(error.problems)} problem(s) with the settings:\n{error}", 2)
+    except (OSError, ValueError) as error:
+        _stop(str(error), 1)
+    except KeyboardInterrupt:
+        _stop("interrupted; run the same command again to go on", 130)
+    if result is not None:
+        print(json.dumps(result, indent=2, allow_nan=False))
+    sys.exit(0)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

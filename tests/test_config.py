@@ -1,0 +1,85 @@
+from dataclasses import dataclass
+
+import pytest
+
+from pcfdsl.config import ConfigError, describe, digest, from_dict, load, option, to_dict, to_yaml, validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    rate: float = option(0.5, "A share.", minimum=0.0, maximum=1.0)
+    kind: str = option("plain", "A kind.", choices=("plain", "fancy"))
+
+    def __post_init__(self):
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    count: int = option(3, "A count.", minimum=1)
+    sizes: tuple[float, ...] = option((1.0, 2.0), "Sizes in metres.", minimum=0.0)
+    name: str | None = option(None, "A name.")
+    inner: Inner = option(Inner(), "A group.")
+
+    def __post_init__(self):
+        validate(self)
+
+    def inconsistencies(self):
+        if self.count > 10 and self.inner.kind == "plain":
+            yield "count", "more than 10 needs inner.kind=fancy"
+
+
+def problems(*overrides, path=None):
+    with pytest.raises(ConfigError) as caught:
+        load(Outer, path, overrides)
+    return dict(caught.value.problems)
+
+
+def test_file_and_overrides_resolve_in_order(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("count: 5\ninner: {rate: 1e-3}\n")
+    config = load(Outer, file, ["inner.kind=fancy", "sizes=[3, 4.5]", "count=6"])
+    assert config == Outer(count=6, sizes=(3.0, 4.5), inner=Inner(rate=0.001, kind="fancy"))
+
+
+def test_every_problem_is_reported_at_once_with_its_key_path():
+    found = problems("count=0", "inner.rate=2", "inner.kind=odd", "colour=red", "sizes=[a]", "noequals")
+    assert set(found) == {"count", "inner.rate", "inner.kind", "colour", "sizes", "noequals"}
+    assert "at least 1" in found["count"]
+    assert "known here: count, sizes, name, inner" in found["colour"]
+
+
+def test_inconsistencies_are_found_from_files_and_from_python():
+    assert "needs inner.kind=fancy" in problems("count=11")["count"]
+    with pytest.raises(ConfigError, match=r"needs inner\.kind=fancy"):
+        Outer(count=11)
+    with pytest.raises(ConfigError, match="at most 1"):
+        Inner(rate=3)
+
+
+@pytest.mark.parametrize("value", ["1.5", "true", "many", "[1]", "null"])
+def test_nothing_is_rounded_or_guessed_for_an_integer(value):
+    assert "expected int" in problems(f"count={value}")["count"]
+
+
+@pytest.mark.parametrize("content", ["count: 1\ncount: 2\n", "- 1\n", "a: [", "\xff"])
+def test_files_that_are_not_settings(tmp_path, content):
+    file = tmp_path / "bad.yaml"
+    file.write_text(content, encoding="latin-1")
+    assert set(problems(path=file)) == {str(file)}
+
+
+def test_round_trip_and_digest(tmp_path):
+    config = Outer(count=4, name="x")
+    assert from_dict(Outer, to_dict(config)) == config
+    file = tmp_path / "resolved.yaml"
+    file.write_text(to_yaml(config))
+    assert load(Outer, file) == config
+    assert digest(config) == digest(load(Outer, file))
+    assert digest(config) != digest(Outer(count=4, name="y"))
+
+
+def test_help_names_every_key():
+    text = describe(Outer)
+    for key in ("count = 3", "inner.rate = 0.5", "one of plain, fancy", "Sizes in metres."):
+        assert key in text
