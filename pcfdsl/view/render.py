@@ -65,7 +65,7 @@ class Camera:
         Raises:
             ValueError: If there are no points, or some are not finite.
         """
-        points = _checked_points(points)
+        points = check_points(points)
         if len(points) == 0:
             raise ValueError("there is nothing to look at: 0 points and no boxes")
         az, el = np.radians([azimuth, elevation])
@@ -148,11 +148,11 @@ def render_points(
     Raises:
         ValueError: For wrong shapes, values that are not finite, or when there is nothing to draw.
     """
-    points = _checked_points(points)
-    boxes = _checked_boxes(np.zeros((0, 7)) if boxes is None else boxes)
-    colors = height_colors(points) if colors is None else _checked_colors(colors, len(points), "colors")
+    points = check_points(points)
+    boxes = check_boxes(np.zeros((0, 7)) if boxes is None else boxes)
+    colors = height_colors(points) if colors is None else check_colors(colors, len(points), "colors")
     line_colors = np.tile(np.uint8([214, 40, 40]), (len(boxes), 1)) if box_colors is None else box_colors
-    line_colors = _checked_colors(line_colors, len(boxes), "box_colors")
+    line_colors = check_colors(line_colors, len(boxes), "box_colors")
     if box_labels is not None and len(box_labels) != len(boxes):
         raise ValueError(f"box_labels holds {len(box_labels)} texts for {len(boxes)} boxes; give one per box")
     width, height = size
@@ -340,7 +340,7 @@ def _write_labels(picture, boxes, labels, colors, camera) -> np.ndarray:
     return np.asarray(image)
 
 
-def _checked_points(points: np.ndarray) -> np.ndarray:
+def check_points(points: np.ndarray) -> np.ndarray:
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points have shape {points.shape}; expected [N, 3] (for extra columns pass points[:, :3])")
@@ -350,7 +350,7 @@ def _checked_points(points: np.ndarray) -> np.ndarray:
     return points
 
 
-def _checked_boxes(boxes: np.ndarray) -> np.ndarray:
+def check_boxes(boxes: np.ndarray) -> np.ndarray:
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 7:
         raise ValueError(f"boxes have shape {boxes.shape}; expected [K, 7]: cx cy cz dx dy dz yaw")
@@ -359,7 +359,7 @@ def _checked_boxes(boxes: np.ndarray) -> np.ndarray:
     return boxes
 
 
-def _checked_colors(colors: np.ndarray, num_rows: int, name: str) -> np.ndarray:
+def check_colors(colors: np.ndarray, num_rows: int, name: str) -> np.ndarray:
     colors = np.asarray(colors)
     if colors.shape != (num_rows, 3) or colors.dtype != np.uint8:
         raise ValueError(f"{name} have shape {colors.shape} and type {colors.dtype}; expected [{num_rows}, 3] uint8 (0 to 255)")

@@ -1,0 +1,204 @@
+"""Self-contained HTML: one file, no network, a viewer of clouds and boxes that turns under the mouse; and reports with them."""
+
+import base64
+import html
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from pcfdsl.view.render import HEIGHT_RAMP, check_boxes, check_colors, check_points
+from pcfdsl.view.sheet import png_bytes, write_file
+
+__all__ = ["PageItem", "Picture", "Section", "Table", "Viewer", "unpack_points", "write_page", "write_report"]
+
+STEPS = 65535
+BOX_COLOR = (214, 40, 40)
+
+
+@dataclass(frozen=True, eq=False)
+class PageItem:
+    """One cloud to look at.
+
+    Attributes:
+        points: [N, 3] metres, z up; finite.
+        colors: [N, 3] uint8; None colours by height.
+        boxes: [K, 7] cx cy cz dx dy dz yaw.
+        box_labels: K texts, or none.
+        box_colors: [K, 3] uint8; None draws all red.
+        caption: Shown in the list and under the picture.
+        num_points: How many points there were before some were left out, when `points` is a part; None means all are here.
+    """
+
+    points: np.ndarray
+    colors: np.ndarray | None = None
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 7)))
+    box_labels: Sequence[str] = ()
+    box_colors: np.ndarray | None = None
+    caption: str = ""
+    num_points: int | None = None
+
+    def __post_init__(self) -> None:
+        check_points(self.points)
+        num_boxes = len(check_boxes(self.boxes))
+        if self.colors is not None:
+            check_colors(self.colors, len(self.points), "colors")
+        if self.box_colors is not None:
+            check_colors(self.box_colors, num_boxes, "box_colors")
+        if len(self.box_labels) not in (0, num_boxes):
+            raise ValueError(f"box_labels holds {len(self.box_labels)} texts for {num_boxes} boxes; give one per box or none")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a report; cells are texts or numbers, and `**text**` in a cell is bold."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture in a report: the content of a PNG file, or [H, W, 3] uint8."""
+
+    image: bytes | np.ndarray
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """An interactive viewer in a report."""
+
+    items: Sequence[PageItem]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it, in order; a plain text is a paragraph."""
+
+    heading: str
+    blocks: Sequence[str | Table | Picture | Viewer]
+
+
+def write_page(path: str | Path, items: Sequence[PageItem], *, title: str = "pcfdsl") -> Path:
+    """Write one HTML file that shows the clouds in any browser, without a network and without WebGL.
+
+    Points are stored in 16 bits per coordinate of the cloud's own bounding box, so they are off by at most 1/131070 of its
+    extent; 10,000 points take 80 kB, with their own colours 120 kB.
+
+    Raises:
+        ValueError: Without items.
+        OSError: If the file cannot be written; an existing file is then untouched.
+    """
+    body = f'<main class="page"><h1>{html.escape(title)}</h1>{_viewer(items, whole_page=True)}</main>'
+    return write_file(path, _document(title, body).encode())
+
+
+def write_report(path: str | Path, sections: Sequence[Section], *, title: str = "pcfdsl report") -> Path:
+    """Write one HTML file of headings, paragraphs, tables, pictures and viewers; everything is inside the file.
+
+    Raises:
+        TypeError: For a block of another kind.
+        ValueError: For a table row of another length than its header.
+        OSError: If the file cannot be written; an existing file is then untouched.
+    """
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    for section in sections:
+        parts.append(f"<h2>{html.escape(section.heading)}</h2>")
+        parts.extend(_block(block) for block in section.blocks)
+    return write_file(path, _document(title, f'<main class="report">{"".join(parts)}</main>').encode())
+
+
+def unpack_points(stored: dict) -> np.ndarray:
+    """The points [N, 3] float32 of one item of a viewer's data, as the page's own script reads them."""
+    steps = np.frombuffer(base64.b64decode(stored["points"]), dtype="<u2").reshape(-1, 3)
+    return (np.array(stored["low"]) + steps * np.array(stored["step"])).astype(np.float32)
+
+
+def _stored(item: PageItem) -> dict:
+    points = np.asarray(item.points, dtype=np.float64)
+    low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (np.zeros(3), np.zeros(3))
+    step = (high - low) / STEPS
+    steps = np.rint((points - low) / np.where(step > 0, step, 1.0)).astype("<u2")
+    boxes = np.asarray(item.boxes, dtype=np.float64)
+    box_colors = np.tile(BOX_COLOR, (len(boxes), 1)) if item.box_colors is None else item.box_colors
+    return {
+        "caption": item.caption,
+        "num_points": len(points) if item.num_points is None else item.num_points,
+        "low": low.tolist(),
+        "step": step.tolist(),
+        "points": base64.b64encode(steps.tobytes()).decode(),
+        "colors": None if item.colors is None else base64.b64encode(np.ascontiguousarray(item.colors).tobytes()).decode(),
+        "boxes": boxes.round(5).tolist(),
+        "box_labels": [str(label) for label in item.box_labels],
+        "box_colors": np.asarray(box_colors).tolist(),
+    }
+
+
+def _viewer(items: Iterable[PageItem], *, whole_page: bool) -> str:
+    stored = [_stored(item) for item in items]
+    if not stored:
+        raise ValueError("there is nothing to show: the list of items is empty")
+    # "<" is written as an escape so that no caption can end the script element.
+    data = json.dumps(stored, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    kind = "viewer whole-page" if whole_page else "viewer"
+    return f'<div class="{kind}"><script type="application/json">{data}</script></div>'
+
+
+def _document(title: str, body: str) -> str:
+    folder = resources.files("pcfdsl.view")
+    style = (folder / "page.css").read_text(encoding="utf-8")
+    script = (folder / "viewer.js").read_text(encoding="utf-8")
+    script = script.replace("__HEIGHT_RAMP__", json.dumps(HEIGHT_RAMP.astype(int).tolist()))
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>{html.escape(title)}</title><style>\n{style}</style></head><body>"
+        "<noscript><p>The clouds on this page are drawn by JavaScript, which is switched off in this browser.</p></noscript>"
+        f"{body}<script>\n{script}</script></body></html>\n"
+    )
+
+
+def _block(block: str | Table | Picture | Viewer) -> str:
+    if isinstance(block, str):
+        return f"<p>{_marked(block)}</p>"
+    if isinstance(block, Table):
+        return _table(block)
+    if isinstance(block, Picture):
+        content = block.image if isinstance(block.image, bytes) else png_bytes(block.image)
+        source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        caption = html.escape(block.caption)
+        return f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+    if isinstance(block, Viewer):
+        return _viewer(block.items, whole_page=False)
+    raise TypeError(f"a report holds texts, Table, Picture and Viewer; got {type(block).__name__}")
+
+
+def _table(table: Table) -> str:
+    for k, row in enumerate(table.rows):
+        if len(row) != len(table.header):
+            raise ValueError(f"row {k} of table {table.caption!r} has {len(row)} cells under {len(table.header)} headings")
+    numeric = [bool(table.rows) and all(isinstance(row[c], int | float) for row in table.rows) for c in range(len(table.header))]
+
+    def cells(tag: str, row: Sequence[object]) -> str:
+        kinds = [' class="number"' if number else "" for number in numeric]
+        return "<tr>" + "".join(f"<{tag}{k}>{_marked(str(c))}</{tag}>" for k, c in zip(kinds, row, strict=True)) + "</tr>"
+
+    body = "".join(cells("td", row) for row in table.rows)
+    caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption else ""
+    return f'<div class="wide"><table>{caption}<thead>{cells("th", table.header)}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _marked(text: str) -> str:
+    """Escaped text in which `**bold**` is bold and `` `code` `` is code; an unpaired mark stays as it is."""
+    escaped = html.escape(text)
+    for mark, tag in (("**", "b"), ("`", "code")):
+        pieces = escaped.split(mark)
+        if len(pieces) % 2 == 0:
+            pieces[-2:] = [mark.join(pieces[-2:])]
+        escaped = "".join(f"<{tag}>{piece}</{tag}>" if i % 2 else piece for i, piece in enumerate(pieces))
+    return escaped
