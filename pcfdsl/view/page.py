@@ -1,4 +1,4 @@
-"""Self-contained HTML: one file, no network, a viewer of clouds and boxes that turns under the mouse; and reports with them."""
+"""Self-contained HTML, one file without a network: viewers of clouds and boxes, and reports that hold them."""
 
 import base64
 import html
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pcfdsl.view.render import HEIGHT_RAMP, check_boxes, check_colors, check_points
+from pcfdsl.view.camera import check_points
+from pcfdsl.view.render import BOX_COLOR, HEIGHT_RAMP, check_boxes, check_colors
 from pcfdsl.view.sheet import png_bytes, write_file
 
 __all__ = ["PageItem", "Picture", "Section", "Table", "Viewer", "unpack_points", "write_page", "write_report"]
 
 STEPS = 65535
-BOX_COLOR = (214, 40, 40)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class PageItem:
         box_labels: K texts, or none.
         box_colors: [K, 3] uint8; None draws all red.
         caption: Shown in the list and under the picture.
-        num_points: How many points there were before some were left out, when `points` is a part; None means all are here.
+        num_points: How many there were, where `points` is only a part of them; None means all are here.
     """
 
     points: np.ndarray
@@ -49,7 +49,7 @@ class PageItem:
         if self.box_colors is not None:
             check_colors(self.box_colors, num_boxes, "box_colors")
         if len(self.box_labels) not in (0, num_boxes):
-            raise ValueError(f"box_labels holds {len(self.box_labels)} texts for {num_boxes} boxes; give one per box or none")
+            raise ValueError(f"{len(self.box_labels)} box_labels for {num_boxes} boxes; give one per box or none")
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Section:
 def write_page(path: str | Path, items: Sequence[PageItem], *, title: str = "pcfdsl") -> Path:
     """Write one HTML file that shows the clouds in any browser, without a network and without WebGL.
 
-    Points are stored in 16 bits per coordinate of the cloud's own bounding box, so they are off by at most 1/131070 of its
-    extent; 10,000 points take 80 kB, with their own colours 120 kB.
+    Points are stored in 16 bits per coordinate of the cloud's own bounding box, so they are off by at most 1/131070 of
+    its extent; 10,000 points take 80 kB, with their own colours 120 kB.
 
     Raises:
         ValueError: Without items.
@@ -132,7 +132,7 @@ def _stored(item: PageItem) -> dict:
         "low": low.tolist(),
         "step": step.tolist(),
         "points": base64.b64encode(steps.tobytes()).decode(),
-        "colors": None if item.colors is None else base64.b64encode(np.ascontiguousarray(item.colors).tobytes()).decode(),
+        "colors": None if item.colors is None else base64.b64encode(item.colors.tobytes()).decode(),
         "boxes": boxes.round(5).tolist(),
         "box_labels": [str(label) for label in item.box_labels],
         "box_colors": np.asarray(box_colors).tolist(),
@@ -152,13 +152,13 @@ def _viewer(items: Iterable[PageItem], *, whole_page: bool) -> str:
 def _document(title: str, body: str) -> str:
     folder = resources.files("pcfdsl.view")
     style = (folder / "page.css").read_text(encoding="utf-8")
-    script = (folder / "viewer.js").read_text(encoding="utf-8")
+    script = "\n".join((folder / name).read_text(encoding="utf-8") for name in ("draw.js", "viewer.js"))
     script = script.replace("__HEIGHT_RAMP__", json.dumps(HEIGHT_RAMP.astype(int).tolist()))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{html.escape(title)}</title><style>\n{style}</style></head><body>"
-        "<noscript><p>The clouds on this page are drawn by JavaScript, which is switched off in this browser.</p></noscript>"
+        "<noscript><p>The clouds on this page are drawn by JavaScript, which is switched off here.</p></noscript>"
         f"{body}<script>\n{script}</script></body></html>\n"
     )
 
@@ -181,16 +181,19 @@ def _block(block: str | Table | Picture | Viewer) -> str:
 def _table(table: Table) -> str:
     for k, row in enumerate(table.rows):
         if len(row) != len(table.header):
-            raise ValueError(f"row {k} of table {table.caption!r} has {len(row)} cells under {len(table.header)} headings")
-    numeric = [bool(table.rows) and all(isinstance(row[c], int | float) for row in table.rows) for c in range(len(table.header))]
+            raise ValueError(
+                f"row {k} of table {table.caption!r} has {len(row)} cells for {len(table.header)} headings"
+            )
+    columns = zip(*table.rows, strict=True) if table.rows else [() for _ in table.header]
+    kinds = [' class="number"' if cells and all(isinstance(c, int | float) for c in cells) else "" for cells in columns]
 
-    def cells(tag: str, row: Sequence[object]) -> str:
-        kinds = [' class="number"' if number else "" for number in numeric]
-        return "<tr>" + "".join(f"<{tag}{k}>{_marked(str(c))}</{tag}>" for k, c in zip(kinds, row, strict=True)) + "</tr>"
+    def line(tag: str, row: Sequence[object]) -> str:
+        cells = (f"<{tag}{kind}>{_marked(str(cell))}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+        return f"<tr>{''.join(cells)}</tr>"
 
-    body = "".join(cells("td", row) for row in table.rows)
     caption = f"<caption>{html.escape(table.caption)}</caption>" if table.caption else ""
-    return f'<div class="wide"><table>{caption}<thead>{cells("th", table.header)}</thead><tbody>{body}</tbody></table></div>'
+    head, body = line("th", table.header), "".join(line("td", row) for row in table.rows)
+    return f'<div class="wide"><table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table></div>'
 
 
 def _marked(text: str) -> str:

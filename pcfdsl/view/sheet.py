@@ -47,7 +47,9 @@ def contact_sheet(
     if columns is not None and columns < 1:
         raise ValueError(f"columns is {columns}; it must be at least 1")
     cell_height, cell_width = max(i.shape[0] for i in images), max(i.shape[1] for i in images)
-    columns = min(columns or round(np.sqrt(1.5 * len(images) * cell_height / cell_width)) or 1, len(images))
+    if columns is None:
+        columns = max(1, round(float(np.sqrt(1.5 * len(images) * cell_height / cell_width))))
+    columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     text_height = 0 if captions is None else CAPTION_SIZE + 8
     step_x, step_y = cell_width + gap, cell_height + text_height + gap

@@ -1,0 +1,174 @@
+"""What can be looked at: files and folders of clouds and meshes, as items of a page, a sheet or a window."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import trimesh
+
+from pcfdsl.rng import stream
+from pcfdsl.view.page import PageItem
+from pcfdsl.view.render import render_points
+from pcfdsl.view.sheet import contact_sheet
+
+__all__ = ["FILE_KINDS", "load_items", "render_items"]
+
+MESH_KINDS = (".ply", ".obj", ".off", ".stl", ".glb", ".gltf")
+FILE_KINDS = (*MESH_KINDS, ".npy", ".npz", ".bin")
+MESH_POINTS = 20_000
+
+
+@dataclass(frozen=True)
+class _Catalogue:
+    """How many clouds there are, and how to read cloud i; nothing is read before it is chosen."""
+
+    num_clouds: int
+    read: Callable[[int], PageItem]
+
+
+def load_items(
+    path: str | Path, *, num_items: int = 64, max_points: int = 50_000, bin_columns: int = 6
+) -> list[PageItem]:
+    """Clouds found under a path, at most `num_items` of them, spread evenly over what is there.
+
+    | path | becomes |
+    | --- | --- |
+    | .ply .obj .off .stl .glb .gltf | the points, or 20,000 points drawn on the surface by area |
+    | .npy | [N, 3 or more], or [S, N, 3 or more] as S clouds |
+    | .npz | array `points` [N, 3 or more], with `boxes` [K, 7] and `colors` [N, 3] where it holds them |
+    | .bin | float32 rows of `bin_columns`; x y z and, from six columns on, red green blue |
+    | folder | all files of these kinds below it, by name |
+
+    Columns 3 to 5 of an array are colours, 0 to 1 or 0 to 255. Points that are not finite are left out and the caption
+    says so; of a larger cloud `max_points` are drawn without replacement, the same ones every time.
+
+    Raises:
+        FileNotFoundError: If there is no such path.
+        ValueError: If nothing can be shown there, or a file does not hold what its name promises.
+    """
+    catalogue = _catalogue(Path(path), bin_columns)
+    if catalogue.num_clouds == 0:
+        raise ValueError(f"{path} holds no clouds; files that can be shown end in {' '.join(FILE_KINDS)}")
+    num_items = min(num_items, catalogue.num_clouds)
+    chosen = [i * catalogue.num_clouds // num_items for i in range(num_items)]
+    return [_thinned(catalogue.read(i), max_points) for i in chosen]
+
+
+def render_items(
+    items: Sequence[PageItem], *, size: tuple[int, int] = (320, 280), columns: int | None = None
+) -> np.ndarray:
+    """Contact sheet of the items with their captions: [height, width, 3] uint8."""
+    pictures = [
+        render_points(i.points, colors=i.colors, boxes=i.boxes, box_colors=i.box_colors, size=size) for i in items
+    ]
+    return contact_sheet(pictures, [item.caption for item in items], columns=columns)
+
+
+def _catalogue(path: Path, bin_columns: int) -> _Catalogue:
+    """Every kind of source is one case here."""
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in FILE_KINDS and file.is_file())
+        return _Catalogue(len(files), lambda i: _read_file(files[i], str(files[i].relative_to(path)), bin_columns))
+    if path.suffix.lower() == ".npy":
+        array = _load_array(path)
+        if array.ndim == 3:
+            return _Catalogue(len(array), lambda i: _from_rows(array[i], f"{path.stem} {i}", path))
+    return _Catalogue(1, lambda _: _read_file(path, path.name, bin_columns))
+
+
+def _read_file(path: Path, caption: str, bin_columns: int) -> PageItem:
+    kind = path.suffix.lower()
+    if kind in MESH_KINDS:
+        return _from_mesh(path, caption)
+    if kind == ".bin":
+        size = path.stat().st_size
+        if size % (4 * bin_columns):
+            raise ValueError(
+                f"{path} has {size} bytes, which are not rows of {bin_columns} float32; "
+                "say how many columns it has (--bin-columns)"
+            )
+        return _from_rows(np.fromfile(path, dtype="<f4").reshape(-1, bin_columns), caption, path)
+    if kind == ".npy":
+        return _from_rows(_load_array(path), caption, path)
+    if kind == ".npz":
+        with _load_array(path) as arrays:
+            if "points" not in arrays:
+                held = ", ".join(arrays) or "nothing"
+                raise ValueError(f"{path} holds {held}; expected an array `points` [N, 3 or more]")
+            boxes, colors = arrays.get("boxes"), arrays.get("colors")
+            return _from_rows(arrays["points"], caption, path, boxes=boxes, colors=colors)
+    raise ValueError(f"{path} is of a kind that cannot be shown; these can: {' '.join(FILE_KINDS)}")
+
+
+def _load_array(path: Path):
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
+
+
+def _from_rows(rows, caption: str, path: Path, *, boxes=None, colors=None) -> PageItem:
+    if rows.ndim != 2 or rows.shape[1] < 3 or not np.issubdtype(rows.dtype, np.number):
+        raise ValueError(f"{path} holds {rows.dtype} of shape {rows.shape}; expected numbers [N, 3 or more]")
+    if colors is None and rows.shape[1] >= 6:
+        colors = rows[:, 3:6]
+    return _item(rows[:, :3], caption, path, boxes=boxes, colors=colors)
+
+
+def _from_mesh(path: Path, caption: str) -> PageItem:
+    try:
+        loaded = trimesh.load(path, process=False)
+        geometry = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
+    except Exception as error:  # readers of broken files raise whatever they stumble over
+        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):
+        return _item(_surface_points(geometry), caption, path)
+    vertices = getattr(geometry, "vertices", np.zeros((0, 3)))
+    colors = getattr(geometry, "colors", None)
+    has_colors = colors is not None and len(colors) == len(vertices)
+    return _item(np.asarray(vertices), caption, path, colors=np.asarray(colors)[:, :3] if has_colors else None)
+
+
+def _surface_points(mesh: trimesh.Trimesh) -> np.ndarray:
+    """Points drawn uniformly on the surface."""
+    random = stream(0, "view", "surface")
+    ends = np.cumsum(mesh.area_faces)
+    if not ends[-1] > 0:
+        return np.asarray(mesh.vertices)
+    faces = np.minimum(np.searchsorted(ends, random.random(MESH_POINTS) * ends[-1], side="right"), len(ends) - 1)
+    corners = np.asarray(mesh.triangles)[faces]  # [MESH_POINTS, 3, 3]
+    u, v = random.random((2, MESH_POINTS))
+    outside = u + v > 1
+    u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
+    return corners[:, 0] + u[:, None] * (corners[:, 1] - corners[:, 0]) + v[:, None] * (corners[:, 2] - corners[:, 0])
+
+
+def _item(points, caption: str, path: Path, *, boxes=None, colors=None) -> PageItem:
+    """Drop what is not finite, bring colours to bytes."""
+    finite = np.isfinite(points).all(axis=1)
+    missing = len(points) - int(finite.sum())
+    if not finite.any():
+        raise ValueError(f"{path} holds no finite points ({len(points)} in all)")
+    if colors is not None:
+        colors = np.nan_to_num(np.asarray(colors, dtype=np.float64))
+        if colors.shape != points.shape:
+            raise ValueError(f"{path} holds colors of shape {colors.shape} for points of shape {points.shape}")
+        scale = 255.0 if colors.max() <= 1 else 1.0
+        colors = np.clip(colors * scale, 0, 255).round().astype(np.uint8)[finite]
+    return PageItem(
+        np.asarray(points, dtype=np.float32)[finite],
+        colors,
+        boxes=np.zeros((0, 7)) if boxes is None else boxes,
+        caption=f"{caption} ({missing} points not finite)" if missing else caption,
+    )
+
+
+def _thinned(item: PageItem, max_points: int) -> PageItem:
+    if len(item.points) <= max_points:
+        return item
+    keep = np.sort(stream(0, "view", "thin").permutation(len(item.points))[:max_points])
+    colors = None if item.colors is None else item.colors[keep]
+    return replace(item, points=item.points[keep], colors=colors, num_points=len(item.points))

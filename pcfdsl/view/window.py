@@ -1,0 +1,76 @@
+"""An interactive window through Open3D."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from pcfdsl.view.page import PageItem
+from pcfdsl.view.render import BOX_COLOR, box_lines, height_colors
+
+__all__ = ["NoWindowError", "show"]
+
+INSTEAD = "or write a page for the browser (--html FILE) or pictures (--png FILE)"
+
+
+class NoWindowError(OSError):
+    """A window cannot be opened here; the message says why and what to do."""
+
+
+def show(items: Sequence[PageItem], *, title: str = "pcfdsl") -> None:
+    """Open a window with one cloud at a time and wait until it is closed; N and P show the next and the previous one.
+
+    Raises:
+        NoWindowError: If Open3D is missing or there is no display.
+        ValueError: Without items.
+    """
+    if not items:
+        raise ValueError("there is nothing to show: the list of items is empty")
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise NoWindowError(
+            f"there is no display (DISPLAY and WAYLAND_DISPLAY are not set); go where there is one, {INSTEAD}"
+        )
+    try:
+        import open3d
+    except (ImportError, OSError) as error:
+        raise NoWindowError(
+            f"the window needs Open3D, which could not be loaded ({error}); `pip install pcfdsl[view]`, {INSTEAD}"
+        ) from error
+
+    window = open3d.visualization.VisualizerWithKeyCallback()
+    if not window.create_window(window_name=title, width=1200, height=800):
+        raise NoWindowError(f"Open3D could not open a window (no OpenGL on this display?); {INSTEAD}")
+    current = 0
+
+    def display(change: int) -> bool:
+        nonlocal current
+        current = (current + change) % len(items)
+        window.clear_geometries()
+        for geometry in _geometries(open3d, items[current]):
+            window.add_geometry(geometry)
+        print(f"{items[current].caption} ({len(items[current].points)} points)", file=sys.stderr)
+        return True
+
+    window.register_key_callback(ord("N"), lambda _: display(1))
+    window.register_key_callback(ord("P"), lambda _: display(-1))
+    display(0)
+    window.run()
+    window.destroy_window()
+
+
+def _geometries(open3d, item: PageItem) -> list:
+    """One cloud and one set of lines, as Open3D takes them."""
+    colors = height_colors(item.points) if item.colors is None else item.colors
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.asarray(item.points, dtype=np.float64)))
+    cloud.colors = open3d.utility.Vector3dVector(colors / 255.0)
+    lines = box_lines(item.boxes)
+    if len(lines) == 0:
+        return [cloud]
+    box_colors = np.tile(BOX_COLOR, (len(lines), 1)) if item.box_colors is None else item.box_colors
+    frame = open3d.geometry.LineSet(
+        open3d.utility.Vector3dVector(lines.reshape(-1, 3)),
+        open3d.utility.Vector2iVector(np.arange(2 * 13 * len(lines)).reshape(-1, 2)),
+    )
+    frame.colors = open3d.utility.Vector3dVector(np.repeat(box_colors, 13, axis=0) / 255.0)
+    return [cloud, frame]
