@@ -1,0 +1,135 @@
+"""The repeating unit of the networks, a 1x1 convolution with batch norm and ReLU, as a matrix product over rows.
+
+Modules hold their parameters in the names and shapes of the published networks, so that their weights load as they are.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcfdsl.ops.rows import NeighborRows, norm_relu, norm_relu_max
+
+__all__ = ["RowNormReLU", "SharedMLP", "freeze", "linear", "set_bn_momentum"]
+
+
+def linear(rows: Tensor, convolution: nn.Conv1d | nn.Conv2d) -> Tensor:
+    """A 1x1 convolution over the last dimension: [..., C_in] -> [..., C_out]."""
+    return F.linear(rows, convolution.weight.flatten(1), convolution.bias)
+
+
+class RowNormReLU(nn.BatchNorm1d):
+    """Batch norm and ReLU over rows [R, C], in float32 also under autocast; parameters and buffers of BatchNorm1d.
+
+    Rows may stand for several equal ones, and may be pooled in the same pass; see `pcfdsl.ops.rows`.
+    """
+
+    def forward(
+        self, input: Tensor, multiplicity: Tensor | None = None, neighborhoods: NeighborRows | None = None
+    ) -> Tensor:
+        """Rows [R, C], or with `neighborhoods` their maximum over each, [S, C]."""
+        if input.dtype != torch.float64:
+            input = input.float()
+        if neighborhoods is not None:
+            multiplicity = neighborhoods.multiplicity
+        elif multiplicity is None:
+            multiplicity = input.new_ones(len(input))
+        assert self.running_mean is not None and self.running_var is not None
+        stored = None if self.training else torch.stack([self.running_mean, self.running_var]).to(input.dtype)
+        settings = {"multiplicity": multiplicity, "eps": self.eps, "statistics": stored}
+        if neighborhoods is None:
+            out, used = norm_relu(input, self.weight, self.bias, **settings)
+        else:
+            out, used = norm_relu_max(input, self.weight, self.bias, starts=neighborhoods.starts, **settings)
+        if self.training:
+            self._track(used, multiplicity.sum())
+        return out
+
+    def _track(self, used: Tensor, total: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(used[0].to(self.running_mean.dtype), self.momentum)
+            unbiased = used[1] * (total / (total - 1).clamp(min=1))
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+
+
+class SharedMLP(nn.Module):
+    """1x1 convolutions, each with batch norm and ReLU, over rows.
+
+    Args:
+        widths: Channels of the input and of each layer's output.
+    """
+
+    def __init__(self, widths: Sequence[int]):
+        super().__init__()
+        for i in range(len(widths) - 1):
+            self.add_module(f"layer{i}", _Layer(widths[i], widths[i + 1]))
+
+    def forward(self, rows: Tensor, neighborhoods: NeighborRows | None = None) -> Tensor:
+        """[R, C_in] -> [R, C_out], or with `neighborhoods` the maximum over each, [S, C_out]."""
+        return self.after_first_product(linear(rows, self.first.conv), neighborhoods)
+
+    def after_first_product(self, rows: Tensor, neighborhoods: NeighborRows | None = None) -> Tensor:
+        """What follows the first convolution, for callers who apply that one themselves."""
+        multiplicity = None if neighborhoods is None else neighborhoods.multiplicity
+        *inner, last = self.children()
+        for layer, following in zip(inner, [*inner[1:], last], strict=True):
+            rows = linear(layer.bn.bn(rows, multiplicity), following.conv)
+        return last.bn.bn(rows, neighborhoods=neighborhoods)
+
+    @property
+    def first(self) -> "_Layer":
+        return next(self.children())  # type: ignore[return-value]
+
+
+class _Layer(nn.Module):
+    def __init__(self, num_inputs: int, num_outputs: int):
+        super().__init__()
+        self.conv = nn.Conv2d(num_inputs, num_outputs, 1, bias=False)
+        nn.init.kaiming_normal_(self.conv.weight)
+        self.bn = nn.Sequential()
+        self.bn.add_module("bn", RowNormReLU(num_outputs))
+
+
+def set_bn_momentum(module: nn.Module, momentum: float) -> None:
+    """Set the share of the new batch in every batch norm's running statistics (PyTorch's sense of momentum).
+
+    Raises:
+        ValueError: If the momentum is outside [0, 1].
+    """
+    if not 0 <= momentum <= 1:
+        raise ValueError(f"momentum is {momentum}; expected the new batch's share, from 0 to 1")
+    for child in module.modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            child.momentum = momentum
+
+
+def freeze(module: nn.Module, prefixes: Iterable[str]) -> list[str]:
+    """Stop training the submodules of the given names: no gradients, and batch norm in evaluation mode.
+
+    `module.train()` puts batch norm back into training mode, so call this after it.
+
+    Args:
+        module: The network.
+        prefixes: Dotted names of submodules, such as "backbone_net.sa1".
+
+    Returns:
+        Names of the parameters that are frozen now.
+
+    Raises:
+        ValueError: If the network has no submodule of such a name.
+    """
+    submodules = dict(module.named_modules())
+    frozen = []
+    for prefix in prefixes:
+        if prefix not in submodules:
+            raise ValueError(
+                f"cannot freeze {prefix!r}: no such part; parts are {', '.join(dict(module.named_children()))}"
+            )
+        submodules[prefix].eval()
+        submodules[prefix].requires_grad_(False)
+        frozen += [f"{prefix}.{name}" for name, _ in submodules[prefix].named_parameters()]
+    return frozen

@@ -1,0 +1,154 @@
+"""Weights in files, and from one network into another. Nothing is dropped without being named."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+__all__ = ["TransferReport", "load_weights", "read_published_checkpoint", "save_weights", "transfer"]
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """Where each tensor of a transfer went.
+
+    Attributes:
+        loaded: Names copied.
+        skipped: Source tensors outside the prefixes.
+        mismatched: (name, source shape, target shape) of tensors that differ in shape and were not copied.
+        unused: Source tensors within the prefixes that the network has no place for.
+        missing: Tensors of the network within the prefixes that the source does not have; they keep their values.
+    """
+
+    loaded: tuple[str, ...]
+    skipped: tuple[str, ...]
+    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    unused: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.loaded)} tensors loaded, {len(self.skipped)} of the source outside the chosen parts"]
+        lines += [f"shape differs: {name} is {source}, needs {target}" for name, source, target in self.mismatched]
+        lines += [f"unused: {name}" for name in self.unused]
+        lines += [f"not in the source, keeps its value: {name}" for name in self.missing]
+        return "\n".join(lines)
+
+
+def save_weights(path: str | Path, module: nn.Module, *, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write all parameters and buffers as safetensors. A file of that name is replaced whole or not at all.
+
+    Args:
+        path: Ends in .safetensors; the folder must exist.
+        module: The network.
+        metadata: JSON values to keep with the weights, such as the configuration.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the name ends otherwise.
+    """
+    path = _checked(path)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(state, temporary, metadata={key: json.dumps(value) for key, value in (metadata or {}).items()})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State dict and metadata of a file that `save_weights` wrote.
+
+    Raises:
+        ValueError: If the name ends otherwise, or the file is damaged.
+        FileNotFoundError: If there is none.
+    """
+    path = _checked(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a whole weights file ({error}); write it again") from error
+
+
+def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """State dict of a published VoteNet `checkpoint.tar` or one of PointContrast and its successors.
+
+    Read with `weights_only`, so that nothing in the file is executed. A `module.` that data-parallel training put
+    before every name is removed.
+
+    Raises:
+        ValueError: If the file holds no state dict.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is damaged or not a torch checkpoint: {error}") from error
+    keys = ("model_state_dict", "state_dict")
+    state = next((content[key] for key in keys if key in content), None) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no state dict; expected one under {' or '.join(keys)}")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def transfer(
+    module: nn.Module, state: Mapping[str, Tensor], *, prefixes: Iterable[str] = ("backbone_net", "vgen")
+) -> TransferReport:
+    """Copy the chosen parts of another network's weights into a network, wherever name and shape are equal.
+
+    Args:
+        module: The network; changed in place.
+        state: The other network's state dict.
+        prefixes: Dotted names of the parts to copy.
+
+    Returns:
+        What happened to each tensor.
+
+    Raises:
+        ValueError: If nothing at all was copied.
+    """
+    prefixes = tuple(prefixes)
+    own = module.state_dict()
+
+    def chosen(name: str) -> bool:
+        return any(name.startswith(f"{prefix}.") for prefix in prefixes)
+
+    found = [name for name in state if chosen(name) and name in own]
+    loaded = [name for name in found if state[name].shape == own[name].shape]
+    report = TransferReport(
+        loaded=tuple(loaded),
+        skipped=tuple(name for name in state if not chosen(name)),
+        mismatched=tuple(
+            (name, tuple(state[name].shape), tuple(own[name].shape)) for name in found if name not in set(loaded)
+        ),
+        unused=tuple(name for name in state if chosen(name) and name not in own),
+        missing=tuple(name for name in own if chosen(name) and name not in state),
+    )
+    if not loaded:
+        raise ValueError(
+            f"nothing to transfer: no tensor under {', '.join(prefixes)} has the same name and shape in both.\n{report}"
+        )
+    with torch.no_grad():
+        for name in loaded:
+            own[name].copy_(state[name])
+    return report
+
+
+def _checked(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"weights file {path} must end in .safetensors")
+    return path

@@ -1,0 +1,295 @@
+"""Batch norm + ReLU, and max pooling, over ragged rows: what a PointNet++ layer does between its matrix products.
+
+Ball query pads a neighbourhood by repeating its first hit. The copies go through the network unchanged, so a layer need
+not compute them: one row per distinct neighbour, and a multiplicity wherever rows are averaged. The results are those
+of the padded layout, from two to three times fewer rows.
+
+On the CPU fused kernels run on blocks of rows; block sums are added in order, so results do not depend on the number of
+threads. Elsewhere, and as their twins, the same in plain torch.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pcfdsl.ops.backends import numba_rows as kernels
+
+__all__ = ["NeighborRows", "neighbor_rows", "norm_relu", "norm_relu_max", "norm_relu_max_torch", "norm_relu_torch"]
+
+
+@dataclass(frozen=True)
+class NeighborRows:
+    """Neighbourhoods of B x S centres without their padding, R rows in the order of the centres.
+
+    Attributes:
+        point_idx: [R] int64; the neighbour, as a row of the points flattened to [B * N].
+        center_idx: [R] int64; the centre, as a row of the centres flattened to [B * S].
+        starts: [B * S + 1] int64; the rows of centre i are starts[i] to starts[i + 1].
+        multiplicity: [R] float32; how often the padded neighbourhood holds the row. Sums to B * S * K.
+    """
+
+    point_idx: Tensor
+    center_idx: Tensor
+    starts: Tensor
+    multiplicity: Tensor
+
+
+def neighbor_rows(indices: Tensor, counts: Tensor, *, num_points: int) -> NeighborRows:
+    """Distinct neighbours of a ball query as rows.
+
+    Args:
+        indices: [B, S, K] int64; beyond the count they repeat the first (or are all 0 where the count is 0).
+        counts: [B, S] int64.
+        num_points: N, the number of points per batch item that `indices` counts in.
+    """
+    num_neighbors = indices.shape[2]
+    counts = counts.clamp(min=1).flatten()
+    starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+    first_point = torch.arange(indices.shape[0], device=indices.device)[:, None, None] * num_points
+    kept = torch.arange(num_neighbors, device=indices.device) < counts[:, None]
+    multiplicity = torch.ones(int(starts[-1]), device=indices.device)
+    multiplicity[starts[:-1]] += num_neighbors - counts
+    return NeighborRows(
+        point_idx=(indices + first_point).flatten(0, 1)[kept],
+        center_idx=torch.repeat_interleave(counts),
+        starts=starts,
+        multiplicity=multiplicity,
+    )
+
+
+def norm_relu(
+    rows: Tensor, weight: Tensor, bias: Tensor, *, multiplicity: Tensor, eps: float, statistics: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Batch norm and ReLU of rows.
+
+    Args:
+        rows: [R, C] float32 or float64.
+        weight, bias: [C].
+        multiplicity: [R]; how many equal rows each stands for.
+        eps: Added to the variance.
+        statistics: [2, C] mean and variance to normalise with; None takes those of the rows.
+
+    Returns:
+        [R, C], and the [2, C] mean and (biased) variance used.
+    """
+    if rows.device.type != "cpu":
+        return norm_relu_torch(rows, weight, bias, multiplicity=multiplicity, eps=eps, statistics=statistics)
+    out, used = _norm_relu(rows, weight, bias, multiplicity, eps, statistics)
+    return out, used.detach()
+
+
+def norm_relu_max(
+    rows: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    starts: Tensor,
+    multiplicity: Tensor,
+    eps: float,
+    statistics: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`norm_relu` and the maximum over each run of rows starts[i] to starts[i + 1] (none of them empty).
+
+    Where rows tie, the first takes the gradient.
+
+    Returns:
+        [S, C], and the [2, C] mean and (biased) variance used.
+    """
+    if rows.device.type != "cpu":
+        return norm_relu_max_torch(
+            rows, weight, bias, starts=starts, multiplicity=multiplicity, eps=eps, statistics=statistics
+        )
+    out, used, _ = _norm_relu_max(rows, weight, bias, starts, multiplicity, eps, statistics)
+    return out, used.detach()
+
+
+def norm_relu_torch(
+    rows: Tensor, weight: Tensor, bias: Tensor, *, multiplicity: Tensor, eps: float, statistics: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`norm_relu` in plain torch, for any device."""
+    if statistics is None:
+        share = (multiplicity / multiplicity.sum()).to(rows.dtype)
+        mean = share @ rows
+        statistics = torch.stack([mean, share @ (rows - mean).square()])
+    mean, variance = statistics.to(rows.dtype)
+    return torch.relu((rows - mean) * (weight * torch.rsqrt(variance + eps)) + bias), statistics.detach()
+
+
+def norm_relu_max_torch(
+    rows: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    starts: Tensor,
+    multiplicity: Tensor,
+    eps: float,
+    statistics: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`norm_relu_max` in plain torch, for any device (tied rows share the gradient)."""
+    values, statistics = norm_relu_torch(rows, weight, bias, multiplicity=multiplicity, eps=eps, statistics=statistics)
+    segments = torch.repeat_interleave(starts.diff())[:, None].expand_as(values)
+    pooled = values.new_zeros(len(starts) - 1, values.shape[1])
+    return pooled.scatter_reduce(0, segments, values, "amax", include_self=False), statistics
+
+
+@torch.library.custom_op("pcfdsl::norm_relu", mutates_args=(), device_types="cpu")
+def _norm_relu(
+    rows: Tensor, weight: Tensor, bias: Tensor, multiplicity: Tensor, eps: float, statistics: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    rows = rows.contiguous()
+    used = _moments(rows, multiplicity) if statistics is None else statistics.clone()
+    scale, shift, _ = _affine(used, weight, bias, eps)
+    out = torch.empty_like(rows)
+    kernels.over_blocks(kernels.forward, len(rows), *kernels.arrays_of(rows, scale, shift, out))
+    return out, used
+
+
+@torch.library.custom_op("pcfdsl::norm_relu_backward", mutates_args=(), device_types="cpu")
+def _norm_relu_backward(
+    grad: Tensor,
+    rows: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    multiplicity: Tensor,
+    eps: float,
+    used: Tensor,
+    through_statistics: bool,
+) -> tuple[Tensor, Tensor]:
+    grad, rows = grad.contiguous(), rows.contiguous()
+    scale, shift, center = _affine(used, weight, bias, eps)
+    sums = kernels.sum_blocks(
+        kernels.reduce, len(rows), rows.shape[1], *kernels.arrays_of(grad, rows, scale, shift, center)
+    )
+    common, slope = _shared_gradient(sums, scale, center, multiplicity, through_statistics)
+    grad_rows = torch.empty_like(rows)
+    arrays = kernels.arrays_of(grad, rows, multiplicity, scale, shift, common, slope, grad_rows)
+    kernels.over_blocks(kernels.backward, len(rows), *arrays)
+    return grad_rows, sums.to(rows.dtype)
+
+
+@torch.library.custom_op("pcfdsl::norm_relu_max", mutates_args=(), device_types="cpu")
+def _norm_relu_max(
+    rows: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    starts: Tensor,
+    multiplicity: Tensor,
+    eps: float,
+    statistics: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows = rows.contiguous()
+    used = _moments(rows, multiplicity) if statistics is None else statistics.clone()
+    scale, shift, _ = _affine(used, weight, bias, eps)
+    out = rows.new_empty(len(starts) - 1, rows.shape[1])
+    winner = torch.empty(out.shape, dtype=torch.int32)
+    kernels.over_blocks(kernels.forward_max, len(out), *kernels.arrays_of(rows, starts, scale, shift, out, winner))
+    return out, used, winner
+
+
+@torch.library.custom_op("pcfdsl::norm_relu_max_backward", mutates_args=(), device_types="cpu")
+def _norm_relu_max_backward(
+    grad: Tensor,
+    rows: Tensor,
+    weight: Tensor,
+    starts: Tensor,
+    multiplicity: Tensor,
+    eps: float,
+    out: Tensor,
+    used: Tensor,
+    winner: Tensor,
+    through_statistics: bool,
+) -> tuple[Tensor, Tensor]:
+    grad, rows = grad * (out > 0), rows.contiguous()
+    scale, _, center = _affine(used, weight, weight, eps)
+    sums = kernels.sum_blocks(
+        kernels.reduce_max, len(grad), rows.shape[1], *kernels.arrays_of(grad, rows, winner, center)
+    )
+    common, slope = _shared_gradient(sums, scale, center, multiplicity, through_statistics)
+    grad_rows = torch.empty_like(rows)
+    arrays = kernels.arrays_of(grad, rows, winner, starts, multiplicity, scale, common, slope, grad_rows)
+    kernels.over_blocks(kernels.backward_max, len(grad), *arrays)
+    return grad_rows, sums.to(rows.dtype)
+
+
+@_norm_relu.register_fake
+def _(rows, weight, bias, multiplicity, eps, statistics):
+    return torch.empty_like(rows), rows.new_empty(2, rows.shape[1])
+
+
+@_norm_relu_backward.register_fake
+def _(grad, rows, weight, bias, multiplicity, eps, used, through_statistics):
+    return torch.empty_like(rows), rows.new_empty(2, rows.shape[1])
+
+
+@_norm_relu_max.register_fake
+def _(rows, weight, bias, starts, multiplicity, eps, statistics):
+    shape = (starts.shape[0] - 1, rows.shape[1])
+    return rows.new_empty(shape), rows.new_empty(2, rows.shape[1]), rows.new_empty(shape, dtype=torch.int32)
+
+
+@_norm_relu_max_backward.register_fake
+def _(grad, rows, weight, starts, multiplicity, eps, out, used, winner, through_statistics):
+    return torch.empty_like(rows), rows.new_empty(2, rows.shape[1])
+
+
+def _norm_relu_setup(ctx, inputs, output):
+    rows, weight, bias, multiplicity, ctx.eps, statistics = inputs
+    ctx.through_statistics = statistics is None
+    ctx.save_for_backward(rows, weight, bias, multiplicity, output[1])
+
+
+def _norm_relu_gradient(ctx, grad, _):
+    rows, weight, bias, multiplicity, used = ctx.saved_tensors
+    grad_rows, (grad_bias, grad_weight) = _norm_relu_backward(
+        grad, rows, weight, bias, multiplicity, ctx.eps, used, ctx.through_statistics
+    )
+    return grad_rows, grad_weight, grad_bias, None, None, None
+
+
+def _norm_relu_max_setup(ctx, inputs, output):
+    rows, weight, _, starts, multiplicity, ctx.eps, statistics = inputs
+    ctx.through_statistics = statistics is None
+    ctx.save_for_backward(rows, weight, starts, multiplicity, *output)
+
+
+def _norm_relu_max_gradient(ctx, grad, *_):
+    rows, weight, starts, multiplicity, *output = ctx.saved_tensors
+    grad_rows, (grad_bias, grad_weight) = _norm_relu_max_backward(
+        grad, rows, weight, starts, multiplicity, ctx.eps, *output, ctx.through_statistics
+    )
+    return grad_rows, grad_weight, grad_bias, None, None, None, None
+
+
+_norm_relu.register_autograd(_norm_relu_gradient, setup_context=_norm_relu_setup)
+_norm_relu_max.register_autograd(_norm_relu_max_gradient, setup_context=_norm_relu_max_setup)
+
+
+def _moments(rows: Tensor, multiplicity: Tensor) -> Tensor:
+    """Mean and biased variance [2, C] of rows by multiplicity, summed in float64."""
+    sums = (
+        kernels.sum_blocks(kernels.moments, len(rows), rows.shape[1], *kernels.arrays_of(rows, multiplicity))
+        / multiplicity.sum()
+    )
+    return torch.stack([sums[0], (sums[1] - sums[0].square()).clamp(min=0)]).to(rows.dtype)
+
+
+def _affine(statistics: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalisation as rows * scale + shift, and [2, C]: mean and inverse deviation."""
+    mean, variance = statistics.to(weight.dtype)
+    inverse = torch.rsqrt(variance + eps)
+    scale = weight * inverse
+    return scale, bias - mean * scale, torch.stack([mean, inverse])
+
+
+def _shared_gradient(
+    sums: Tensor, scale: Tensor, center: Tensor, multiplicity: Tensor, through_statistics: bool
+) -> tuple[Tensor, Tensor]:
+    """What every row receives through mean and variance: common + slope * row, per unit of multiplicity."""
+    if not through_statistics:
+        return torch.zeros_like(scale), torch.zeros_like(scale)
+    total = multiplicity.sum()
+    mean, inverse = center.double()
+    slope = scale * inverse * sums[1] / total
+    common = scale * sums[0] / total - slope * mean
+    return common.to(scale.dtype), slope.to(scale.dtype)
