@@ -1,0 +1,118 @@
+"""Flips, turns and scales of clouds with their boxes, and dropout and jitter of points."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcfdsl.config import option, validate
+
+__all__ = ["AugmentConfig", "Transform", "axis_aligned_hull", "draw_transform", "drop_and_jitter"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """What may happen to a training scene.
+
+    VoteNet's choices: on ScanNet both flips, 5 degrees, hull; on SUN RGB-D flip x, 30 degrees, scale 0.85 to 1.15.
+    """
+
+    flip_x: float = option(0.5, "probability of x -> -x", minimum=0.0, maximum=1.0)
+    flip_y: float = option(0.5, "probability of y -> -y", minimum=0.0, maximum=1.0)
+    rotation: float = option(5.0, "turned about z by up to this many degrees either way", minimum=0.0, maximum=180.0)
+    scale: tuple[float, float] = option((1.0, 1.0), "scaled by a factor from and to", minimum=0.01)
+    hull: bool = option(False, "boxes become the axis-aligned hulls of the turned boxes (for sets without yaw)")
+    dropout: float = option(
+        0.0, "up to this share of the points is replaced by copies of others", minimum=0.0, maximum=0.99
+    )
+    jitter: float = option(0.0, "standard deviation added to each coordinate, metres", minimum=0.0)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        if self.scale[0] > self.scale[1]:
+            yield "scale", f"from {self.scale[0]} to {self.scale[1]} is empty"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform:
+    """Flip, then turn about z, then scale, all about the origin.
+
+    Attributes:
+        flip_x: Whether x -> -x.
+        flip_y: Whether y -> -y.
+        angle: Radians, counter-clockwise seen from above.
+        scale: Factor of all coordinates.
+    """
+
+    flip_x: bool = False
+    flip_y: bool = False
+    angle: float = 0.0
+    scale: float = 1.0
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """[..., 3] of positions or offsets, moved; the dtype stays."""
+        cosine, sine = np.cos(self.angle), np.sin(self.angle)
+        sign_x, sign_y = (-1 if flip else 1 for flip in (self.flip_x, self.flip_y))
+        matrix = (
+            np.array([[cosine * sign_x, -sine * sign_y, 0], [sine * sign_x, cosine * sign_y, 0], [0, 0, 1]])
+            * self.scale
+        )
+        return (np.asarray(points, np.float64) @ matrix.T).astype(np.asarray(points).dtype)
+
+    def boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """[K, 7] boxes that hold exactly the moved points of the old ones; yaw in [-pi, pi)."""
+        yaw = boxes[:, 6].astype(np.float64)
+        yaw = np.pi - yaw if self.flip_x else yaw
+        yaw = (-yaw if self.flip_y else yaw) + self.angle
+        yaw = (yaw + np.pi) % (2 * np.pi) - np.pi
+        return np.concatenate([self.points(boxes[:, :3]), boxes[:, 3:6] * self.scale, yaw[:, None]], axis=1).astype(
+            boxes.dtype
+        )
+
+    def inverse(self) -> "Transform":
+        """The transform that undoes this one: a single mirror turns the other way round."""
+        mirrored = self.flip_x != self.flip_y
+        return Transform(
+            flip_x=self.flip_x, flip_y=self.flip_y, angle=self.angle if mirrored else -self.angle, scale=1 / self.scale
+        )
+
+
+def draw_transform(rng: np.random.Generator, config: AugmentConfig) -> Transform:
+    """A transform drawn as the configuration says."""
+    flip_x, flip_y = rng.random(2) < (config.flip_x, config.flip_y)
+    angle = np.radians(rng.uniform(-config.rotation, config.rotation))
+    return Transform(
+        flip_x=bool(flip_x), flip_y=bool(flip_y), angle=float(angle), scale=float(rng.uniform(*config.scale))
+    )
+
+
+def axis_aligned_hull(boxes: np.ndarray) -> np.ndarray:
+    """[K, 7] the smallest boxes with yaw 0 that hold the given ones."""
+    cosine, sine = np.abs(np.cos(boxes[:, 6])), np.abs(np.sin(boxes[:, 6]))
+    hulls = boxes.copy()
+    hulls[:, 3] = cosine * boxes[:, 3] + sine * boxes[:, 4]
+    hulls[:, 4] = sine * boxes[:, 3] + cosine * boxes[:, 4]
+    hulls[:, 6] = 0
+    return hulls
+
+
+def drop_and_jitter(
+    rng: np.random.Generator, num_points: int, *, config: AugmentConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which point stands at each place, and how far it is moved.
+
+    Returns:
+        (rows, offsets): [N] int64 into the old points, a dropped point replaced by one that stays; [N, 3] float32
+        metres.
+    """
+    rows = np.arange(num_points)
+    if config.dropout and num_points > 1:
+        dropped = rng.random(num_points) < rng.uniform(0, config.dropout)
+        dropped[rng.integers(num_points)] = False
+        rows[dropped] = rng.choice(np.flatnonzero(~dropped), int(dropped.sum()))
+    offsets = np.zeros((num_points, 3), np.float32)
+    if config.jitter:
+        offsets = rng.normal(0, config.jitter, (num_points, 3)).astype(np.float32)
+    return rows, offsets

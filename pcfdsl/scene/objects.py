@@ -1,0 +1,190 @@
+"""Where the objects of a scene come from: fractals, meshes and clouds of a folder, furniture of primitives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "sample_surface"]
+
+MESH_FILES = (".obj", ".ply", ".off", ".stl", ".glb")
+CLOUD_FILES = (".npy", ".ply")
+
+
+class ObjectSource(Protocol):
+    """Anything that gives object clouds. It pickles, so that loader workers can have it."""
+
+    @property
+    def num_categories(self) -> int:
+        """How many categories there are."""
+        ...
+
+    def sample(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int]:
+        """One object at random: [num_points, 3] float32 (z up, front towards -y, any size) and its category.
+
+        The points are in random order: the first n are an even sample too.
+        """
+        ...
+
+
+class FractalObjects:
+    """Objects that are instances of a PC-FractalDB, drawn evenly over categories and instances.
+
+    Args:
+        database: `pcfdsl.pointcloud.pcfractal.PCFractalDB`, or anything with its `config` and `cloud`.
+    """
+
+    def __init__(self, database):
+        self.database = database
+
+    @property
+    def num_categories(self) -> int:
+        return self.database.config.num_categories
+
+    def sample(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int]:
+        category = int(rng.integers(self.num_categories))
+        instance = int(rng.integers(self.database.config.num_instances))
+        points = self.database.cloud(category, instance, num_points=num_points)
+        return rng.permutation(points, axis=0), category  # a mixed cloud lists its main part first
+
+
+@dataclass(frozen=True, eq=False)
+class _Shape:
+    """Triangles to sample on, or, without triangles, points to choose from."""
+
+    points: np.ndarray
+    triangles: np.ndarray | None
+
+
+class MeshFolder:
+    """Meshes and clouds of a folder, for scenes of CAD models as in RandomRooms (Rao et al., ICCV 2021).
+
+    A sub-folder of `folder` is a class, whatever lies deeper in it; files directly in `folder` make one class "object".
+    Everything is read once, when this is made.
+
+    Args:
+        folder: Where the files are (OBJ, PLY, OFF, STL, GLB meshes; PLY and NPY clouds).
+        up: The axis that points up in the files; "y" is ShapeNet's and glTF's.
+
+    Attributes:
+        classes: Names, in the order of the categories.
+        skipped: (path relative to the folder, reason) of every file that could not be used.
+
+    Raises:
+        OSError: If there is no such folder.
+        ValueError: If no file in it can be used.
+    """
+
+    def __init__(self, folder: str | Path, *, up: str = "z"):
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise NotADirectoryError(
+                f"{folder} is no folder; expected one with meshes or clouds, in sub-folders by class"
+            )
+        if up not in ("y", "z"):
+            raise ValueError(f"up={up!r} is not known; expected 'y' or 'z'")
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {*MESH_FILES, *CLOUD_FILES})
+        shapes: dict[str, list[_Shape]] = {}
+        skipped = []
+        for path in files:
+            relative = path.relative_to(folder)
+            try:
+                shape = _read_shape(path, up)
+            except Exception as error:  # readers of broken files fail in any way; each is reported, none stops the rest
+                skipped.append((str(relative), f"{type(error).__name__}: {error}"))
+                continue
+            shapes.setdefault(relative.parts[0] if len(relative.parts) > 1 else "object", []).append(shape)
+        self.classes: tuple[str, ...] = tuple(sorted(shapes))
+        self.skipped: tuple[tuple[str, str], ...] = tuple(skipped)
+        self._shapes = [shapes[name] for name in self.classes]
+        if not self._shapes:
+            raise ValueError(
+                f"{folder} holds no usable object: {len(files)} files with known endings, {len(skipped)} broken"
+                + "".join(f"\n  {name}: {reason}" for name, reason in skipped[:5])
+            )
+
+    @property
+    def num_categories(self) -> int:
+        return len(self.classes)
+
+    def sample(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int]:
+        category = int(rng.integers(len(self._shapes)))
+        shape = self._shapes[category][int(rng.integers(len(self._shapes[category])))]
+        if shape.triangles is not None:
+            return sample_surface(rng, shape.points[shape.triangles], num_points=num_points), category
+        replace = num_points > len(shape.points)
+        return shape.points[rng.choice(len(shape.points), num_points, replace=replace)], category
+
+    def report(self) -> str:
+        """One line on what was read, and one on each file that was not."""
+        num_shapes = sum(len(shapes) for shapes in self._shapes)
+        lines = [f"{num_shapes} objects in {self.num_categories} classes, {len(self.skipped)} files skipped"]
+        return "\n".join(lines + [f"  {name}: {reason}" for name, reason in self.skipped])
+
+
+def sample_surface(rng: np.random.Generator, corners: np.ndarray, *, num_points: int) -> np.ndarray:
+    """Points spread evenly over the area of triangles.
+
+    Args:
+        rng: Draws the triangle and the place in it of each point.
+        corners: [T, 3, 3]: triangle, corner, xyz.
+        num_points: How many.
+
+    Returns:
+        [num_points, 3] float32.
+
+    Raises:
+        ValueError: If the triangles have no area.
+    """
+    areas = _cumulative_areas(corners)
+    edges = corners[:, 1:] - corners[:, :1]
+    triangle = np.searchsorted(areas, rng.random(num_points) * areas[-1], side="right").clip(max=len(areas) - 1)
+    along = rng.random((num_points, 2, 1))
+    along = np.where(along.sum(axis=1, keepdims=True) > 1, 1 - along, along)
+    return (corners[triangle, 0] + (edges[triangle] * along).sum(axis=1)).astype(np.float32)
+
+
+def _cumulative_areas(corners: np.ndarray) -> np.ndarray:
+    edges = corners[:, 1:].astype(np.float64) - corners[:, :1]
+    areas = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1).cumsum()
+    if not len(areas) or not areas[-1] > 0:
+        raise ValueError("the triangles have no area to sample points on")
+    return areas
+
+
+def _read_shape(path: Path, up: str) -> _Shape:
+    """The content of a file, z up and with its front towards -y. Whatever is wrong is raised."""
+    import trimesh
+
+    if path.suffix.lower() == ".npy":
+        points, triangles = np.load(path, allow_pickle=False), None
+        if points.ndim != 2 or points.shape[1] < 3:
+            raise ValueError(f"expected an array [N, 3 or more], got {points.shape}")
+        points = points[:, :3]
+    else:
+        parts = _geometries(trimesh.load(path, process=False))
+        meshes = [part for part in parts if isinstance(part, trimesh.Trimesh) and len(part.faces)]
+        if meshes:
+            mesh: Any = trimesh.util.concatenate(meshes)
+            points, triangles = mesh.vertices, np.asarray(mesh.faces)
+        else:
+            clouds = [np.asarray(part.vertices) for part in parts if len(getattr(part, "vertices", ()))]
+            if not clouds:
+                raise ValueError("holds neither triangles nor points")
+            points, triangles = np.concatenate(clouds), None
+    points = np.asarray(points, np.float32)
+    if not np.isfinite(points).all():
+        raise ValueError(f"{int((~np.isfinite(points).all(axis=1)).sum())} of {len(points)} vertices are not finite")
+    if not np.ptp(points, axis=0).max(initial=0) > 0:
+        raise ValueError("has no extent")
+    if triangles is not None:
+        _cumulative_areas(points[triangles])
+    if up == "y":
+        points = np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
+    return _Shape(points, triangles)
+
+
+def _geometries(loaded: Any) -> Sequence[Any]:
+    return loaded.dump() if hasattr(loaded, "dump") else [loaded]

@@ -1,0 +1,89 @@
+"""What a depth camera sees: a point is hidden when another lies well before it in nearly the same direction."""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["visible_from"]
+
+
+def visible_from(
+    points: np.ndarray,
+    camera: np.ndarray,
+    *,
+    resolution: float = 1.0,
+    tolerance: float = 0.06,
+    relative_tolerance: float = 0.01,
+    heading: float = 0.0,
+    fov: float = 360.0,
+) -> np.ndarray:
+    """Points seen from one position, by a spherical depth buffer.
+
+    The sphere round the camera is divided into cells of equal azimuth and elevation. A point is seen unless its cell
+    holds one that is nearer by more than `tolerance + relative_tolerance * distance`: the thickness a surface may
+    have within a cell.
+
+    Args:
+        points: [N, 3] metres, z up.
+        camera: [3] where it stands.
+        resolution: Size of a cell, degrees. Cells should hold a point of every surface that hides, so about the
+            spacing of points over their distance.
+        tolerance: Metres.
+        relative_tolerance: Metres a metre.
+        heading: Azimuth of the middle of the view, radians counter-clockwise from +x.
+        fov: Horizontal field of view, degrees; 360 sees all round. Narrower views see 3/4 of that vertically,
+            about the horizon tilted 15 degrees down.
+
+    Returns:
+        [N] bool.
+
+    Raises:
+        ValueError: If the resolution or the field of view makes no picture.
+    """
+    if not 0.05 <= resolution <= 45:
+        raise ValueError(f"a resolution of {resolution} degrees cannot be used; expected 0.05 to 45")
+    if not 0 < fov <= 360:
+        raise ValueError(f"a field of view of {fov} degrees cannot be used; expected more than 0, at most 360")
+    relative = np.ascontiguousarray(points, np.float32) - np.asarray(camera, np.float32)
+    columns, rows = int(np.ceil(360 / resolution)), int(np.ceil(180 / resolution))
+    nearest = np.full((rows, columns), np.inf, np.float32)
+    return _visible(
+        relative,
+        nearest,
+        np.float32(tolerance),
+        np.float32(relative_tolerance),
+        heading,
+        np.radians(min(fov, 360.0)) / 2,
+    )
+
+
+CAMERA_TILT = np.radians(-15.0)
+
+
+@njit(cache=True, nogil=True)
+def _visible(relative, nearest, tolerance, relative_tolerance, heading, half_fov):
+    rows, columns = nearest.shape
+    num_points = len(relative)
+    cells = np.empty(num_points, np.int64)
+    distances = np.empty(num_points, np.float32)
+    buffer = nearest.reshape(-1)
+    for n in range(num_points):
+        x, y, z = relative[n, 0], relative[n, 1], relative[n, 2]
+        distance = np.sqrt(x * x + y * y + z * z)
+        azimuth = np.arctan2(y, x)
+        elevation = np.arcsin(min(max(z / distance, np.float32(-1)), np.float32(1))) if distance > 0 else np.float32(0)
+        if half_fov < np.pi:
+            turned = (azimuth - heading + np.pi) % (2 * np.pi) - np.pi
+            if abs(turned) > half_fov or abs(elevation - CAMERA_TILT) > 0.75 * half_fov:
+                cells[n] = -1
+                continue
+        column = min(int((azimuth + np.pi) / (2 * np.pi) * columns), columns - 1)
+        row = min(int((elevation + np.pi / 2) / np.pi * rows), rows - 1)
+        cells[n] = row * columns + column
+        distances[n] = distance
+        if distance < buffer[cells[n]]:
+            buffer[cells[n]] = distance
+    seen = np.zeros(num_points, np.bool_)
+    for n in range(num_points):
+        if cells[n] >= 0:
+            seen[n] = distances[n] <= buffer[cells[n]] + tolerance + relative_tolerance * distances[n]
+    return seen
