@@ -144,7 +144,7 @@ def describe(cls: type, prefix: str = "") -> str:
             lines += [f"{key}: {doc}", describe(hints[field.name], key + ".")]  # type: ignore[arg-type]
             continue
         default = "required" if field.default is dataclasses.MISSING else _plain(field.default)
-        choices = field.metadata.get("choices")
+        choices = field.metadata.get("choices") or _literals(hints[field.name])
         admitted = f" (one of {', '.join(map(str, choices))})" if choices else ""
         lines.append(f"{key} = {default}{admitted}\n    {doc}")
     return "\n".join(lines)
@@ -209,6 +209,8 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
             if message is None:
                 return converted, None
         return value, f"expected {_name(hint)}, got {value!r}"
+    if origin is typing.Literal:
+        return value, None if value in arguments else f"expected one of {', '.join(map(str, arguments))}, got {value!r}"
     if origin is tuple and isinstance(value, (list, tuple)):
         inner = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
         if len(inner) != len(value):
@@ -229,6 +231,10 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
     if isinstance(hint, type) and isinstance(value, hint) and (hint is not int or not isinstance(value, bool)):
         return value, None
     return value, f"expected {_name(hint)}, got {value!r}"
+
+
+def _literals(hint: Any) -> tuple:
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
 def _name(hint: Any) -> str:

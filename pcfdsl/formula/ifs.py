@@ -1,0 +1,115 @@
+"""Iterated function systems: a random choice among K affine maps x -> A_k x + b_k, in two or three dimensions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["IFS", "determinant_probabilities"]
+
+
+@dataclass(frozen=True, eq=False)
+class IFS:
+    """An iterated function system with probabilities, x -> matrices[k] @ x + offsets[k] with probability p[k].
+
+    Arrays are copied to read-only float64. Use `IFS.from_maps` for the probabilities that the papers use.
+
+    Attributes:
+        matrices: [K, D, D], D is 2 or 3.
+        offsets: [K, D].
+        probabilities: [K], each at least 0, summing to 1 within 1e-6 (kept as given, not renormalised).
+
+    Raises:
+        ValueError: If shapes, finiteness or probabilities are not as above.
+
+    >>> IFS.from_maps(matrices=[[[0.5, 0], [0, 0.5]]] * 3, offsets=[[0, 0], [0.5, 0], [0.25, 0.5]]).probabilities
+    array([0.33333333, 0.33333333, 0.33333333])
+    """
+
+    matrices: np.ndarray
+    offsets: np.ndarray
+    probabilities: np.ndarray
+
+    def __post_init__(self):
+        for name in ("matrices", "offsets", "probabilities"):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]} among them")
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        shape = self.matrices.shape
+        if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] not in (2, 3):
+            raise ValueError(f"matrices must be [K, D, D] with K >= 1 maps and D = 2 or 3, got shape {shape}")
+        if self.offsets.shape != shape[:2]:
+            raise ValueError(f"offsets must be [K, D] = {list(shape[:2])}, got shape {self.offsets.shape}")
+        if self.probabilities.shape != shape[:1]:
+            raise ValueError(f"probabilities must be [K] = [{shape[0]}], got shape {self.probabilities.shape}")
+        if (self.probabilities < 0).any():
+            raise ValueError(f"probabilities must be at least 0, got {self.probabilities.min()}")
+        if abs(self.probabilities.sum() - 1) > 1e-6:
+            raise ValueError(f"probabilities must sum to 1 within 1e-6, got a sum of {self.probabilities.sum()!r}")
+
+    @classmethod
+    def from_maps(cls, matrices, offsets) -> "IFS":
+        """System whose maps are chosen in proportion to |det A_k|; see `determinant_probabilities`."""
+        return cls(matrices, offsets, determinant_probabilities(np.asarray(matrices, dtype=np.float64)))
+
+    @property
+    def num_maps(self) -> int:
+        """K."""
+        return self.matrices.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """D: 2 or 3."""
+        return self.matrices.shape[1]
+
+    def spectral_radii(self) -> np.ndarray:
+        """Largest |eigenvalue| of each map, [K]; a map has an attracting fixed point where it is below 1."""
+        return np.abs(np.linalg.eigvals(self.matrices)).max(axis=1)
+
+    def contraction_factors(self) -> np.ndarray:
+        """Largest singular value of each map, [K]; below 1 the map shortens every distance."""
+        return np.linalg.svd(self.matrices, compute_uv=False)[:, 0]
+
+    def fixed_points(self) -> np.ndarray:
+        """Fixed point of each map, [K, D]; NaN for a map that has none or a line of them (eigenvalue 1)."""
+        points = np.full(self.offsets.shape, np.nan)
+        system = np.eye(self.dim) - self.matrices
+        solvable = np.linalg.cond(system) < 1 / np.finfo(np.float64).eps
+        points[solvable] = np.linalg.solve(system[solvable], self.offsets[solvable][..., None])[..., 0]
+        return points
+
+    def lyapunov_exponent(self, rng: np.random.Generator, *, num_steps: int = 4096) -> float:
+        """Mean log growth of a vector per step under random maps; negative means almost-sure contraction.
+
+        Estimated from one random product of `num_steps` matrices, renormalised at each step; its standard error is
+        about the deviation of one step's log growth over sqrt(num_steps). -inf when a map sends the vector to zero.
+        """
+        choices = rng.choice(self.num_maps, size=num_steps, p=self.probabilities / self.probabilities.sum())
+        vector, growth = np.full(self.dim, self.dim**-0.5), 0.0
+        for matrix in self.matrices[choices]:
+            vector = matrix @ vector
+            norm = float(np.linalg.norm(vector))
+            if norm == 0.0:
+                return -np.inf
+            growth += np.log(norm)
+            vector /= norm
+        return growth / num_steps
+
+
+def determinant_probabilities(matrices: np.ndarray) -> np.ndarray:
+    """Probability of each map in proportion to its volume factor: p_k = |det A_k| / sum |det A| (all the papers' rule).
+
+    Where every determinant is zero (all maps flatten space), the maps are equally likely: the published code divides
+    zero by zero there.
+
+    Args:
+        matrices: [..., K, D, D].
+
+    Returns:
+        [..., K] float64.
+    """
+    volumes = np.abs(np.linalg.det(matrices))
+    total = volumes.sum(axis=-1, keepdims=True)
+    equal = np.full_like(volumes, 1 / volumes.shape[-1])
+    return np.divide(volumes, total, out=equal, where=total > 0)

@@ -1,0 +1,210 @@
+"""The chaos game: follow x -> A_k x + b_k with k drawn at random, and keep every point.
+
+One orbit is a chain of dependent arithmetic, so a single one leaves most of a core idle. `chaos_game` therefore plays
+`NUM_LANES` independent orbits side by side, which share one start and have a random generator each, and stores their
+points interleaved: point i comes from point i - NUM_LANES. The first n points are the same whatever number is asked
+for.
+
+Map choices come from xoshiro128++ (Blackman & Vigna 2021), one 128-bit state per lane, seeded by the NumPy generator
+that the caller passes. Map k is chosen where u falls into its share of the 2**32 values, so probabilities are exact
+to 2**-32.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numba import njit
+
+from pcfdsl.formula.ifs import IFS
+
+__all__ = ["NUM_LANES", "Orbit", "chaos_game", "chaos_game_reference", "draw_states", "play", "start_point", "tabulate"]
+
+NUM_LANES = 16
+_BLOCK = 64  # steps between two looks at whether the orbits have escaped; keeps the choices of a block in the L1 cache
+
+
+@dataclass(frozen=True, eq=False)
+class Orbit:
+    """Points of a chaos game.
+
+    Attributes:
+        points: [N, D]; fewer than asked for where the orbit was stopped, and then all finite up to the last block.
+        stopped: None, or why the game ended early.
+    """
+
+    points: np.ndarray
+    stopped: str | None = None
+
+
+def chaos_game(
+    ifs: IFS,
+    num_points: int,
+    rng: np.random.Generator,
+    *,
+    dtype: type = np.float32,
+    burn_in: int = 16,
+    start: Literal["fixed_point", "origin"] = "fixed_point",
+) -> Orbit:
+    """Points of the system's attractor, distributed as its invariant measure.
+
+    Args:
+        ifs: The system.
+        num_points: N, at least 1.
+        rng: Seeds the map choices: 64 words are drawn from it.
+        dtype: np.float32 or np.float64, for the arithmetic and the result. Map choices do not depend on it.
+        burn_in: Steps of every lane that are not kept.
+        start: Where all lanes start: the fixed point of the strongest contraction (which lies on the attractor), or the
+            origin, as published.
+
+    Returns:
+        The orbit; `stopped` says so where coordinates left the finite range.
+
+    >>> from pcfdsl.rng import stream
+    >>> square = IFS.from_maps(np.full((4, 2, 2), np.eye(2) / 2), [[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> chaos_game(square, 5000, stream(0)).points.mean(axis=0).round(1)
+    array([1., 1.], dtype=float32)
+    """
+    if num_points < 1 or burn_in < 0:
+        raise ValueError(f"num_points must be at least 1 and burn_in at least 0, got {num_points} and {burn_in}")
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be numpy.float32 or numpy.float64, got {dtype!r}")
+    table, thresholds = tabulate(ifs, dtype)
+    skipped = (burn_in + 1) * NUM_LANES  # the start itself is never kept
+    points = np.empty((skipped + num_points, ifs.dim), dtype)
+    points[:NUM_LANES] = start_point(ifs) if start == "fixed_point" else 0.0
+    count = play(table, thresholds, draw_states(rng), points)
+    if count == len(points):
+        return Orbit(points[skipped:])
+    return Orbit(points[skipped : max(count, skipped)], f"diverged within {count // NUM_LANES} steps")
+
+
+def start_point(ifs: IFS) -> np.ndarray:
+    """Fixed point of the possible map with the smallest spectral radius, [D]; the origin if none contracts."""
+    radii = np.where(ifs.probabilities > 0, ifs.spectral_radii(), np.inf)
+    strongest = int(radii.argmin())
+    if radii[strongest] >= 1:
+        return np.zeros(ifs.dim)
+    return np.linalg.solve(np.eye(ifs.dim) - ifs.matrices[strongest], ifs.offsets[strongest])
+
+
+def tabulate(ifs: IFS, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """What the kernel reads: maps as (A | b), [K, D, D+1], and the last u that does not pass map k, uint32 [K]."""
+    table = np.concatenate([ifs.matrices, ifs.offsets[:, :, None]], axis=2).astype(dtype)
+    cumulative = np.cumsum(ifs.probabilities) / ifs.probabilities.sum()
+    thresholds = np.clip(np.ceil(cumulative * 2.0**32) - 1, 0, 2**32 - 1)
+    # A map that can be chosen must not be passed over because the sum rounded below 1.
+    thresholds[int(np.flatnonzero(ifs.probabilities)[-1]) :] = 2**32 - 1
+    return table, thresholds.astype(np.uint32)
+
+
+def draw_states(rng: np.random.Generator, *batch: int) -> np.ndarray:
+    """Random xoshiro128++ states, uint32 [*batch, 4, NUM_LANES]."""
+    return rng.integers(2**32, size=(*batch, 4, NUM_LANES), dtype=np.uint32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def play(table, thresholds, states, points):
+    """Fill points[NUM_LANES:] from the start in points[:NUM_LANES]; returns how many are filled before divergence.
+
+    Args:
+        table: [K, D, D+1], as `tabulate` gives it, of the dtype of `points`.
+        thresholds: uint32 [K].
+        states: uint32 [4, NUM_LANES]; not changed.
+        points: [N, D], C-contiguous.
+    """
+    total, dim = points.shape
+    state = states.copy().reshape(4 * NUM_LANES)
+    choices = np.empty(_BLOCK * NUM_LANES, np.uint32)
+    first = NUM_LANES
+    while first < total:
+        stop = min(first + _BLOCK * NUM_LANES, total)
+        _choose(state, thresholds, choices)
+        if dim == 2:
+            _advance_2d(table, choices, points, first, stop)
+        else:
+            _advance_3d(table, choices, points, first, stop)
+        for i in range(stop - NUM_LANES, stop):
+            for d in range(dim):
+                if not np.isfinite(points[i, d]):
+                    return first
+        first = stop
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _choose(state, thresholds, choices):
+    """One block of map indices; the loops over lanes and over the block are plain enough to be vectorised."""
+    words = np.empty(_BLOCK * NUM_LANES, np.uint32)
+    for step in range(_BLOCK):
+        for lane in range(NUM_LANES):
+            s0, s1 = state[lane], state[NUM_LANES + lane]
+            s2, s3 = state[2 * NUM_LANES + lane], state[3 * NUM_LANES + lane]
+            mixed = np.uint32(s0 + s3)
+            words[step * NUM_LANES + lane] = np.uint32(((mixed << np.uint32(7)) | (mixed >> np.uint32(25))) + s0)
+            shifted = np.uint32(s1 << np.uint32(9))
+            s2 ^= s0
+            s3 ^= s1
+            state[NUM_LANES + lane] = s1 ^ s2
+            state[lane] = s0 ^ s3
+            state[2 * NUM_LANES + lane] = s2 ^ shifted
+            state[3 * NUM_LANES + lane] = np.uint32((s3 << np.uint32(11)) | (s3 >> np.uint32(21)))
+    choices[:] = np.uint32(0)
+    for k in range(len(thresholds) - 1):
+        threshold = thresholds[k]
+        for i in range(len(choices)):
+            choices[i] += np.uint32(1) if words[i] > threshold else np.uint32(0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _advance_2d(table, choices, points, first, stop):
+    for i in range(np.uintp(stop - first)):  # unsigned indices spare the check for negative ones
+        k, to = np.uintp(choices[i]), np.uintp(first) + i
+        x, y = points[to - np.uintp(NUM_LANES), 0], points[to - np.uintp(NUM_LANES), 1]
+        points[to, 0] = (table[k, 0, 0] * x + table[k, 0, 1] * y) + table[k, 0, 2]
+        points[to, 1] = (table[k, 1, 0] * x + table[k, 1, 1] * y) + table[k, 1, 2]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _advance_3d(table, choices, points, first, stop):
+    for i in range(np.uintp(stop - first)):
+        k, to = np.uintp(choices[i]), np.uintp(first) + i
+        before = to - np.uintp(NUM_LANES)
+        x, y, z = points[before, 0], points[before, 1], points[before, 2]
+        points[to, 0] = (table[k, 0, 0] * x + table[k, 0, 1] * y) + (table[k, 0, 2] * z + table[k, 0, 3])
+        points[to, 1] = (table[k, 1, 0] * x + table[k, 1, 1] * y) + (table[k, 1, 2] * z + table[k, 1, 3])
+        points[to, 2] = (table[k, 2, 0] * x + table[k, 2, 1] * y) + (table[k, 2, 2] * z + table[k, 2, 3])
+
+
+def chaos_game_reference(
+    ifs: IFS,
+    num_points: int,
+    rng: np.random.Generator,
+    *,
+    dtype: type = np.float32,
+    burn_in: int = 16,
+    start: Literal["fixed_point", "origin"] = "fixed_point",
+) -> np.ndarray:
+    """`chaos_game` in plain NumPy, one step of all lanes at a time: the same numbers to the last bit."""
+    table, thresholds = tabulate(ifs, dtype)
+    s0, s1, s2, s3 = draw_states(rng)
+    points = np.empty((NUM_LANES, ifs.dim), dtype)
+    points[:] = start_point(ifs) if start == "fixed_point" else 0.0
+    steps = []
+    for _ in range(burn_in - (-num_points // NUM_LANES)):
+        words = _rotate(s0 + s3, 7) + s0
+        shifted = s1 << np.uint32(9)
+        s2, s3 = s2 ^ s0, s3 ^ s1
+        s0, s1, s2, s3 = s0 ^ s3, s1 ^ s2, s2 ^ shifted, _rotate(s3, 11)
+        chosen = table[np.searchsorted(thresholds, words)]
+        terms = chosen[:, :, :-1] * points[:, None, :]
+        if ifs.dim == 2:
+            points = (terms[:, :, 0] + terms[:, :, 1]) + chosen[:, :, 2]
+        else:
+            points = (terms[:, :, 0] + terms[:, :, 1]) + (terms[:, :, 2] + chosen[:, :, 3])
+        steps.append(points)
+    return np.concatenate(steps[burn_in:])[:num_points]
+
+
+def _rotate(words: np.ndarray, by: int) -> np.ndarray:
+    return (words << np.uint32(by)) | (words >> np.uint32(32 - by))

@@ -1,0 +1,90 @@
+"""Bring point sets to a common place and size."""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["center", "min_max_joint", "min_max_per_axis", "unit_box", "unit_sphere"]
+
+
+def min_max_joint(points: np.ndarray) -> np.ndarray:
+    """The published 3D normalisation: one minimum and maximum over all axes together are taken to -1 and 1.
+
+    Keeps the aspect. A set that sits off-centre on one axis becomes small on all of them, so a variance check after
+    this also rejects off-centre shapes, not only flat ones (PC-FractalDB, CVPR 2022).
+
+    Args:
+        points: [N, D] float32 or float64.
+
+    Returns:
+        New array like `points`.
+
+    Raises:
+        ValueError: If there is no point, a coordinate is not finite, or all coordinates are equal.
+    """
+    low, high = _range(points, None)
+    return (points - low) * points.dtype.type(2 / (high - low)) - points.dtype.type(1)
+
+
+def min_max_per_axis(points: np.ndarray) -> np.ndarray:
+    """The published 2D normalisation: each axis by itself to [-1, 1]; the aspect is lost. Errors as `min_max_joint`."""
+    low, high = _range(points, 0)
+    return ((points - low) * (2 / (high - low)) - 1).astype(points.dtype)
+
+
+def unit_box(points: np.ndarray) -> np.ndarray:
+    """Centre of the bounding box to the origin, longest side to [-1, 1], aspect kept. Errors as `min_max_joint`."""
+    low, high = points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
+    _check(points, (high - low).max())
+    return ((points - (low + high) / 2) * (2 / (high - low).max())).astype(points.dtype)
+
+
+def unit_sphere(points: np.ndarray) -> np.ndarray:
+    """Mean to the origin, farthest point to distance 1; keeps the aspect. Errors as `min_max_joint`."""
+    centered = center(points)
+    radius = np.sqrt((centered**2).sum(axis=1).max(initial=0.0))
+    _check(points, radius)
+    return centered / radius
+
+
+def center(points: np.ndarray) -> np.ndarray:
+    """Mean to the origin (accumulated in float64)."""
+    return (points - points.mean(axis=0, dtype=np.float64)).astype(points.dtype)
+
+
+def _range(points: np.ndarray, axis: int | None):
+    low, high = points.min(axis=axis, initial=np.inf), points.max(axis=axis, initial=-np.inf)
+    _check(points, np.min(high - low))
+    return low, high
+
+
+def _check(points: np.ndarray, extent) -> None:
+    if points.ndim != 2 or not len(points):
+        raise ValueError(f"points must be [N, D] with at least one point, got shape {points.shape}")
+    if not np.isfinite(extent):
+        raise ValueError("points must be finite; the orbit diverged or the file holds NaN")
+    if extent <= 0:
+        raise ValueError("points have no extent to scale by: all coordinates are equal")
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def center_min_max_joint(points):
+    """`center(min_max_joint(points))` of float32 [N, 3] in place, in two passes; False where that is undefined."""
+    low = high = points[0, 0]
+    sx = sy = sz = 0.0
+    for i in range(len(points)):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        low = min(low, x, y, z)
+        high = max(high, x, y, z)
+        sx += x
+        sy += y
+        sz += z
+    extent = np.float64(high) - np.float64(low)
+    if not (extent > 0 and np.isfinite(extent) and np.isfinite(sx + sy + sz)):
+        return False
+    scale = np.float32(2 / extent)
+    mx, my, mz = np.float32(sx / len(points)), np.float32(sy / len(points)), np.float32(sz / len(points))
+    for i in range(len(points)):
+        points[i, 0] = (points[i, 0] - mx) * scale
+        points[i, 1] = (points[i, 1] - my) * scale
+        points[i, 2] = (points[i, 2] - mz) * scale
+    return True

@@ -1,0 +1,138 @@
+"""From a category's system to an instance: FractalNoiseMix, weighted parameters, rotation, scale and jitter."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from pcfdsl.config import option, validate
+from pcfdsl.formula.ifs import IFS
+from pcfdsl.formula.iterate import NUM_LANES, draw_states, play, start_point, tabulate
+from pcfdsl.formula.normalize import center_min_max_joint
+
+__all__ = ["Augmentation", "MixConfig", "Playable", "augment", "mix", "num_weightings", "weighted"]
+
+_BURN_IN = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixConfig:
+    """FractalNoiseMix: part of every instance is a cloud of another category."""
+
+    noise_ratio: float = option(0.2, "Share of the points that comes from the partner.", minimum=0.0, maximum=0.95)
+
+    def __post_init__(self):
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Variation on top of the mix; nothing by default, as published."""
+
+    parameter_step: float = option(
+        0.0,
+        "Step of MV-FractalDB's weights: one matrix entry or offset, in all maps, times 1 + m * step. 0: off.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    parameter_steps: int = option(6, "Largest |m| of those weights; 6 steps of 0.1 are the published 145.", minimum=1)
+    rotation: bool = option(False, "Turn each cloud by a uniform angle about z.")
+    scale: float = option(0.0, "Stretch each axis by its own factor, uniform in 1 -/+ this.", minimum=0.0, maximum=0.9)
+    jitter: float = option(0.0, "Standard deviation of Gaussian noise on each coordinate.", minimum=0.0)
+
+    def __post_init__(self):
+        validate(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Playable:
+    """A system made ready for many short games: float32 table, choice thresholds and start."""
+
+    table: np.ndarray
+    thresholds: np.ndarray
+    start: np.ndarray
+
+    @classmethod
+    def of(cls, ifs: IFS) -> "Playable":
+        """The tables of a system."""
+        table, thresholds = tabulate(ifs, np.float32)
+        return cls(table, thresholds, start_point(ifs).astype(np.float32))
+
+
+def mix(
+    main: Playable, partner: Playable, num_points: int, rng: np.random.Generator, *, noise_ratio: float
+) -> np.ndarray | None:
+    """One FractalNoiseMix cloud, float32 [N, 3], its mean at the origin, about within [-1.2, 1.2]; None if degenerate.
+
+    Both clouds are normalised (joint min-max to [-1, 1]) and centred on their own means, put together, main points
+    first, and centred once more. No second min-max follows, as published. (PC-FractalDB, CVPR 2022, section 3.2.)
+
+    Degenerate is what has no finite extent to normalise: a diverged orbit, or one that stays on a point.
+    """
+    points = np.empty((num_points, 3), np.float32)
+    num_main = num_points - round(num_points * noise_ratio)
+    states = draw_states(rng, 2)
+    sound = _fill(main.table, main.thresholds, main.start, states[0], points[:num_main])
+    if sound and num_main < num_points:
+        sound = _fill(partner.table, partner.thresholds, partner.start, states[1], points[num_main:])
+        _center(points)
+    return points if sound else None
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill(table, thresholds, start, states, points):
+    skipped = (_BURN_IN + 1) * NUM_LANES
+    orbit = np.empty((skipped + len(points), 3), np.float32)
+    orbit[:NUM_LANES] = start
+    if play(table, thresholds, states, orbit) < len(orbit):
+        return False
+    points[:] = orbit[skipped:]
+    return center_min_max_joint(points)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _center(points):
+    for d in range(3):
+        total = 0.0
+        for i in range(len(points)):
+            total += points[i, d]
+        mean = np.float32(total / len(points))
+        for i in range(len(points)):
+            points[i, d] -= mean
+
+
+def num_weightings(ifs_dim: int, steps: int) -> int:
+    """How many weightings `weighted` knows: the identity, and for each parameter +-1..+-steps."""
+    return 1 + ifs_dim * (ifs_dim + 1) * 2 * steps
+
+
+def weighted(ifs: IFS, weighting: int, *, step: float, steps: int) -> IFS:
+    """The system with one of its D(D+1) parameters scaled in every map; the probabilities stay (MV-FractalDB).
+
+    Args:
+        ifs: The system.
+        weighting: 0 is the identity; see `num_weightings` for the range.
+        step, steps: The factor is 1 + m * step with m in -steps..steps without 0.
+    """
+    if weighting == 0:
+        return ifs
+    parameter, which = divmod(weighting - 1, 2 * steps)
+    magnitude = which // 2 + 1
+    factor = 1 + (magnitude if which % 2 == 0 else -magnitude) * step
+    rows = np.concatenate([ifs.matrices.reshape(ifs.num_maps, -1), ifs.offsets], axis=1)
+    rows[:, parameter] *= factor
+    entries = ifs.dim * ifs.dim
+    return IFS(rows[:, :entries].reshape(ifs.matrices.shape), rows[:, entries:], ifs.probabilities)
+
+
+def augment(points: np.ndarray, rng: np.random.Generator, config: Augmentation) -> np.ndarray:
+    """Rotation about z, per-axis scale and jitter, in this order, as far as switched on; float32 [N, 3]."""
+    if config.rotation:
+        angle = rng.uniform(-np.pi, np.pi)
+        c, s = np.cos(angle), np.sin(angle)
+        points = points @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float32)
+    if config.scale:
+        points = points * rng.uniform(1 - config.scale, 1 + config.scale, 3).astype(np.float32)
+    if config.jitter:
+        points = points + rng.standard_normal(points.shape, dtype=np.float32) * np.float32(config.jitter)
+    return points

@@ -1,0 +1,171 @@
+"""PC-FractalDB: categories of 3D fractals and the point clouds that are their instances, generated when asked for.
+
+A category is a system that passes the variance check; an instance mixes its cloud with some points of another category.
+Cloud (k, j) depends on (config, k, j) alone.
+(Yamada et al., Point Cloud Pre-training with Natural 3D Structures, CVPR 2022.)
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.formula.ifs import IFS
+from pcfdsl.formula.search import CategorySearch, SearchConfig, search_category
+from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, weighted
+from pcfdsl.rng import stream
+
+__all__ = ["FractalCloud", "PCFractalConfig", "PCFractalDB"]
+
+_MAX_REDRAWS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class PCFractalConfig:
+    """Everything a PC-FractalDB depends on."""
+
+    seed: int = option(0, "Root of every random decision.")
+    num_categories: int = option(1000, "Categories.", minimum=1)
+    num_instances: int = option(1000, "Instances per category.", minimum=1)
+    num_points: int = option(10_000, "Points per cloud.", minimum=10)
+    search: SearchConfig = option(SearchConfig(), "How categories are found.")
+    mix: MixConfig = option(MixConfig(), "FractalNoiseMix.")
+    augmentation: Augmentation = option(Augmentation(), "Variation of instances beyond the mix.")
+
+    def __post_init__(self):
+        validate(self)
+
+    def inconsistencies(self):
+        """Yield (field, message) for what no field shows alone."""
+        if self.mix.noise_ratio > 0 and self.num_categories < 2:
+            yield "num_categories", "1 leaves no partner to mix with; use at least 2, or mix.noise_ratio=0"
+
+
+@dataclass(frozen=True, eq=False)
+class FractalCloud:
+    """One instance.
+
+    Attributes:
+        points: [N, 3] float32, mean at the origin, about within [-1.2, 1.2].
+        category: Index of its category.
+        instance: Index within the category.
+        num_redraws: Degenerate clouds (diverged, or without extent) that were thrown away before this one.
+    """
+
+    points: np.ndarray
+    category: int
+    instance: int
+    num_redraws: int = 0
+
+
+class PCFractalDB(Sequence[FractalCloud]):
+    """The data set as a sequence: item i is instance i % num_instances of category i // num_instances.
+
+    Categories are searched when first needed (about 50 ms each at threshold 0.15) and kept. Safe to use from several
+    threads; pickles with the categories found so far.
+
+    >>> config = PCFractalConfig(num_categories=4, num_instances=3, search=SearchConfig(variance_threshold=0.05))
+    >>> db = PCFractalDB(config)
+    >>> len(db), db[7].category, db[7].instance, db[7].points.shape
+    (12, 2, 1, (10000, 3))
+    """
+
+    def __init__(self, config: PCFractalConfig, categories: Sequence[IFS] | None = None):
+        """Set up without generating anything.
+
+        Args:
+            config: The recipe.
+            categories: Systems found earlier, from a stored set or a published CSV folder; searched for if None.
+
+        Raises:
+            ConfigError: If the number of categories given is not the configured one, or one is not 3D.
+        """
+        if categories is not None and len(categories) != config.num_categories:
+            raise ConfigError([("num_categories", f"is {config.num_categories}, but {len(categories)} were given")])
+        for k, ifs in enumerate(categories or ()):
+            if ifs.dim != 3:
+                raise ConfigError([("categories", f"number {k} is {ifs.dim}D; point clouds need 3D systems")])
+        self.config = config
+        self._systems: dict[int, IFS] = dict(enumerate(categories or ()))
+        self._playable: dict[tuple[int, int], Playable] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self.config.num_categories * self.config.num_instances
+
+    @overload
+    def __getitem__(self, index: int) -> FractalCloud: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[FractalCloud]: ...
+    def __getitem__(self, index):
+        """Instance by its number, or a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside this set of {len(self)} clouds")
+        return self.cloud(*divmod(index % len(self), self.config.num_instances))
+
+    def __iter__(self) -> Iterator[FractalCloud]:
+        return (self[i] for i in range(len(self)))
+
+    def __getstate__(self) -> dict:
+        return {"config": self.config, "_systems": dict(self._systems)}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _playable={}, _lock=threading.Lock())
+
+    def search(self, category: int) -> CategorySearch:
+        """Search for a category anew, with the statistics of the search."""
+        return search_category(self.config.search, self.config.seed, category)
+
+    def category(self, category: int) -> IFS:
+        """The system of a category."""
+        if category not in self._systems:
+            found = self.search(category).ifs
+            with self._lock:
+                self._systems.setdefault(category, found)
+        return self._systems[category]
+
+    def cloud(self, category: int, instance: int, *, num_points: int | None = None) -> FractalCloud:
+        """One instance, of another size where `num_points` says so.
+
+        Raises:
+            ValueError: If `_MAX_REDRAWS` clouds in a row were degenerate.
+        """
+        config = self.config
+        for attempt in range(_MAX_REDRAWS):
+            rng = stream(config.seed, "instance", category, instance, attempt)
+            main = self._ready(category, self._weighting(rng))
+            partner = main if config.mix.noise_ratio == 0 else self._ready(self._partner(category, rng), 0)
+            points = mix(main, partner, num_points or config.num_points, rng, noise_ratio=config.mix.noise_ratio)
+            if points is not None:
+                points = augment(points, rng, config.augmentation)
+                return FractalCloud(points, category, instance, num_redraws=attempt)
+        raise ValueError(
+            f"instance {instance} of category {category} was degenerate {_MAX_REDRAWS} times in a row; "
+            "check the category's system, or lower augmentation.parameter_step"
+        )
+
+    def _partner(self, category: int, rng: np.random.Generator) -> int:
+        """Another category, each equally likely."""
+        return (category + 1 + int(rng.integers(self.config.num_categories - 1))) % self.config.num_categories
+
+    def _weighting(self, rng: np.random.Generator) -> int:
+        augmentation = self.config.augmentation
+        return int(rng.integers(num_weightings(3, augmentation.parameter_steps))) if augmentation.parameter_step else 0
+
+    def _ready(self, category: int, weighting: int) -> Playable:
+        playable = self._playable.get((category, weighting))
+        if playable is None:
+            augmentation = self.config.augmentation
+            ifs = weighted(
+                self.category(category),
+                weighting,
+                step=augmentation.parameter_step,
+                steps=augmentation.parameter_steps,
+            )
+            playable = self._playable[category, weighting] = Playable.of(ifs)
+        return playable
