@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pcfdsl.pointcloud.pcfractal import PCFractalDB
+
 __all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "sample_surface"]
 
 MESH_FILES = (".obj", ".ply", ".off", ".stl", ".glb")
@@ -33,10 +35,10 @@ class FractalObjects:
     """Objects that are instances of a PC-FractalDB, drawn evenly over categories and instances.
 
     Args:
-        database: `pcfdsl.pointcloud.pcfractal.PCFractalDB`, or anything with its `config` and `cloud`.
+        database: The fractals. It pickles with the categories found so far: find them all before loader workers start.
     """
 
-    def __init__(self, database):
+    def __init__(self, database: PCFractalDB):
         self.database = database
 
     @property
@@ -46,7 +48,7 @@ class FractalObjects:
     def sample(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int]:
         category = int(rng.integers(self.num_categories))
         instance = int(rng.integers(self.database.config.num_instances))
-        points = self.database.cloud(category, instance, num_points=num_points)
+        points = self.database.cloud(category, instance, num_points=num_points).points
         return rng.permutation(points, axis=0), category  # a mixed cloud lists its main part first
 
 

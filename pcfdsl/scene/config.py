@@ -1,0 +1,127 @@
+"""The settings of a set of scenes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pcfdsl.config import option, validate
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+from pcfdsl.scene.layout import LayoutConfig
+
+__all__ = ["CameraConfig", "FractalScenesConfig", "RoomConfig", "SceneConfig", "SizeConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeConfig:
+    """How large objects are."""
+
+    shape: str = option(
+        "fill",
+        "stretch clouds to the drawn box, keep their proportions inside it, or take them as metres",
+        choices=("fill", "keep", "metres"),
+    )
+    low: tuple[float, float, float] = option(
+        (0.35, 0.3, 0.4), "least width, depth and height of the drawn box, metres", minimum=0.01
+    )
+    high: tuple[float, float, float] = option(
+        (1.9, 1.1, 1.4), "greatest width, depth and height; between them log-uniform", minimum=0.01
+    )
+    area_exponent: float = option(
+        0.6,
+        "points of an object ~ (surface of its box) ^ this; 1 an even scan, 0 equal numbers",
+        minimum=0.0,
+        maximum=2.0,
+    )
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        if any(low > high for low, high in zip(self.low, self.high, strict=True)):
+            yield "high", f"{self.high} must not be below low {self.low}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomConfig:
+    """What surrounds the objects; it carries no label."""
+
+    floor: bool = option(True, "a floor at z = 0")
+    walls: float = option(1.0, "probability of each of the four walls", minimum=0.0, maximum=1.0)
+    ceiling: bool = option(False, "a ceiling")
+    height: tuple[float, float] = option((2.3, 2.8), "height of the walls, metres, from and to", minimum=0.1)
+    share: float = option(
+        0.55,
+        "share of the points on floor, walls, ceiling and clutter, before hidden points go",
+        minimum=0.0,
+        maximum=0.95,
+    )
+    roughness: float = option(0.005, "standard deviation of floor and walls from their planes, metres", minimum=0.0)
+    clutter: tuple[int, int] = option((0, 4), "number of small unlabelled things on the floor, from and to", minimum=0)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing but objects."""
+        return not (self.floor or self.walls or self.ceiling or self.clutter[1]) or self.share == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig:
+    """From where the scene is seen."""
+
+    number: tuple[int, int] = option((2, 4), "number of cameras, from and to; 0 sees everything", minimum=0)
+    height: tuple[float, float] = option((1.0, 1.8), "metres above the floor, from and to")
+    fov: float = option(360.0, "horizontal field of view, degrees", minimum=10.0, maximum=360.0)
+    resolution: float = option(
+        1.0, "cell of the depth buffer that finds hidden points, degrees", minimum=0.1, maximum=10.0
+    )
+    tolerance: float = option(0.06, "thickness of a surface in a cell, metres", minimum=0.0)
+    oversampling: float = option(2.5, "points made for one that is kept, as hidden ones are lost", minimum=1.0)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneConfig:
+    """A set of scenes."""
+
+    seed: int = option(0, "all randomness depends on it and on the number of the scene")
+    num_scenes: int = option(10_000, "length of the set", minimum=1)
+    num_points: int = option(20_000, "points of a scene", minimum=1)
+    objects: tuple[int, int] = option((6, 14), "objects tried in a scene, from and to", minimum=0)
+    sizes: SizeConfig = option(SizeConfig(), "how large objects are")
+    layout: LayoutConfig = option(LayoutConfig(), "where objects stand")
+    room: RoomConfig = option(RoomConfig(), "floor, walls, clutter")
+    cameras: CameraConfig = option(CameraConfig(), "from where the scene is seen")
+    noise: float = option(0.004, "standard deviation of each coordinate, metres", minimum=0.0)
+    boxes: str = option("full", "boxes hold the whole object or only its seen points", choices=("full", "seen"))
+    min_points: int = option(30, "objects with fewer points lose their label", minimum=1)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        for key, (low, high) in (
+            ("objects", self.objects),
+            ("cameras.number", self.cameras.number),
+            ("cameras.height", self.cameras.height),
+            ("room.height", self.room.height),
+            ("room.clutter", self.room.clutter),
+        ):
+            if low > high:
+                yield key, f"from {low} to {high} is empty"
+        if self.objects[0] == 0 and (self.room.share == 0 or not (self.room.floor or self.room.ceiling)):
+            yield "objects", "a scene may come out empty: ask for at least one object, or a floor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractalScenesConfig:
+    """Scenes of PC-FractalDB instances: the whole recipe."""
+
+    scenes: SceneConfig = option(SceneConfig(), "what scenes look like")
+    fractals: PCFractalConfig = option(PCFractalConfig(), "the objects in them")
+
+    def __post_init__(self) -> None:
+        validate(self)
