@@ -98,7 +98,7 @@ def bar_chart(
                 axes.plot(np.full(len(seeds), place), seeds, "o", markersize=3.5, color="black", alpha=0.55)
     axes.set_xticks(range(len(groups)), groups)
     axes.margins(y=0.12)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper right", ncols=len(series), frameon=False)
     return _png(figure)
 
 
@@ -109,6 +109,7 @@ def _empty(size: tuple[int, int], x_label: str, y_label: str, title: str):
     axes = figure.add_subplot(xlabel=x_label, ylabel=y_label, title=title)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
+    axes.set_axisbelow(True)
     return figure, axes
 
 

@@ -65,10 +65,13 @@ function mountViewer(root) {
   // While something moves the picture is drawn at screen resolution, and once at twice that when it rests.
   function redraw() {
     clearTimeout(still);
-    still = setTimeout(() => draw(Math.max(2, Math.min(devicePixelRatio, 3))), 120);
     if (waiting) return;
     waiting = true;
-    requestAnimationFrame(() => { waiting = false; draw(1); });
+    requestAnimationFrame(() => {
+      waiting = false;
+      draw(1);
+      still = setTimeout(() => draw(Math.max(2, Math.min(devicePixelRatio, 3))), 120);
+    });
   }
 
   function fit() {
@@ -83,12 +86,14 @@ function mountViewer(root) {
     if (document.activeElement?.parentElement?.parentElement === list) list.children[current].firstChild.focus();
     list.children[current].scrollIntoView?.({ block: "nearest", inline: "nearest" });
     const numBoxes = cloud.boxes.length;
-    status.textContent = `${cloud.caption} · ${cloud.num_points.toLocaleString("en")} points` +
-      (cloud.count < cloud.num_points ? ` (${cloud.count.toLocaleString("en")} shown)` : "") +
-      (numBoxes ? ` · ${numBoxes} ${numBoxes === 1 ? "box" : "boxes"}` : "");
+    const counted = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+    const facts = [cloud.caption, counted(cloud.num_points, "point", "points")];
+    if (cloud.count < cloud.num_points) facts.push(`${cloud.count.toLocaleString("en")} shown`);
+    if (numBoxes) facts.push(counted(numBoxes, "box", "boxes"));
+    status.textContent = facts.filter(Boolean).join(" · ");
     canvas.setAttribute("aria-label", `${status.textContent}. ${HELP}`);
     boxesLabel.hidden = numBoxes === 0;
-    sizeInput.value = Math.min(Math.max(0.75 * Math.sqrt((canvas.clientWidth * canvas.clientHeight) / 2.5 / (cloud.count + 1)), 1.25), 5);
+    sizeInput.value = Math.min(Math.max(0.9 * Math.sqrt((canvas.clientWidth * canvas.clientHeight) / 2.5 / (cloud.count + 1)), 1.25), 4);
     fit();
   }
 

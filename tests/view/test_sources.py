@@ -1,0 +1,165 @@
+import numpy as np
+import pytest
+import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcfdsl.view.sources import load_items, render_items
+
+
+def rows(num_points=40, num_columns=3, seed=0):
+    return np.random.default_rng(seed).uniform(0, 1, (num_points, num_columns)).astype(np.float32)
+
+
+def only(path, **options):
+    (item,) = load_items(path, **options)
+    return item
+
+
+def test_arrays_come_back_as_they_were_stored(tmp_path):
+    cloud = rows(num_columns=6)
+    np.save(tmp_path / "a.npy", cloud)
+    cloud.tofile(tmp_path / "a.bin")
+    np.savez(tmp_path / "a.npz", points=cloud[:, :3], colors=cloud[:, 3:], boxes=np.ones((2, 7)))
+    for name in ("a.npy", "a.bin", "a.npz"):
+        item = only(tmp_path / name)
+        np.testing.assert_array_equal(item.points, cloud[:, :3])
+        assert item.colors is not None
+        np.testing.assert_array_equal(item.colors, np.round(cloud[:, 3:] * 255).astype(np.uint8))
+        assert item.caption == name
+        assert len(item.boxes) == (2 if name == "a.npz" else 0)
+
+
+def test_colours_may_be_bytes_or_shares(tmp_path):
+    cloud = rows(num_columns=6)
+    np.save(tmp_path / "shares.npy", cloud)
+    np.save(tmp_path / "bytes.npy", np.concatenate([cloud[:, :3], np.round(cloud[:, 3:] * 255)], axis=1))
+    np.testing.assert_array_equal(only(tmp_path / "shares.npy").colors, only(tmp_path / "bytes.npy").colors)
+
+
+def test_a_stack_of_clouds_is_as_many_items(tmp_path):
+    clouds = np.stack([rows(seed=k) for k in range(9)])
+    np.save(tmp_path / "stack.npy", clouds)
+    items = load_items(tmp_path / "stack.npy", num_items=3)
+    assert [item.caption for item in items] == ["stack 0", "stack 3", "stack 6"]
+    np.testing.assert_array_equal(items[1].points, clouds[3])
+    assert len(load_items(tmp_path / "stack.npy")) == 9
+
+
+def test_a_folder_gives_its_files_by_name(tmp_path):
+    for name in ("b/2.npy", "a/1.npy", "a/0.npy"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / name, rows())
+    (tmp_path / "notes.txt").write_text("no cloud")
+    assert [item.caption for item in load_items(tmp_path)] == ["a/0.npy", "a/1.npy", "b/2.npy"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 60))
+def test_what_is_chosen_is_spread_evenly(tmp_path_factory, num_clouds, num_items):
+    path = tmp_path_factory.mktemp("stack") / "s.npy"
+    np.save(path, np.arange(num_clouds)[:, None, None] * np.ones((1, 2, 3)))
+    chosen = [int(item.points[0, 0]) for item in load_items(path, num_items=num_items)]
+    assert len(chosen) == min(num_items, num_clouds)
+    steps = np.diff(chosen)
+    assert (steps >= 1).all()
+    assert steps.max(initial=1) - steps.min(initial=num_clouds) <= 1
+    assert chosen[0] == 0
+
+
+def test_ply_of_points_keeps_points_and_colours(tmp_path):
+    cloud, colors = rows(), np.random.default_rng(1).integers(0, 256, (40, 3), dtype=np.uint8)
+    trimesh.PointCloud(cloud, colors=colors).export(tmp_path / "c.ply")
+    item = only(tmp_path / "c.ply")
+    np.testing.assert_allclose(item.points, cloud, atol=1e-6)
+    np.testing.assert_array_equal(item.colors, colors)
+
+
+@pytest.mark.parametrize("kind", ["ply", "obj", "off", "stl", "glb"])
+def test_meshes_become_points_on_their_surface(tmp_path, kind):
+    trimesh.creation.box(extents=(2.0, 1.0, 0.5)).export(tmp_path / f"m.{kind}")
+    points = only(tmp_path / f"m.{kind}").points
+    assert points.shape == (20_000, 3)
+    half = np.array((1.0, 0.5, 0.25))
+    assert (np.abs(points) <= half + 1e-5).all()
+    on_face = np.abs(np.abs(points) - half) < 1e-5
+    assert on_face.any(axis=1).all()
+    shares = on_face.mean(axis=0) / 2  # the two faces across x, y, z have areas 0.5, 1, 2 each
+    np.testing.assert_allclose(2 * shares, np.array([0.5, 1, 2]) / 3.5, atol=0.015)
+    np.testing.assert_array_equal(points, only(tmp_path / f"m.{kind}").points)
+
+
+def test_points_that_are_not_finite_are_left_out_and_counted(tmp_path):
+    cloud = rows(num_columns=6)
+    cloud[[3, 5], [0, 2]] = np.nan, np.inf
+    np.save(tmp_path / "a.npy", cloud)
+    item = only(tmp_path / "a.npy")
+    np.testing.assert_array_equal(item.points, np.delete(cloud, [3, 5], axis=0)[:, :3])
+    assert item.caption == "a.npy (2 points not finite)"
+
+
+def test_large_clouds_are_thinned_without_replacement(tmp_path):
+    cloud = rows(1000, 6)
+    np.save(tmp_path / "a.npy", cloud)
+    item, again = only(tmp_path / "a.npy", max_points=100), only(tmp_path / "a.npy", max_points=100)
+    assert (len(item.points), item.num_points) == (100, 1000)
+    np.testing.assert_array_equal(item.points, again.points)
+    rows_found = [np.flatnonzero((cloud[:, :3] == point).all(axis=1)) for point in item.points]
+    assert len({int(found[0]) for found in rows_found}) == 100
+    assert item.colors is not None
+    expected = np.round(cloud[[int(found[0]) for found in rows_found], 3:] * 255).astype(np.uint8)
+    np.testing.assert_array_equal(item.colors, expected)
+
+
+def test_items_make_a_sheet(tmp_path):
+    np.save(tmp_path / "s.npy", np.stack([rows(500, seed=k) for k in range(4)]))
+    sheet = render_items(load_items(tmp_path / "s.npy"), size=(100, 80), columns=2)
+    assert sheet.shape[1] == 2 * (100 + 12) + 12
+    assert ((sheet < 200).any(axis=2).sum()) > 4 * 200
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"1 2 3", "kind that cannot be shown"),
+        ("a.bin", b"\0" * 50, "not rows of 6 float32"),
+        ("a.bin", b"", "no finite points"),
+        ("a.npy", b"", "cannot be read as npy"),
+        ("a.npy", b"\x93NUMPY broken", "cannot be read as npy"),
+        ("a.npz", b"PK broken", "cannot be read as npz"),
+        ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 3\n", "cannot be read"),
+        ("a.ply", b"", "a.ply"),
+        ("a.obj", b"", "a.obj"),
+        ("a.glb", b"glTF", "a.glb cannot be read"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        load_items(tmp_path / name)
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"cloud": np.zeros((3, 3))}, "holds cloud; expected an array `points`"),
+        ({"points": np.zeros((3, 2))}, r"shape \(3, 2\)"),
+        ({"points": np.zeros(3)}, r"shape \(3,\)"),
+        ({"points": np.array([["a", "b", "c"]])}, "expected numbers"),
+        ({"points": np.full((3, 3), np.nan)}, "no finite points"),
+        ({"points": np.zeros((3, 3)), "colors": np.zeros((2, 3))}, r"colors of shape \(2, 3\)"),
+        ({"points": np.zeros((3, 3)), "boxes": np.zeros((2, 6))}, r"\[K, 7\]"),
+    ],
+)
+def test_arrays_of_another_shape_are_errors(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        load_items(tmp_path / "a.npz")
+
+
+def test_paths_without_clouds(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no"):
+        load_items(tmp_path / "missing")
+    with pytest.raises(ValueError, match="holds no clouds"):
+        load_items(tmp_path)
