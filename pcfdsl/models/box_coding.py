@@ -29,14 +29,14 @@ def encode_yaw(yaw: Tensor, num_bins: int) -> tuple[Tensor, Tensor]:
     shifted = torch.remainder(torch.remainder(-yaw, 2 * math.pi) + width / 2, 2 * math.pi)
     # Rounding may leave `shifted` at 2 pi itself.
     bins = (shifted / width).long().clamp_(max=num_bins - 1)
-    return bins, shifted - (bins * width + width / 2)
+    return bins, shifted - (bins.to(yaw.dtype) * width + width / 2)
 
 
 def decode_yaw(bins: Tensor, residuals: Tensor, num_bins: int) -> Tensor:
     """Yaw [...] in [-pi, pi] of heading bins [...] and residuals [...] (radians); 0 where there is one bin."""
     if num_bins == 1:
         return torch.zeros_like(residuals)
-    heading = bins * (2 * math.pi / num_bins) + residuals
+    heading = bins.to(residuals.dtype) * (2 * math.pi / num_bins) + residuals
     return -torch.where(heading > math.pi, heading - 2 * math.pi, heading)
 
 

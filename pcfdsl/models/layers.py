@@ -3,6 +3,7 @@
 Modules hold their parameters in the names and shapes of the published networks, so that their weights load as they are.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -35,7 +36,8 @@ class RowNormReLU(nn.BatchNorm1d):
             multiplicity = neighborhoods.multiplicity
         elif multiplicity is None:
             multiplicity = input.new_ones(len(input))
-        assert self.running_mean is not None and self.running_var is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         stored = None if self.training else torch.stack([self.running_mean, self.running_var]).to(input.dtype)
         settings = {"multiplicity": multiplicity, "eps": self.eps, "statistics": stored}
         if neighborhoods is None:
@@ -43,12 +45,14 @@ class RowNormReLU(nn.BatchNorm1d):
         else:
             out, used = norm_relu_max(input, self.weight, self.bias, starts=neighborhoods.starts, **settings)
         if self.training:
-            self._track(used, multiplicity.sum())
+            self._track(used, multiplicity.sum(dtype=torch.float64))
         return out
 
     def _track(self, used: Tensor, total: Tensor) -> None:
-        assert self.running_mean is not None and self.running_var is not None
-        assert self.num_batches_tracked is not None and self.momentum is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(used[0].to(self.running_mean.dtype), self.momentum)
@@ -75,10 +79,10 @@ class SharedMLP(nn.Module):
     def after_first_product(self, rows: Tensor, neighborhoods: NeighborRows | None = None) -> Tensor:
         """What follows the first convolution, for callers who apply that one themselves."""
         multiplicity = None if neighborhoods is None else neighborhoods.multiplicity
-        *inner, last = self.children()
-        for layer, following in zip(inner, [*inner[1:], last], strict=True):
+        layers = list(self.children())
+        for layer, following in itertools.pairwise(layers):
             rows = linear(layer.bn.bn(rows, multiplicity), following.conv)
-        return last.bn.bn(rows, neighborhoods=neighborhoods)
+        return layers[-1].bn.bn(rows, neighborhoods=neighborhoods)
 
     @property
     def first(self) -> "_Layer":

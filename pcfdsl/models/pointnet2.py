@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfdsl.config import option, validate
-from pcfdsl.models.layers import SharedMLP, linear
+from pcfdsl.models.layers import SharedMLP
 from pcfdsl.ops.grouping import ball_query, gather
 from pcfdsl.ops.interpolate import inverse_distance_weights, three_interpolate, three_nearest
 from pcfdsl.ops.rows import neighbor_rows
@@ -121,7 +121,8 @@ class FeaturePropagation(nn.Module):
 
     def forward(self, fine: Level, coarse: Level) -> Level:
         """Features of both levels at the fine points."""
-        assert fine.features is not None and coarse.features is not None
+        assert fine.features is not None
+        assert coarse.features is not None
         distances, indices = three_nearest(fine.xyz, coarse.xyz)
         carried = three_interpolate(coarse.features, indices, inverse_distance_weights(distances))
         rows = torch.cat([carried, fine.features], -1).flatten(0, 1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +96,11 @@ def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is damaged or not a torch checkpoint: {error}") from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} is damaged, or not a torch checkpoint of tensors and plain values only (anything else in it would "
+            "be executed, so it is not read)"
+        ) from error
     keys = ("model_state_dict", "state_dict")
     state = next((content[key] for key in keys if key in content), None) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

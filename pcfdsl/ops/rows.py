@@ -109,7 +109,8 @@ def norm_relu_torch(
 ) -> tuple[Tensor, Tensor]:
     """`norm_relu` in plain torch, for any device."""
     if statistics is None:
-        share = (multiplicity / multiplicity.sum()).to(rows.dtype)
+        multiplicity = multiplicity.to(rows.dtype)
+        share = multiplicity / multiplicity.sum()
         mean = share @ rows
         statistics = torch.stack([mean, share @ (rows - mean).square()])
     mean, variance = statistics.to(rows.dtype)
