@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pcfdsl.view.camera import Camera
 from pcfdsl.view.page import PageItem
 from pcfdsl.view.render import BOX_COLOR, box_lines, height_colors
 
@@ -41,6 +42,7 @@ def show(items: Sequence[PageItem], *, title: str = "pcfdsl") -> None:
     window = open3d.visualization.VisualizerWithKeyCallback()
     if not window.create_window(window_name=title, width=1200, height=800):
         raise NoWindowError(f"Open3D could not open a window (no OpenGL on this display?); {INSTEAD}")
+    window.get_render_option().point_size = 2.5
     current = 0
 
     def display(change: int) -> bool:
@@ -49,6 +51,7 @@ def show(items: Sequence[PageItem], *, title: str = "pcfdsl") -> None:
         window.clear_geometries()
         for geometry in _geometries(open3d, items[current]):
             window.add_geometry(geometry)
+        _look_at(window, items[current])
         print(f"{items[current].caption} ({len(items[current].points)} points)", file=sys.stderr)
         return True
 
@@ -57,6 +60,17 @@ def show(items: Sequence[PageItem], *, title: str = "pcfdsl") -> None:
     display(0)
     window.run()
     window.destroy_window()
+
+
+def _look_at(window, item: PageItem) -> None:
+    """Start from the same side as the pictures and pages do, z up."""
+    camera = Camera.looking_at(np.concatenate([item.points, box_lines(item.boxes).reshape(-1, 3)]))
+    view = np.subtract(camera.position, camera.target)
+    control = window.get_view_control()
+    control.set_front(view / np.linalg.norm(view))
+    control.set_up(camera.up)
+    control.set_lookat(camera.target)
+    control.set_zoom(0.6)
 
 
 def _geometries(open3d, item: PageItem) -> list:
