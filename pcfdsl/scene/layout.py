@@ -21,9 +21,9 @@ class LayoutConfig:
 
     room: tuple[float, float] | None = option(None, "length and width of the room, metres; null: fitted to the objects")
     coverage: tuple[float, float] = option(
-        (0.15, 0.4), "share of the floor that objects cover in a fitted room, from and to", minimum=0.02, maximum=0.8
+        (0.08, 0.3), "share of the floor that objects cover in a fitted room, from and to", minimum=0.02, maximum=0.8
     )
-    max_room_aspect: float = option(1.6, "longest over shortest side of a fitted room, at most", minimum=1.0)
+    max_room_aspect: float = option(2.0, "longest over shortest side of a fitted room, at most", minimum=1.0)
     yaw: str = option(
         "free",
         "turning of boxes: any angle, quarter turns, or boxes that never turn (the content does)",

@@ -1,0 +1,345 @@
+"""Detection sets in one folder layout, so that anybody's scans can be trained on.
+
+    SET/
+      set.json                 {"format": "pcfdsl-detection-1", "classes": ["bed", "chair"], "bin_columns": 6}
+      splits/train.txt         names of scenes, one a line; as many splits as there are files
+      scenes/NAME/points.npy   [N, 3 or more] numbers: x y z in metres, z up; columns 3 to 5, if any: red green blue.
+                               points.ply, or points.bin (float32 rows of bin_columns), does as well
+      scenes/NAME/boxes.csv    class,cx,cy,cz,dx,dy,dz,yaw: class by name, centre, full extents, radians
+      counter-clockwise
+                               from +x (0 without that column). boxes.json does as well:
+                               [{"class": "bed", "center": [x, y, z], "size": [dx, dy, dz], "yaw": 0}]
+      scenes/NAME/instances.npy  optional [N] integers: row of each point's box, -1 for none; without it, the smallest
+      box
+                               that holds a point owns it
+
+Colours are 0 to 1, or 0 to 255 where any exceeds 1.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from pcfdsl.scene.boxes import Scene, points_in_boxes
+
+__all__ = [
+    "StoredDetectionSet",
+    "assign_instances",
+    "class_indices",
+    "read_boxes",
+    "read_classes",
+    "read_points",
+    "write_info",
+    "write_scene",
+    "write_split",
+]
+
+FORMAT = "pcfdsl-detection-1"
+COLUMNS = ("class", "cx", "cy", "cz", "dx", "dy", "dz", "yaw")
+POINT_FILES = (".npy", ".ply", ".bin")
+BOX_FILES = (".csv", ".json")
+
+
+class StoredDetectionSet(Sequence[Scene]):
+    """One split of a stored set; scenes are read when asked for.
+
+    Args:
+        folder: The set.
+        split: Name of a file in `splits/` without its ending.
+
+    Attributes:
+        classes: Class names; categories index them.
+        names: Names of the scenes, in the order of the split.
+
+    Raises:
+        OSError: If the folder or the split is not there; the message lists what is.
+        ValueError: If `set.json` cannot be understood, or a scene of the split has no folder.
+    """
+
+    def __init__(self, folder: str | Path, split: str):
+        self.folder, self.split = Path(folder), split
+        self.classes = read_classes(folder)
+        self.bin_columns: int = _read_info(self.folder).get("bin_columns", 6)
+        path = self.folder / "splits" / f"{split}.txt"
+        if not path.is_file():
+            splits = sorted(file.stem for file in (self.folder / "splits").glob("*.txt"))
+            raise FileNotFoundError(f"{self.folder} has no split {split!r}; it has {', '.join(splits) or 'none'}")
+        self.names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        missing = [name for name in self.names if not (self.folder / "scenes" / name).is_dir()]
+        if missing:
+            raise ValueError(
+                f"{path} names {len(missing)} scenes without a folder in scenes/, the first is {missing[0]!r}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Scene: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Scene]: ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        folder = self.folder / "scenes" / self.names[index]
+        points, colors = read_points(_only(folder, "points", POINT_FILES), bin_columns=self.bin_columns)
+        path = _only(folder, "boxes", BOX_FILES)
+        names, boxes = read_boxes(path)
+        categories = class_indices(names, self.classes, path)
+        try:
+            if (folder / "instances.npy").is_file():
+                ids = np.load(folder / "instances.npy", allow_pickle=False)
+            else:
+                ids = assign_instances(points, boxes)
+            return Scene(points=points, boxes=boxes, categories=categories, instance_ids=ids, colors=colors)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{folder}: {error}") from None
+
+    def problems(self) -> list[tuple[str, str]]:
+        """(scene, what is wrong) of every scene that cannot be read; reads them all."""
+        found = []
+        for i, name in enumerate(self.names):
+            try:
+                self[i]
+            except (OSError, ValueError) as error:
+                found.append((name, str(error)))
+        return found
+
+
+def read_classes(folder: str | Path) -> tuple[str, ...]:
+    """Class names of a stored set, in the order of the categories.
+
+    Raises:
+        OSError: If the folder is no set.
+        ValueError: If its `set.json` cannot be understood.
+    """
+    return tuple(_read_info(Path(folder))["classes"])
+
+
+def read_points(path: Path, *, bin_columns: int = 6) -> tuple[np.ndarray, np.ndarray | None]:
+    """Points and, where there are some, colours of a file.
+
+    Args:
+        path: .npy, .ply or .bin.
+        bin_columns: Numbers in a row of a .bin file.
+
+    Returns:
+        ([N, 3] float32, [N, 3] float32 in 0..1 or None).
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: Naming the file, if it is cut off, of another shape, empty, or not finite.
+    """
+    try:
+        if path.suffix == ".npy":
+            rows = np.load(path, allow_pickle=False)
+        elif path.suffix == ".bin":
+            numbers = np.fromfile(path, np.float32)
+            if path.stat().st_size % (4 * bin_columns):
+                raise ValueError(
+                    f"{path.stat().st_size} bytes are no whole number of rows of {bin_columns} float32; "
+                    "it is cut off, or has another number of columns"
+                )
+            rows = numbers.reshape(-1, bin_columns)
+        elif path.suffix == ".ply":
+            rows = _read_ply(path)
+        else:
+            raise ValueError(f"unknown ending {path.suffix}; expected one of {', '.join(POINT_FILES)}")
+        if rows.ndim != 2 or rows.shape[1] < 3 or not len(rows) or rows.dtype.kind not in "fiu":
+            raise ValueError(f"expected numbers [N, 3 or more] with N > 0, got {rows.dtype} {rows.shape}")
+        rows = np.asarray(rows[:, :6], np.float32)
+        if not np.isfinite(rows[:, :3]).all():
+            bad = ~np.isfinite(rows[:, :3]).all(axis=1)
+            raise ValueError(f"{bad.sum()} of {len(rows)} points are not finite, the first is row {bad.argmax()}")
+    except OSError:
+        raise
+    except Exception as error:  # trimesh and numpy fail on broken files in many ways
+        raise ValueError(f"{path}: {error}") from None
+    if rows.shape[1] < 6:
+        return np.ascontiguousarray(rows[:, :3]), None
+    colors = rows[:, 3:6]
+    return np.ascontiguousarray(rows[:, :3]), np.ascontiguousarray(colors / 255 if colors.max() > 1 else colors)
+
+
+def read_boxes(path: Path) -> tuple[list[str], np.ndarray]:
+    """Class names and boxes of a file; a file without boxes is fine.
+
+    Returns:
+        (K names, [K, 7] float32).
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: Naming the file and the line or entry, if a column is missing, a number is none or not finite, or an
+            extent is not positive.
+    """
+    text = path.read_text(encoding="utf-8")
+    rows = _csv_rows(text, path) if path.suffix == ".csv" else _json_rows(text, path)
+    names, boxes = [], []
+    for place, name, values in rows:
+        try:
+            box = [float(value) for value in values]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, {place}: {error}") from None
+        if not np.isfinite(box).all():
+            raise ValueError(f"{path}, {place}: {box} has numbers that are not finite")
+        if min(box[3:6]) <= 0:
+            raise ValueError(f"{path}, {place}: extents dx dy dz are {box[3:6]}; they must be positive")
+        names.append(str(name).strip())
+        boxes.append(box)
+    return names, np.array(boxes, np.float32).reshape(-1, 7)
+
+
+def class_indices(names: Sequence[str], classes: Sequence[str], path: Path) -> np.ndarray:
+    """[K] int32 position of each name in the classes.
+
+    Raises:
+        ValueError: Naming the file, if a name is none of them.
+    """
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
+        raise ValueError(f"{path}: unknown class {', '.join(unknown)}; the set has {', '.join(classes)}")
+    return np.array([classes.index(name) for name in names], np.int32)
+
+
+def assign_instances(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """[N] int32 row of the smallest box that holds each point, -1 where none does."""
+    if not len(boxes):
+        return np.full(len(points), -1, np.int32)
+    order = np.argsort(boxes[:, 3:6].prod(axis=1), kind="stable")
+    inside = points_in_boxes(points, boxes[order])
+    return np.where(inside.any(axis=0), order[inside.argmax(axis=0)], -1).astype(np.int32)
+
+
+def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int = 6) -> None:
+    """Make the folder of a set and its `set.json`.
+
+    Raises:
+        ValueError: If the folder holds a set with other classes, or a class name is empty or given twice.
+    """
+    folder, classes = Path(folder), list(classes)
+    if len(set(classes)) < len(classes) or not all(classes):
+        raise ValueError(f"class names must be distinct and not empty, got {classes}")
+    if (folder / "set.json").is_file() and (old := _read_info(folder)["classes"]) != classes:
+        raise ValueError(f"{folder} holds a set with the classes {old}, not {classes}; take another folder")
+    (folder / "splits").mkdir(parents=True, exist_ok=True)
+    (folder / "scenes").mkdir(exist_ok=True)
+    info = {"format": FORMAT, "classes": classes, "bin_columns": bin_columns}
+    _write_text(folder / "set.json", json.dumps(info, indent=2) + "\n")
+
+
+def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
+    """Store a scene as points.npy, boxes.csv and instances.npy; `StoredDetectionSet` gives it back bit for bit.
+
+    Raises:
+        ValueError: If the name is no plain file name, or a category is none of the set's classes.
+    """
+    folder = Path(folder)
+    if not name or name != Path(name).name or name.startswith("."):
+        raise ValueError(f"{name!r} cannot be the name of a scene; expected a plain file name")
+    classes = _read_info(folder)["classes"]
+    if len(scene.boxes) and not (scene.categories.min() >= 0 and scene.categories.max() < len(classes)):
+        raise ValueError(f"scene {name} has categories {scene.categories}; the set has {len(classes)} classes")
+    target = folder / "scenes" / name
+    target.mkdir(exist_ok=True)
+    for old in [target / (stem + kind) for stem, kinds in _FILES.items() for kind in kinds]:
+        old.unlink(missing_ok=True)
+    columns = [scene.points] if scene.colors is None else [scene.points, scene.colors]
+    np.save(target / "points.npy", np.concatenate(columns, axis=1))
+    np.save(target / "instances.npy", scene.instance_ids)
+    lines = [",".join(COLUMNS)]
+    for category, box in zip(scene.categories, scene.boxes, strict=True):
+        lines.append(",".join([_quoted(classes[category]), *(str(value) for value in box)]))
+    _write_text(target / "boxes.csv", "\n".join(lines) + "\n")
+    return target
+
+
+def write_split(folder: str | Path, split: str, names: Sequence[str]) -> None:
+    """Write the names of a split's scenes."""
+    _write_text(Path(folder) / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names))
+
+
+_FILES = {"points": POINT_FILES, "boxes": BOX_FILES}
+
+
+def _only(folder: Path, stem: str, kinds: Sequence[str]) -> Path:
+    found = [folder / (stem + kind) for kind in kinds if (folder / (stem + kind)).is_file()]
+    if len(found) != 1:
+        raise FileNotFoundError(f"{folder} has {len(found)} files {stem}.*; expected one of {', '.join(kinds)}")
+    return found[0]
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    path = folder / "set.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} is no detection set: it has no set.json; make one with tools/prepare_custom.py"
+        )
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(info, dict) or info.get("format") != FORMAT or not isinstance(info.get("classes"), list):
+        raise ValueError(f'{path} is not understood; expected {{"format": "{FORMAT}", "classes": [...]}}')
+    return info
+
+
+def _csv_rows(text: str, path: Path):
+    reader = csv.DictReader(text.splitlines())
+    missing = [column for column in COLUMNS[:7] if column not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(
+            f"{path}, line 1: no column {', '.join(missing)}; expected {','.join(COLUMNS)} (yaw may be left out), "
+            f"got {','.join(reader.fieldnames or ()) or 'an empty file'}"
+        )
+    for row in reader:
+        if None in row or None in row.values():
+            raise ValueError(f"{path}, line {reader.line_num}: another number of columns than line 1")
+        yield f"line {reader.line_num}", row["class"], [*(row[c] for c in COLUMNS[1:7]), row.get("yaw", 0)]
+
+
+def _json_rows(text: str, path: Path):
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}; it may be cut off") from None
+    if not isinstance(entries, list):
+        raise ValueError(f"{path} holds a {type(entries).__name__}; expected a list of boxes")
+    for number, entry in enumerate(entries):
+        try:
+            (cx, cy, cz), (dx, dy, dz) = entry["center"], entry["size"]
+            yield f"box {number}", entry["class"], [cx, cy, cz, dx, dy, dz, entry.get("yaw", 0)]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{path}, box {number}: {type(error).__name__} {error}; expected class, center[3], size[3] and yaw"
+            ) from None
+
+
+def _read_ply(path: Path) -> np.ndarray:
+    import trimesh
+
+    loaded: Any = trimesh.load(path, process=False)
+    points = np.asarray(loaded.vertices, np.float32)
+    colors = getattr(loaded, "colors", None) if isinstance(loaded, trimesh.PointCloud) else loaded.visual.vertex_colors
+    if colors is None or np.shape(colors)[:1] != (len(points),) or not _has_colors(loaded):
+        return points
+    return np.concatenate([points, np.asarray(colors, np.float32)[:, :3] / 255], axis=1)
+
+
+def _has_colors(loaded: Any) -> bool:
+    return loaded.visual.kind == "vertex" if hasattr(loaded.visual, "kind") else True
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if set(name) & set(',"') else name
+
+
+def _write_text(path: Path, text: str) -> None:
+    """The old content stays until the new one is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,43 @@
+"""Make a detection set of your own scans: clouds and boxes in, one documented folder out (pcfdsl/data/stored.py)."""
+
+import argparse
+import json
+
+from pcfdsl.command_line import run
+from pcfdsl.data.custom import Convention, prepare_folder, prepare_furniture
+from pcfdsl.data.stored import StoredDetectionSet
+from pcfdsl.view import page, scenes, sheet, sources
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", help="folder of the set; run again with another --split to add one")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--scans", metavar="DIR", help="NAME.npy, .ply or .bin, and NAME.csv or .json for each")
+    source.add_argument("--furniture", metavar="ROOMS.npz", help="a file of furniture rooms")
+    parser.add_argument("--split", default="train", help="name of the split (default train)")
+    parser.add_argument("--classes", nargs="+", help="class names in order (default: those found, sorted)")
+    for field, choices in (("yaw", ("ccw", "cw")), ("sizes", ("full", "half")), ("z", ("center", "bottom"))):
+        parser.add_argument(f"--{field}", choices=choices, default=choices[0], help="how the source's boxes are meant")
+    parser.add_argument("--bin-columns", type=int, default=6, help="numbers in a row of .bin files (default 6)")
+    parser.add_argument("--check-png", metavar="FILE", help="draw boxes over points of nine scenes")
+    parser.add_argument("--check-html", metavar="FILE", help="the same as a page, to turn them round")
+    args = parser.parse_args()
+    if args.furniture:
+        report = prepare_furniture(args.furniture, args.out, split=args.split)
+    else:
+        meant = Convention(yaw=args.yaw, sizes=args.sizes, z=args.z)
+        options = {"split": args.split, "classes": args.classes, "bin_columns": args.bin_columns}
+        report = prepare_folder(args.scans, args.out, convention=meant, **options)
+    stored = StoredDetectionSet(args.out, args.split)
+    items = scenes.scene_items(stored[:9], classes=stored.classes, captions=stored.names)
+    if args.check_png:
+        sheet.save_png(args.check_png, sources.render_items(items))
+    if args.check_html:
+        page.write_page(args.check_html, items, title=args.out)
+    print(json.dumps(report.summary(), indent=2))
+    raise SystemExit(1 if report.failed else 0)
+
+
+if __name__ == "__main__":
+    run(main)
