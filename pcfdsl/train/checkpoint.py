@@ -1,0 +1,163 @@
+"""What a run leaves in its folder, and how it goes on from there.
+
+    last.safetensors, last.json    weights to use (the moving average where there is one), settings, step, metrics
+    best.safetensors, best.json    the same of the best evaluation
+    resume.pt                      everything a killed run needs to go on exactly
+
+Each file is complete in itself and is replaced in one rename: a kill at any moment leaves the previous one.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pcfdsl.models.weights import load_weights, save_weights
+
+__all__ = [
+    "Checkpoint",
+    "find_weights",
+    "load_checkpoint",
+    "load_resume",
+    "remove_run",
+    "save_checkpoint",
+    "save_resume",
+]
+
+# Settings that say where and how fast a run computes, not what: another value may continue the same run.
+OPERATIONAL = frozenset({"device", "num_workers", "log_every", "checkpoint_every", "tensorboard", "compile"})
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and where they come from.
+
+    Attributes:
+        state: The network's state dict, on the CPU.
+        settings: The resolved configuration as a plain dictionary.
+        step: Steps trained.
+        metrics: Results of the evaluation at that step; empty where there was none.
+        path: The file.
+    """
+
+    state: dict[str, Tensor]
+    settings: dict[str, Any]
+    step: int
+    metrics: dict[str, float]
+    path: Path
+
+
+def save_checkpoint(
+    folder: str | Path, name: str, *, model: nn.Module, settings: Mapping[str, Any], step: int, metrics: Mapping
+) -> Path:
+    """Write `name`.safetensors, which `load_checkpoint` reads, and `name`.json, which people read."""
+    folder = Path(folder)
+    about = {"settings": dict(settings), "digest": _digest(settings), "step": step, "metrics": dict(metrics)}
+    path = save_weights(folder / f"{name}.safetensors", model, metadata=about)
+    _replace(folder / f"{name}.json", lambda file: file.write(json.dumps(about, indent=2).encode()))
+    return path
+
+
+def find_weights(path: str | Path) -> Path:
+    """The weights file meant by a path: the file itself, or the best (else the last) of a run's folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = Path(path)
+    candidates = [path / "best.safetensors", path / "last.safetensors"] if path.is_dir() else [path]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    what = "holds neither best.safetensors nor last.safetensors" if path.is_dir() else "does not exist"
+    raise FileNotFoundError(f"checkpoint {path} {what}; give a run's folder or a .safetensors file of one")
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a weights file, or the best of a run's folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the file is damaged or was not written by a training run.
+    """
+    path = find_weights(path)
+    state, about = load_weights(path)
+    if not {"settings", "step", "metrics"} <= about.keys():
+        raise ValueError(f"{path} holds weights but no settings; expected a checkpoint of a training run")
+    return Checkpoint(state=state, settings=about["settings"], step=about["step"], metrics=about["metrics"], path=path)
+
+
+def save_resume(folder: str | Path, content: Mapping[str, Any]) -> Path:
+    """Write what a run needs to go on: tensors and plain Python values only. `settings` must be among them."""
+    path = Path(folder) / "resume.pt"
+    _replace(path, lambda file: torch.save(dict(content), file))
+    return path
+
+
+def load_resume(folder: str | Path, *, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `save_resume` wrote, or None where nothing was written yet.
+
+    Args:
+        folder: The run's folder.
+        settings: The resolved configuration of the run that wants to go on.
+
+    Raises:
+        ValueError: If the file is damaged, or comes from a run with other settings.
+    """
+    path = Path(folder) / "resume.pt"
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        written = content["settings"]
+    except Exception as error:  # torch has no one class of error for a damaged file
+        raise ValueError(
+            f"{path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            "restore it, or start again with --overwrite"
+        ) from error
+    other = list(_differences(written, settings))
+    if other:
+        raise ValueError(
+            f"{folder} holds a run with other settings:\n  "
+            + "\n  ".join(other)
+            + "\nuse another --out, give the same settings to go on, or start again with --overwrite"
+        )
+    return content
+
+
+def remove_run(folder: str | Path) -> None:
+    """Remove what an earlier run left, so that nothing of it can be taken for the new one's."""
+    names = [f"{name}.{kind}" for name in ("last", "best") for kind in ("safetensors", "json")]
+    for name in ("resume.pt", "log.jsonl", *names):
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in [*old, *(name for name in new if name not in old)]:
+            if name not in OPERATIONAL:
+                yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+    elif old != new:
+        yield f"{key}: was {old!r}, is {new!r}"
+
+
+def _replace(path: Path, write: Callable[[Any], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""What a run says while it runs: JSON lines always, TensorBoard if wanted, a progress bar or lines on stderr."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+__all__ = ["RunLog", "read_log"]
+
+
+class RunLog:
+    """The log of one run; on other processes than the main one it stays silent.
+
+    Lines of a killed run beyond the step it goes on from are removed, so that each step stands once.
+
+    Args:
+        folder: The run's folder; gets `log.jsonl` and `tensorboard/`.
+        num_steps: Length of the run.
+        start: Steps made before.
+        tensorboard: Whether to write event files.
+        silent: Write nothing at all.
+    """
+
+    def __init__(self, folder: str | Path, *, num_steps: int, start: int = 0, tensorboard: bool, silent: bool = False):
+        self._file = self._board = None
+        self._num_steps, self._start, self._began = num_steps, start, time.monotonic()
+        # A bar on a terminal, lines in a file
+        self._bar = tqdm(total=num_steps, initial=start, disable=True if silent else None, leave=False)
+        self._lines = not silent and self._bar.disable
+        if silent:
+            return
+        path = Path(folder) / "log.jsonl"
+        if path.exists():
+            kept = [record for record in read_log(folder) if record["step"] <= start] if start else []
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            os.replace(temporary, path)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+            self._board = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=start + 1 if start else None)
+
+    def advance(self) -> None:
+        """One step further on the bar, which shows the time that remains."""
+        self._bar.update()
+
+    def describe(self, text: str) -> None:
+        """What stands beside the bar."""
+        self._bar.set_postfix_str(text, refresh=False)
+
+    def write(self, step: int, values: Mapping[str, float], *, kind: str = "train") -> None:
+        """One record: `{"step": ..., "kind": ..., name: number, ...}`."""
+        if self._file is None:
+            return
+        self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+        if self._lines:
+            pace = (time.monotonic() - self._began) / max(1, step - self._start)
+            numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            rest = f"{pace * (self._num_steps - step):.0f} s to go"
+            print(f"{kind} step {step}/{self._num_steps} ({rest}): {numbers}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Close the files and the bar."""
+        self._bar.close()
+        for output in (self._file, self._board):
+            if output is not None:
+                output.close()
+
+
+def read_log(folder: str | Path, *, kind: str | None = None) -> list[dict]:
+    """The records of a run, in order; of one kind ("train", "evaluation") if named.
+
+    A last line that a kill cut short is left out.
+
+    Raises:
+        ValueError: If another line is damaged.
+    """
+    path = Path(folder) / "log.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path} line {number} is not JSON: {error}; remove the line") from error
+    return [record for record in records if kind is None or record["kind"] == kind]

@@ -1,0 +1,97 @@
+"""What is trained and how: the two arguments of the training loop, and what it gives back."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pcfdsl.config import option, validate
+from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
+
+__all__ = ["PRECISIONS", "Task", "TrainConfig", "TrainResult"]
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a network is trained, whatever it is."""
+
+    seed: int = option(0, "initial weights, order and augmentation of the data depend on it")
+    num_steps: int | None = option(None, "length of the run in steps; give this or epochs", minimum=1)
+    epochs: float | None = option(None, "length of the run in passes over the training set", minimum=0)
+    batch_size: int = option(8, "samples of a step over all processes", minimum=1)
+    accumulate: int = option(1, "parts a process makes its share of the batch in, to save memory", minimum=1)
+    optimizer: OptimizerConfig = option(OptimizerConfig(), "optimiser")
+    schedule: ScheduleConfig = option(ScheduleConfig(), "learning rate and batch-norm momentum over the run")
+    freeze: tuple[str, ...] = option((), "parts of the network that are not trained, such as backbone_net.sa1")
+    average: float | None = option(
+        None, "decay of a moving average of the weights, which is then evaluated and kept", minimum=0.0, maximum=1.0
+    )
+    evaluations: int = option(1, "evaluations, evenly over the run, the last at its end; 0 for none", minimum=0)
+    precision: str = option("float32", "type of the matrix products", choices=tuple(PRECISIONS))
+    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    num_workers: int = option(0, "processes that load data, for each that trains", minimum=0)
+    compile: bool = option(False, "compile the network with torch.compile")
+    log_every: int = option(10, "steps between log records", minimum=1)
+    checkpoint_every: int = option(500, "steps between checkpoints; evaluations and the end make one too", minimum=1)
+    tensorboard: bool = option(True, "write TensorBoard files besides log.jsonl")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        if (self.num_steps is None) == (self.epochs is None):
+            yield "num_steps", "give either num_steps or epochs, not both or neither"
+        if self.batch_size % self.accumulate:
+            yield "accumulate", f"{self.accumulate} does not divide batch_size {self.batch_size}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is trained.
+
+    Attributes:
+        model: The network, its weights as training starts.
+        dataset: Training set with a length; `dataset[epoch, index]` gives a sample that depends on these alone.
+        collate: Samples -> batch. Batches have `.to(device, non_blocking=...)`.
+        loss: (network, batch, rng) -> the loss and named scalars for the log. The network is to be called as the
+            model is; it may be a wrapper that runs in other precision or in several processes.
+        evaluate: Model in evaluation mode -> named results; None if nothing can be evaluated. Runs in the main process.
+        monitor: The result whose greatest value makes a checkpoint the best.
+        settings: The resolved configuration as a plain dictionary; goes into every checkpoint.
+    """
+
+    model: nn.Module
+    dataset: Any
+    collate: Callable[[list], Any]
+    loss: Callable[[Callable, Any, np.random.Generator], tuple[Tensor, Mapping[str, Tensor]]]
+    evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
+    monitor: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a finished run came to.
+
+    Attributes:
+        folder: Where its files are.
+        step: Steps trained.
+        metrics: The last evaluation.
+        best: The best value of the monitored result; None without evaluation.
+        best_step: When that was.
+        skipped: Whether the run had been finished before, so that nothing was trained now.
+    """
+
+    folder: Path
+    step: int
+    metrics: dict[str, float]
+    best: float | None
+    best_step: int | None
+    skipped: bool = False

@@ -1,0 +1,47 @@
+"""The order of the data does not depend on who loads it."""
+
+from itertools import islice
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcfdsl.train.distributed import batch_keys, sample_keys
+
+
+@given(
+    num_samples=st.integers(1, 30),
+    part=st.integers(1, 4),
+    accumulate=st.integers(1, 3),
+    num_processes=st.integers(1, 4),
+    start=st.integers(0, 20),
+)
+def test_processes_share_the_batches_of_one_process(num_samples, part, accumulate, num_processes, start):
+    batch_size, steps = part * accumulate * num_processes, range(start, start + 5)
+    settings = {"seed": 3, "batch_size": batch_size}
+    whole = list(batch_keys(num_samples, steps=steps, **settings))
+    shared = [
+        list(
+            batch_keys(num_samples, steps=steps, accumulate=accumulate, rank=r, num_processes=num_processes, **settings)
+        )
+        for r in range(num_processes)
+    ]
+    for k, batch in enumerate(whole):
+        parts = [keys for own in shared for keys in own[k * accumulate : (k + 1) * accumulate]]
+        assert all(len(keys) == part for keys in parts)
+        assert [key for keys in parts for key in keys] == batch
+
+
+@given(num_samples=st.integers(1, 30), epochs=st.integers(1, 4), start=st.integers(0, 100))
+def test_every_epoch_has_every_sample_once_and_any_position_can_be_the_first(num_samples, epochs, start):
+    keys = list(islice(sample_keys(num_samples, seed=1), num_samples * epochs + start))
+    for epoch in range(epochs):
+        own = keys[epoch * num_samples : (epoch + 1) * num_samples]
+        assert sorted(own) == [(epoch, i) for i in range(num_samples)]
+    assert keys[start:] == list(islice(sample_keys(num_samples, seed=1, start=start), len(keys) - start))
+
+
+def test_epochs_and_seeds_differ_in_order():
+    first = [i for _, i in islice(sample_keys(100, seed=1), 200)]
+    other = [i for _, i in islice(sample_keys(100, seed=2), 100)]
+    assert first[:100] != first[100:]
+    assert first[:100] != other

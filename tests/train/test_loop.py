@@ -1,0 +1,219 @@
+"""Killed runs go on exactly, processes share a batch exactly, and what goes wrong is said."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pcfdsl.config import ConfigError
+from pcfdsl.train.checkpoint import find_weights, load_checkpoint
+from pcfdsl.train.log import read_log
+from pcfdsl.train.loop import NonFiniteLossError, train
+from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
+from pcfdsl.train.task import TrainConfig
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SETTINGS = {
+    "num_steps": 40,
+    "batch_size": 4,
+    "log_every": 1,
+    "checkpoint_every": 3,
+    "evaluations": 4,
+    "tensorboard": False,
+    "average": 0.9,
+    "device": "cpu",
+    "schedule": {"kind": "cosine", "bn_momentum": 0.5, "bn_epochs": 2},
+}
+
+
+def start(script, *arguments, processes=1, wait=True, **settings):
+    command = [sys.executable]
+    if processes > 1:
+        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    out, *more = map(str, arguments)
+    command += [str(script), out, json.dumps(SETTINGS | settings), *more]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    if wait:
+        _, errors = child.communicate(timeout=120)
+        assert child.returncode == 0, errors
+    return child
+
+
+def curve(folder, *names):
+    names = names or ("loss", "absolute", "gradient_norm", "learning_rate")
+    return [tuple(record[name] for name in names) for record in read_log(folder, kind="train")]
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path, toy_script):
+    options = ("--norm", "--dropout", "0.2")
+    start(toy_script, tmp_path / "whole", *options)
+    killed_at = []
+    for kill_after in (8, 25):
+        child = start(toy_script, tmp_path / "killed", *options, "--slow", "0.005", wait=False)
+        wait_for_step(tmp_path / "killed", kill_after, child)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        killed_at.append(read_log(tmp_path / "killed")[-1]["step"])
+    assert killed_at[-1] < SETTINGS["num_steps"]
+    start(toy_script, tmp_path / "killed", *options, num_workers=1)
+
+    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
+    assert read_log(tmp_path / "killed", kind="evaluation") == read_log(tmp_path / "whole", kind="evaluation")
+    for name in ("last", "best"):
+        whole, killed = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "killed"))
+        assert all(torch.equal(whole[key], killed[key]) for key in whole)
+
+
+def wait_for_step(folder, step, child):
+    end = time.monotonic() + 60
+    while time.monotonic() < end and child.poll() is None:
+        if (folder / "log.jsonl").exists() and any(record["step"] >= step for record in read_log(folder)):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} not reached: {child.poll()}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_checkpoint(tmp_path, toy_script, number):
+    child = start(toy_script, tmp_path, "--slow", "0.01", wait=False, num_workers=1, checkpoint_every=1000)
+    wait_for_step(tmp_path, 2, child)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode != 0
+    assert "KeyboardInterrupt" in errors
+    assert load_checkpoint(tmp_path / "last.safetensors").step == read_log(tmp_path)[-1]["step"]
+
+
+def test_two_processes_train_as_one_with_the_joint_batch(tmp_path, toy_script):
+    start(toy_script, tmp_path / "one")
+    start(toy_script, tmp_path / "two", processes=2)
+    torch.testing.assert_close(
+        torch.tensor(curve(tmp_path / "two")), torch.tensor(curve(tmp_path / "one")), rtol=1e-5, atol=1e-6
+    )
+    evaluations = [read_log(tmp_path / run, kind="evaluation")[-1]["score"] for run in ("one", "two")]
+    assert evaluations[0] == pytest.approx(evaluations[1], rel=1e-4)
+
+
+def test_with_batch_norm_two_processes_train_as_one_in_two_parts(tmp_path, toy_script):
+    start(toy_script, tmp_path / "one", "--norm", accumulate=2)
+    start(toy_script, tmp_path / "two", "--norm", processes=2)
+    torch.testing.assert_close(
+        torch.tensor(curve(tmp_path / "two")), torch.tensor(curve(tmp_path / "one")), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, toy):
+    config = TrainConfig(num_steps=6, batch_size=4, evaluations=2, tensorboard=False, device="cpu")
+    first = train(toy.toy_task(), config, tmp_path)
+    task = toy.toy_task()
+    again = train(task, config, tmp_path)
+    assert again.skipped
+    assert not first.skipped
+    assert (again.step, again.metrics, again.best) == (6, first.metrics, first.best)
+    stored = load_checkpoint(tmp_path / "last.safetensors")
+    assert all(torch.equal(stored.state[name], value) for name, value in task.model.state_dict().items())
+    assert not train(task, config, tmp_path, overwrite=True).skipped
+
+
+def test_the_best_checkpoint_is_that_of_the_best_evaluation(tmp_path, toy):
+    config = TrainConfig(num_steps=12, batch_size=4, evaluations=6, tensorboard=True, device="cpu")
+    result = train(toy.toy_task(), config, tmp_path)
+    scores = {record["step"]: record["score"] for record in read_log(tmp_path, kind="evaluation")}
+    assert list(scores) == [2, 4, 6, 8, 10, 12]
+    assert result.best == max(scores.values())
+    assert scores[result.best_step] == result.best
+    best = load_checkpoint(tmp_path)
+    assert (best.path.name, best.step, best.metrics["score"]) == ("best.safetensors", result.best_step, result.best)
+    assert best.settings["what"] == "toy"
+    assert json.loads((tmp_path / "best.json").read_text())["digest"]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_the_toy_task_is_learned(tmp_path, toy):
+    optimizer = OptimizerConfig(name="adamw", learning_rate=0.02, clip=10.0)
+    config = TrainConfig(num_steps=150, batch_size=8, optimizer=optimizer, tensorboard=False, device="cpu")
+    train(toy.toy_task(), config, tmp_path)
+    losses = [record["loss"] for record in read_log(tmp_path, kind="train")]
+    assert losses[-1] < losses[0] / 5
+
+
+def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path, toy):
+    for parts in (1, 4):
+        config = TrainConfig(num_steps=5, batch_size=8, accumulate=parts, log_every=1, tensorboard=False, device="cpu")
+        train(toy.toy_task(), config, tmp_path / str(parts))
+    whole, parted = (torch.tensor(curve(tmp_path / name)) for name in ("1", "4"))
+    torch.testing.assert_close(parted, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_frozen_parts_do_not_move(tmp_path, toy):
+    task = toy.toy_task(norm=True)
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    config = TrainConfig(num_steps=5, batch_size=8, freeze=("0", "1"), tensorboard=False, device="cpu")
+    train(task, config, tmp_path)
+    changed = {name for name, value in task.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"4.weight", "4.bias"}
+
+
+def test_bfloat16_runs_in_bfloat16(tmp_path, toy):
+    task, types = toy.toy_task(), set()
+    task.model[4].register_forward_hook(lambda module, inputs, output: types.add(output.dtype))
+    config = TrainConfig(num_steps=2, precision="bfloat16", evaluations=0, tensorboard=False, device="cpu")
+    train(task, config, tmp_path)
+    assert types == {torch.bfloat16}
+    assert all(parameter.dtype == torch.float32 for parameter in task.model.parameters())
+
+
+def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(tmp_path, toy):
+    config = TrainConfig(num_steps=10, batch_size=4, tensorboard=False, device="cpu")
+    with pytest.raises(NonFiniteLossError, match=r"loss is nan at step \d.*bad_batch_step\d_rank0.pt") as error:
+        train(toy.toy_task(bad=5), config, tmp_path)
+    saved = torch.load(next(tmp_path.glob("bad_batch*.pt")), weights_only=True)
+    assert saved["batch"]["x"].isnan().any(1).sum() == 1
+    assert "Lower the learning rate" in str(error.value)
+
+
+def test_settings_that_do_not_fit_are_named(tmp_path, toy):
+    with pytest.raises(ConfigError, match="either num_steps or epochs"):
+        TrainConfig()
+    with pytest.raises(ConfigError, match="does not divide"):
+        TrainConfig(num_steps=1, batch_size=8, accumulate=3)
+    with pytest.raises(ValueError, match="training set is empty"):
+        train(toy.toy_task(size=0), TrainConfig(num_steps=1, device="cpu"), tmp_path)
+    with pytest.raises(ValueError, match="device 'abacus' is not known"):
+        train(toy.toy_task(), TrainConfig(num_steps=1, device="abacus"), tmp_path)
+
+
+def test_another_run_in_the_folder_is_not_continued(tmp_path, toy):
+    config = TrainConfig(num_steps=2, tensorboard=False, device="cpu")
+    train(toy.toy_task(), config, tmp_path)
+    other = TrainConfig(
+        num_steps=3, tensorboard=False, device="cpu", num_workers=1, schedule=ScheduleConfig(warmup_steps=1)
+    )
+    with pytest.raises(ValueError, match=r"other settings:\n  train.num_steps: was 2, is 3") as error:
+        train(toy.toy_task(), other, tmp_path)
+    assert "train.schedule.warmup_steps: was 0, is 1" in str(error.value)
+    assert "num_workers" not in str(error.value)
+
+
+def test_damaged_and_missing_checkpoints_are_named(tmp_path, toy):
+    config = TrainConfig(num_steps=2, tensorboard=False, device="cpu", evaluations=0)
+    train(toy.toy_task(), config, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"holds neither best.safetensors nor last.safetensors"):
+        find_weights(tmp_path.parent / ".")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load_checkpoint(tmp_path / "none.safetensors")
+    for name in ("resume.pt", "last.safetensors"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"resume.pt cannot be read"):
+        train(toy.toy_task(), config, tmp_path)
+    with pytest.raises(ValueError, match="not a whole weights file"):
+        load_checkpoint(tmp_path)
