@@ -1,11 +1,9 @@
 """Make a detection set of your own scans: clouds and boxes in, one documented folder out (pcfdsl/data/stored.py)."""
 
 import argparse
-import json
 
 from pcfdsl.command_line import run
 from pcfdsl.data.custom import Convention, prepare_folder, prepare_furniture
-from pcfdsl.data.stored import StoredDetectionSet
 from pcfdsl.view import page, scenes, sheet, sources
 
 
@@ -20,22 +18,21 @@ def main() -> None:
     for field, choices in (("yaw", ("ccw", "cw")), ("sizes", ("full", "half")), ("z", ("center", "bottom"))):
         parser.add_argument(f"--{field}", choices=choices, default=choices[0], help="how the source's boxes are meant")
     parser.add_argument("--bin-columns", type=int, default=6, help="numbers in a row of .bin files (default 6)")
-    parser.add_argument("--check-png", metavar="FILE", help="draw boxes over points of nine scenes")
-    parser.add_argument("--check-html", metavar="FILE", help="the same as a page, to turn them round")
+    for kind in ("png", "html"):
+        parser.add_argument(f"--check-{kind}", metavar="FILE", help="draw boxes over points of nine scenes")
     args = parser.parse_args()
     if args.furniture:
         report = prepare_furniture(args.furniture, args.out, split=args.split)
     else:
-        meant = Convention(yaw=args.yaw, sizes=args.sizes, z=args.z)
         options = {"split": args.split, "classes": args.classes, "bin_columns": args.bin_columns}
+        meant = Convention(yaw=args.yaw, sizes=args.sizes, z=args.z)
         report = prepare_folder(args.scans, args.out, convention=meant, **options)
-    stored = StoredDetectionSet(args.out, args.split)
-    items = scenes.scene_items(stored[:9], classes=stored.classes, captions=stored.names)
+    items = scenes.scene_items(report.open()[:9], classes=report.classes, captions=report.written)
     if args.check_png:
         sheet.save_png(args.check_png, sources.render_items(items))
     if args.check_html:
         page.write_page(args.check_html, items, title=args.out)
-    print(json.dumps(report.summary(), indent=2))
+    print(report.to_json())
     raise SystemExit(1 if report.failed else 0)
 
 

@@ -1,5 +1,6 @@
 """From other people's folders to a stored detection set, with their conventions and every broken file reported."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from pcfdsl.data.stored import (
     BOX_FILES,
     POINT_FILES,
+    StoredDetectionSet,
     assign_instances,
     class_indices,
     read_boxes,
@@ -57,6 +59,7 @@ class PrepareReport:
 
     Attributes:
         out: The set.
+        split: The split that was written.
         classes: Its classes.
         written: Names of the scenes written.
         failed: (file, reason) of what was left out.
@@ -66,6 +69,7 @@ class PrepareReport:
     """
 
     out: Path
+    split: str
     classes: tuple[str, ...]
     written: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
@@ -73,10 +77,15 @@ class PrepareReport:
     num_empty_boxes: int
     hint: str
 
-    def summary(self) -> dict:
-        """The report as plain values for JSON."""
-        return {
+    def open(self) -> StoredDetectionSet:
+        """The split, to be read."""
+        return StoredDetectionSet(self.out, self.split)
+
+    def to_json(self) -> str:
+        """The report as indented JSON."""
+        content = {
             "out": str(self.out),
+            "split": self.split,
             "classes": list(self.classes),
             "scenes": len(self.written),
             "boxes": self.num_boxes,
@@ -84,6 +93,7 @@ class PrepareReport:
             "failed": dict(self.failed),
             "hint": self.hint,
         }
+        return json.dumps(content, indent=2)
 
 
 def prepare_folder(
@@ -219,6 +229,7 @@ def _write(
         hint = f"boxes hold {held[0]:.0f} points as given, but {held[best]:.0f} with {better}: check the convention"
     return PrepareReport(
         out=out,
+        split=split,
         classes=classes,
         written=tuple(written),
         failed=tuple(failed),

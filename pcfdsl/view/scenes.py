@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.view.page import PageItem
 from pcfdsl.view.render import label_colors
@@ -21,7 +23,7 @@ def scene_items(
     """
     items = []
     for i, scene in enumerate(scenes):
-        labels: list[str] = [classes[c] if classes else str(c) for c in scene.categories.tolist()]
+        labels: list[str] = [classes[int(c)] if classes else str(c) for c in scene.categories.tolist()]
         title = captions[i] if captions else f"scene {i}"
         items.append(
             PageItem(
@@ -29,6 +31,7 @@ def scene_items(
                 colors=label_colors(scene.instance_ids),
                 boxes=scene.boxes,
                 box_labels=labels,
+                box_colors=label_colors(np.arange(len(labels))),
                 caption=f"{title}: {len(labels)} boxes, {(scene.instance_ids >= 0).mean():.0%} of the points in them",
             )
         )
