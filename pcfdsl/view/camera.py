@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Camera", "check_points"]
+__all__ = ["Camera", "check_points", "is_wide"]
 
 MARGIN = 0.04  # of the picture, kept free on each side
 
@@ -50,8 +50,7 @@ class Camera:
         Args:
             points: [N, 3] finite, N >= 1.
             azimuth: Degrees counter-clockwise from +x, seen from above, at which the camera stands; -90 looks along +y.
-            elevation: Degrees above the horizon; 90 looks straight down. By default 22, and 40 for what is more than
-                twice as wide as high, as rooms are.
+            elevation: Degrees above the horizon; 90 looks straight down. By default 22, and 40 for what `is_wide`.
             fov: Vertical field of view, degrees.
             aspect: Width over height of the picture.
 
@@ -63,7 +62,7 @@ class Camera:
             raise ValueError("there is nothing to look at: 0 points and no boxes")
         low, high = points.min(axis=0).astype(np.float64), points.max(axis=0).astype(np.float64)
         if elevation is None:
-            elevation = 40.0 if max(high[:2] - low[:2]) > 2 * (high[2] - low[2]) else 22.0
+            elevation = 40.0 if is_wide(points) else 22.0
         az, el = np.radians([azimuth, elevation])
         toward_camera = np.array([np.cos(el) * np.cos(az), np.cos(el) * np.sin(az), np.sin(el)])
         up = np.array([-np.sin(el) * np.cos(az), -np.sin(el) * np.sin(az), np.cos(el)])
@@ -106,6 +105,12 @@ class Camera:
         focal = size[1] / 2 / np.tan(np.radians(self.fov) / 2)
         safe = np.where(depth == 0, 1e-12, depth)
         return view[:, :2] * (focal / safe)[:, None] + (size[0] / 2, size[1] / 2), depth
+
+
+def is_wide(points: np.ndarray) -> bool:
+    """Whether points [N, 3] reach at least 1.5 times as far sideways as upwards, as rooms do."""
+    extent = np.ptp(points, axis=0) if len(points) else np.zeros(3)
+    return bool(max(extent[:2]) > 1.5 * extent[2])
 
 
 def check_points(points: np.ndarray) -> np.ndarray:

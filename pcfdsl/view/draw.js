@@ -19,7 +19,18 @@ function decodeItem(item) {
   const points = new Float32Array(3 * count);
   for (let i = 0; i < points.length; i++) points[i] = item.low[i % 3] + item.step[i % 3] * view.getUint16(2 * i, true);
   const colors = item.colors ? bytesOf(item.colors) : heightColors(points);
-  return { ...item, count, points, colors, lines: item.boxes.map(boxLines) };
+  const extent = item.step.map((step) => 65535 * step);
+  const wide = Math.max(extent[0], extent[1]) > 1.5 * extent[2]; // as rooms are
+  return { ...item, count, points, colors, wide, sides: sidesOf(points), lines: item.boxes.map(boxLines) };
+}
+
+// Just inside the sides of the cloud, along x, y and z; a few strays do not move a wall.
+function sidesOf(points) {
+  if (points.length === 0) return { low: [0, 0, 0], high: [0, 0, 0] };
+  const sorted = [0, 1, 2].map((k) => points.filter((_, i) => i % 3 === k).sort());
+  const [low, high] = [0.005, 0.995].map((share) => sorted.map((values) => values[Math.floor(share * values.length)]));
+  const margin = 0.03 * Math.max(...high.map((value, k) => value - low[k]));
+  return { low: low.map((value) => value + margin), high: high.map((value) => value - margin) };
 }
 
 function heightColors(points) {
@@ -63,12 +74,8 @@ function fittedView(cloud, aspect) {
   const places = cloud.lines.flat(2);
   for (let i = 0; i < cloud.points.length; i += 3) places.push([cloud.points[i], cloud.points[i + 1], cloud.points[i + 2]]);
   if (places.length === 0) places.push([0, 0, 0]);
-  const extent = [0, 1, 2].map((k) => {
-    const [low, high] = places.reduce(([l, h], p) => [Math.min(l, p[k]), Math.max(h, p[k])], [Infinity, -Infinity]);
-    return high - low;
-  });
   const azimuth = (-60 * Math.PI) / 180;
-  const elevation = ((Math.max(extent[0], extent[1]) > 2 * extent[2] ? 40 : 22) * Math.PI) / 180; // rooms from higher up
+  const elevation = ((cloud.wide ? 40 : 22) * Math.PI) / 180; // rooms from higher up
   const { back, up, right } = axesOf({ azimuth, elevation });
   const slopeUp = Math.tan(FIELD_OF_VIEW / 2) * 0.9;
   const tightest = { near: -Infinity, sides: [-Infinity, -Infinity, -Infinity, -Infinity], low: Infinity };
@@ -103,7 +110,7 @@ function projection(view, width, height) {
 // ---- drawing ---------------------------------------------------------------------------------------------------------
 
 // Draws the cloud and its boxes into an ImageData; `buffer` is a Float32Array of as many pixels.
-function paint(image, buffer, cloud, view, { pointSize, paper, showBoxes }) {
+function paint(image, buffer, cloud, view, { pointSize, paper, showBoxes, openSides }) {
   const { width, height, data } = image;
   const project = projection(view, width, height);
   for (let i = 0; i < data.length; i += 4) {
@@ -112,8 +119,14 @@ function paint(image, buffer, cloud, view, { pointSize, paper, showBoxes }) {
   buffer.fill(Infinity);
   const near = 1e-3 * view.distance;
   const at = [0, 0, 0];
+  // Walls and ceiling between the eye and the room are left out: the sides that are seen from outside.
+  const { back } = axesOf(view);
+  const low = cloud.sides.low.map((value, k) => (openSides && back[k] < -0.1 ? value : -Infinity));
+  const high = cloud.sides.high.map((value, k) => (openSides && back[k] > 0.1 ? value : Infinity));
   let [nearest, farthest] = [Infinity, 0];
   for (let i = 0; i < cloud.points.length; i += 3) {
+    if (cloud.points[i] < low[0] || cloud.points[i] > high[0] || cloud.points[i + 1] < low[1] ||
+      cloud.points[i + 1] > high[1] || cloud.points[i + 2] < low[2] || cloud.points[i + 2] > high[2]) continue;
     project(cloud.points[i], cloud.points[i + 1], cloud.points[i + 2], at);
     const x = at[0], y = at[1], z = at[2];
     if (z <= near) continue;

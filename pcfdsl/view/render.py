@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from pcfdsl.scene.boxes import box_corners
 from pcfdsl.view.camera import Camera, check_points
 from pcfdsl.view.raster import SUPERSAMPLING, blank, draw_line, shade, shrink, splat
 
@@ -39,6 +40,7 @@ def render_points(
     boxes: np.ndarray | None = None,
     box_colors: np.ndarray | None = None,
     box_labels: Sequence[str] | None = None,
+    open_sides: bool = False,
     background: str = "white",
 ) -> np.ndarray:
     """Picture of a cloud, nearer points in front, with eye-dome lighting and boxes as wireframes.
@@ -56,6 +58,7 @@ def render_points(
         boxes: [K, 7] cx cy cz dx dy dz yaw: full extents, yaw in radians counter-clockwise about +z.
         box_colors: [K, 3] uint8; by default red.
         box_labels: K texts, written above the boxes.
+        open_sides: Leave out points close to the sides of the cloud that face the camera: near walls of a room.
         background: Name or #rrggbb.
 
     Returns:
@@ -79,6 +82,8 @@ def render_points(
     pixels, depth = camera.project(points, fine)
     near = 1e-3 * float(np.linalg.norm(np.subtract(camera.target, camera.position)))
     seen = depth > near
+    if open_sides:
+        seen &= ~_on_near_sides(points, camera)
     pixels, depth, colors = pixels[seen], depth[seen], colors[seen]
     nearest, middle, farthest = np.percentile(depth, [1, 50, 99]) if len(depth) else (near, 1.0, 1.0)
     depth_range = max(float(farthest - nearest), 1e-6 * float(middle))
@@ -98,17 +103,11 @@ def render_points(
 
 def box_lines(boxes: np.ndarray) -> np.ndarray:
     """Lines to draw for boxes [K, 7]: [K, 13, 2, 3], the twelve edges and the spoke to +x on the top face."""
-    corners = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
-    edges = [(i, i | bit) for bit in (4, 2, 1) for i in range(8) if not i & bit]
-    local = np.concatenate([corners[np.array(edges)], [[(0, 0, 0.5), (0.5, 0, 0.5)]]])  # [13, 2, 3]
-    boxes = np.asarray(boxes, dtype=np.float64)
-    scaled = local * boxes[:, None, None, 3:6]
-    cos, sin = np.cos(boxes[:, 6])[:, None, None], np.sin(boxes[:, 6])[:, None, None]
-    turned = np.stack(
-        [cos * scaled[..., 0] - sin * scaled[..., 1], sin * scaled[..., 0] + cos * scaled[..., 1], scaled[..., 2]],
-        axis=-1,
-    )
-    return turned + boxes[:, None, None, :3]
+    corners = box_corners(boxes)
+    rings = [(i, (i + 1) % 4) for i in range(4)]
+    edges = [*rings, *((i + 4, j + 4) for i, j in rings), *((i, i + 4) for i in range(4))]
+    spoke = np.stack([corners[:, 4:].mean(axis=1), corners[:, 5:7].mean(axis=1)], axis=1)
+    return np.concatenate([corners[:, np.array(edges)], spoke[:, None]], axis=1)
 
 
 def height_colors(points: np.ndarray) -> np.ndarray:
@@ -132,6 +131,16 @@ def label_colors(labels: np.ndarray) -> np.ndarray:
     u, v = 0.3 * np.cos(hue), 0.3 * np.sin(hue)
     rgb = np.stack([light + 1.14 * v, light - 0.395 * u - 0.581 * v, light + 2.03 * u], axis=-1)
     return np.where(labels[:, None] < 0, np.array(UNLABELLED, np.uint8), (np.clip(rgb, 0, 1) * 255).astype(np.uint8))
+
+
+def _on_near_sides(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """[N] bool: within three percent of a side of the bounding box that the camera sees from outside."""
+    if len(points) == 0:
+        return np.zeros(0, dtype=bool)
+    low, high = np.percentile(points, [0.5, 99.5], axis=0)  # a few strays do not move a wall
+    margin = 0.03 * (high - low).max()
+    toward = np.subtract(camera.position, camera.target) / np.linalg.norm(np.subtract(camera.position, camera.target))
+    return ((toward > 0.1) & (points > high - margin) | (toward < -0.1) & (points < low + margin)).any(axis=1)
 
 
 def _point_size(pixels: np.ndarray, fine: tuple[int, int]) -> float:

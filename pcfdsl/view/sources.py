@@ -1,21 +1,30 @@
-"""What can be looked at: files and folders of clouds and meshes, as items of a page, a sheet or a window."""
+"""What can be looked at: files, folders and recipes of clouds and scenes, as items of a page, a sheet or a window."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import trimesh
+from tqdm import tqdm
 
+from pcfdsl.config import load
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.rng import stream
+from pcfdsl.scene.config import FractalScenesConfig
+from pcfdsl.scene.objects import sample_surface
+from pcfdsl.scene.synthesize import FractalScenes
 from pcfdsl.view.page import PageItem
 from pcfdsl.view.render import render_points
+from pcfdsl.view.scenes import scene_items
 from pcfdsl.view.sheet import contact_sheet
 
 __all__ = ["FILE_KINDS", "load_items", "render_items"]
 
 MESH_KINDS = (".ply", ".obj", ".off", ".stl", ".glb", ".gltf")
 FILE_KINDS = (*MESH_KINDS, ".npy", ".npz", ".bin")
+RECIPE_KINDS = (".yaml", ".yml")
 MESH_POINTS = 20_000
 
 
@@ -38,13 +47,15 @@ def load_items(
     | .npy | [N, 3 or more], or [S, N, 3 or more] as S clouds |
     | .npz | array `points` [N, 3 or more], with `boxes` [K, 7] and `colors` [N, 3] where it holds them |
     | .bin | float32 rows of `bin_columns`; x y z and, from six columns on, red green blue |
-    | folder | all files of these kinds below it, by name |
+    | .yaml | the clouds of a PC-FractalDB recipe; with `scenes` or `fractals` at its top level, the scenes of one |
+    | folder | all files of these kinds below it, by name; recipes are left out |
 
     Columns 3 to 5 of an array are colours, 0 to 1 or 0 to 255. Points that are not finite are left out and the caption
     says so; of a larger cloud `max_points` are drawn without replacement, the same ones every time.
 
     Raises:
         FileNotFoundError: If there is no such path.
+        ConfigError: If a recipe has problems.
         ValueError: If nothing can be shown there, or a file does not hold what its name promises.
     """
     catalogue = _catalogue(Path(path), bin_columns)
@@ -52,15 +63,25 @@ def load_items(
         raise ValueError(f"{path} holds no clouds; files that can be shown end in {' '.join(FILE_KINDS)}")
     num_items = min(num_items, catalogue.num_clouds)
     chosen = [i * catalogue.num_clouds // num_items for i in range(num_items)]
-    return [_thinned(catalogue.read(i), max_points) for i in chosen]
+    return [_thinned(catalogue.read(i), max_points) for i in tqdm(chosen, desc="reading", unit="cloud", disable=None)]
 
 
 def render_items(
     items: Sequence[PageItem], *, size: tuple[int, int] = (320, 280), columns: int | None = None
 ) -> np.ndarray:
-    """Contact sheet of the items with their captions: [height, width, 3] uint8."""
+    """Contact sheet of the items with their captions: [height, width, 3] uint8. Where there are several boxes, the
+    near sides of the room around them are left open.
+    """
     pictures = [
-        render_points(i.points, colors=i.colors, boxes=i.boxes, box_colors=i.box_colors, size=size) for i in items
+        render_points(
+            item.points,
+            colors=item.colors,
+            size=size,
+            boxes=item.boxes,
+            box_colors=item.box_colors,
+            open_sides=len(item.boxes) > 1,
+        )
+        for item in items
     ]
     return contact_sheet(pictures, [item.caption for item in items], columns=columns)
 
@@ -76,7 +97,23 @@ def _catalogue(path: Path, bin_columns: int) -> _Catalogue:
         array = _load_array(path)
         if array.ndim == 3:
             return _Catalogue(len(array), lambda i: _from_rows(array[i], f"{path.stem} {i}", path))
+    if path.suffix.lower() in RECIPE_KINDS:
+        return _recipe(path)
     return _Catalogue(1, lambda _: _read_file(path, path.name, bin_columns))
+
+
+def _recipe(path: Path) -> _Catalogue:
+    """Clouds or scenes, generated as they are asked for."""
+    if re.search(r"^(scenes|fractals)\s*:", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+        scenes = FractalScenes(load(FractalScenesConfig, path))
+        return _Catalogue(len(scenes), lambda i: scene_items([scenes[i]], captions=[f"scene {i}"])[0])
+    clouds = PCFractalDB(load(PCFractalConfig, path))
+
+    def read(i: int) -> PageItem:
+        cloud = clouds[i]
+        return PageItem(cloud.points, caption=f"category {cloud.category}, instance {cloud.instance}")
+
+    return _Catalogue(len(clouds), read)
 
 
 def _read_file(path: Path, caption: str, bin_columns: int) -> PageItem:
@@ -100,7 +137,7 @@ def _read_file(path: Path, caption: str, bin_columns: int) -> PageItem:
                 raise ValueError(f"{path} holds {held}; expected an array `points` [N, 3 or more]")
             boxes, colors = arrays.get("boxes"), arrays.get("colors")
             return _from_rows(arrays["points"], caption, path, boxes=boxes, colors=colors)
-    raise ValueError(f"{path} is of a kind that cannot be shown; these can: {' '.join(FILE_KINDS)}")
+    raise ValueError(f"{path} is of a kind that cannot be shown; these can: {' '.join(FILE_KINDS + RECIPE_KINDS)}")
 
 
 def _load_array(path: Path):
@@ -124,26 +161,13 @@ def _from_mesh(path: Path, caption: str) -> PageItem:
         geometry = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
     except Exception as error:  # readers of broken files raise whatever they stumble over
         raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
-    if isinstance(geometry, trimesh.Trimesh) and len(geometry.faces):
-        return _item(_surface_points(geometry), caption, path)
+    if isinstance(geometry, trimesh.Trimesh) and geometry.area > 0:
+        corners = np.asarray(geometry.triangles)
+        return _item(sample_surface(stream(0, "view", "surface"), corners, num_points=MESH_POINTS), caption, path)
     vertices = getattr(geometry, "vertices", np.zeros((0, 3)))
     colors = getattr(geometry, "colors", None)
     has_colors = colors is not None and len(colors) == len(vertices)
     return _item(np.asarray(vertices), caption, path, colors=np.asarray(colors)[:, :3] if has_colors else None)
-
-
-def _surface_points(mesh: trimesh.Trimesh) -> np.ndarray:
-    """Points drawn uniformly on the surface."""
-    random = stream(0, "view", "surface")
-    ends = np.cumsum(mesh.area_faces)
-    if not ends[-1] > 0:
-        return np.asarray(mesh.vertices)
-    faces = np.minimum(np.searchsorted(ends, random.random(MESH_POINTS) * ends[-1], side="right"), len(ends) - 1)
-    corners = np.asarray(mesh.triangles)[faces]  # [MESH_POINTS, 3, 3]
-    u, v = random.random((2, MESH_POINTS))
-    outside = u + v > 1
-    u, v = np.where(outside, 1 - u, u), np.where(outside, 1 - v, v)
-    return corners[:, 0] + u[:, None] * (corners[:, 1] - corners[:, 0]) + v[:, None] * (corners[:, 2] - corners[:, 0])
 
 
 def _item(points, caption: str, path: Path, *, boxes=None, colors=None) -> PageItem:

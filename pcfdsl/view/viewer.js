@@ -13,7 +13,7 @@ function mountViewer(root) {
   const items = JSON.parse(root.querySelector("script").textContent).map((item) => ({ item, cloud: null }));
   const cloudAt = (k) => (items[k].cloud ??= decodeItem(items[k].item));
   const paper = () => (matchMedia("(prefers-color-scheme: dark)").matches ? [24, 26, 30] : [255, 255, 255]);
-  const HELP = "Drag or arrow keys: turn. Wheel or + −: zoom. Shift-drag: move. 0: reset. N, P: next, previous. B: boxes.";
+  const HELP = "Drag or arrow keys: turn. Wheel or + −: zoom. Shift-drag: move. 0: reset. N, P: next, previous. B: boxes. O: open sides.";
 
   const list = element(root, "ul", { class: "items", "aria-label": "Clouds" });
   const stage = element(root, "div", { class: "stage" });
@@ -25,6 +25,9 @@ function mountViewer(root) {
   const boxesLabel = element(bar, "label", {}, " Boxes");
   const boxesInput = element(boxesLabel, "input", { type: "checkbox", checked: "" });
   boxesLabel.prepend(boxesInput);
+  const openLabel = element(bar, "label", {}, " Open near sides");
+  const openInput = element(openLabel, "input", { type: "checkbox" });
+  openLabel.prepend(openInput);
   const reset = element(bar, "button", { type: "button" }, "Reset view");
   element(bar, "small", {}, HELP);
 
@@ -38,7 +41,8 @@ function mountViewer(root) {
     if (buffer.length !== width * height) buffer = new Float32Array(width * height);
     const image = context.createImageData(width, height);
     const showBoxes = boxesInput.checked;
-    paint(image, buffer, cloudAt(current), view, { pointSize: sizeInput.value * scale, paper: paper(), showBoxes });
+    const pointSize = sizeInput.value * scale;
+    paint(image, buffer, cloudAt(current), view, { pointSize, paper: paper(), showBoxes, openSides: openInput.checked });
     context.putImageData(image, 0, 0);
     if (showBoxes) drawLabels(width, height, scale);
     canvas.dataset.drawn = items[current].item.caption;
@@ -93,6 +97,7 @@ function mountViewer(root) {
     status.textContent = facts.filter(Boolean).join(" · ");
     canvas.setAttribute("aria-label", `${status.textContent}. ${HELP}`);
     boxesLabel.hidden = numBoxes === 0;
+    openInput.checked = numBoxes > 1; // a room
     sizeInput.value = Math.min(Math.max(0.9 * Math.sqrt((canvas.clientWidth * canvas.clientHeight) / 2.5 / (cloud.count + 1)), 1.25), 4);
     fit();
   }
@@ -143,6 +148,7 @@ function mountViewer(root) {
       "+": () => zoom(0.9), "=": () => zoom(0.9), "-": () => zoom(1 / 0.9), 0: fit,
       n: () => select(current + 1), p: () => select(current - 1),
       b: () => { boxesInput.checked = !boxesInput.checked; redraw(); },
+      o: () => { openInput.checked = !openInput.checked; redraw(); },
     };
     const action = keys[event.key] ?? keys[event.key.toLowerCase()];
     if (!action) return;
@@ -151,6 +157,7 @@ function mountViewer(root) {
   });
   sizeInput.addEventListener("input", redraw);
   boxesInput.addEventListener("change", redraw);
+  openInput.addEventListener("change", redraw);
   reset.addEventListener("click", fit);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { redraw(); drawThumbnail(0); });
 
@@ -170,7 +177,8 @@ function mountViewer(root) {
     const cloud = cloudAt(k);
     const image = new ImageData(width, height);
     const thumbnailView = fittedView(cloud, width / height);
-    paint(image, new Float32Array(width * height), cloud, thumbnailView, { pointSize: 1.5, paper: paper(), showBoxes: true });
+    const options = { pointSize: 1.5, paper: paper(), showBoxes: true, openSides: cloud.boxes.length > 1 };
+    paint(image, new Float32Array(width * height), cloud, thumbnailView, options);
     small.getContext("2d").putImageData(image, 0, 0);
     setTimeout(() => drawThumbnail(k + 1));
   }

@@ -75,6 +75,8 @@ async function probe() {
     },
     next: () => key("n"),
     previous: () => key("p"),
+    open: () => key("o"),
+    openBack: () => key("o"),
     click: () => root.querySelectorAll(".items button")[2].click(),
   };
   const seen = {};
@@ -141,9 +143,9 @@ def test_the_page_draws_and_answers(browse, items, tmp_path):
     assert start["painted"] > 0.02 * np.prod(start["size"])
     assert start["red"] > 500, "the edges of the box"
     assert seen["boxes"]["red"] == 0
-    for back in ("boxesBack", "turnReset", "dragReset", "panReset", "wheelReset", "pinchReset"):
+    for back in ("boxesBack", "turnReset", "dragReset", "panReset", "wheelReset", "pinchReset", "previous", "openBack"):
         assert seen[back]["sum"] == start["sum"], back
-    for step in ("boxes", "turn", "drag", "pan", "wheel", "pinch"):
+    for step in ("boxes", "turn", "drag", "pan", "wheel", "pinch", "open"):
         assert seen[step]["sum"] != start["sum"], step
     assert seen["wheel"]["painted"] < 0.5 * start["painted"], "the wheel zooms out"
     assert seen["pinch"]["painted"] < 0.6 * start["painted"], "pinching zooms out"

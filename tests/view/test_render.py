@@ -130,6 +130,29 @@ def test_box_lines_join_corners_turned_counter_clockwise(center, extents, yaw):
     np.testing.assert_allclose(local[12], [(0, 0, extents[2] / 2), (extents[0] / 2, 0, extents[2] / 2)], atol=1e-9)
 
 
+@pytest.mark.parametrize("azimuth", [-60, 20, 110, 200])
+def test_open_sides_let_the_camera_look_into_a_room(azimuth):
+    random = np.random.default_rng(0)
+    walls = random.uniform((-4, -3, 0), (4, 3, 2.5), (30_000, 3))
+    side = random.integers(0, 6, len(walls))
+    for axis, (low, high) in enumerate(((-4, 4), (-3, 3), (0, 2.5))):
+        walls[side == axis, axis], walls[side == axis + 3, axis] = low, high
+    points = np.concatenate([walls, random.normal((0, 0, 1), 0.2, (500, 3))])
+    colors = np.full((len(points), 3), 128, dtype=np.uint8)
+    colors[len(walls) :] = RED
+    camera = Camera.looking_at(points, azimuth, 30)
+    shut, opened = (
+        render_points(points, colors=colors, camera=camera, size=(200, 200), point_size=4, open_sides=is_open)
+        for is_open in (False, True)
+    )
+    reds = [(p[..., 0].astype(int) - p[..., 1] > 80).sum() for p in (shut, opened)]
+    assert reds[1] > 3 * reds[0]
+    assert reds[1] > 150
+    behind, _ = camera.project(np.array([(0, 0, 0.01)]), (200, 200))
+    column, row = behind[0].astype(int)
+    assert (opened[row - 3 : row + 4, column - 3 : column + 4] < 250).any(), "the floor stays"
+
+
 def test_labels_are_written_above_their_boxes():
     box = np.array([(0, 0, -2.0, 2, 2, 2, 0.0)])
     plain = render_points(np.zeros((0, 3)), boxes=box, camera=FRONT, size=WIDE)

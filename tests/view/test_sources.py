@@ -4,6 +4,10 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcfdsl.config import ConfigError, load
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
+from pcfdsl.scene.config import FractalScenesConfig
+from pcfdsl.scene.synthesize import FractalScenes
 from pcfdsl.view.sources import load_items, render_items
 
 
@@ -156,6 +160,38 @@ def test_arrays_of_another_shape_are_errors(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         load_items(tmp_path / "a.npz")
+
+
+def test_a_recipe_of_fractals_shows_the_clouds_it_generates(tmp_path):
+    path = tmp_path / "fractals.yaml"
+    path.write_text("num_categories: 4\nnum_instances: 3\nnum_points: 500\nsearch: {variance_threshold: 0.03}\n")
+    items = load_items(path, num_items=4)
+    clouds = PCFractalDB(load(PCFractalConfig, path))
+    for item, i in zip(items, (0, 3, 6, 9), strict=True):
+        np.testing.assert_array_equal(item.points, clouds[i].points)
+        assert item.caption == f"category {i // 3}, instance 0"
+
+
+def test_a_recipe_of_scenes_shows_them_with_their_boxes(tmp_path):
+    path = tmp_path / "scenes.yaml"
+    path.write_text(
+        "scenes: {num_scenes: 4, num_points: 3000}\nfractals: {num_categories: 3, search: {variance_threshold: 0.03}}\n"
+    )
+    items = load_items(path, num_items=2)
+    scenes = FractalScenes(load(FractalScenesConfig, path))
+    for item, i in zip(items, (0, 2), strict=True):
+        np.testing.assert_array_equal(item.points, scenes[i].points)
+        np.testing.assert_array_equal(item.boxes, scenes[i].boxes)
+        assert list(item.box_labels) == [str(k) for k in scenes[i].categories]
+        assert item.colors is not None
+        assert len(np.unique(item.colors, axis=0)) == len(np.unique(scenes[i].instance_ids))
+    assert render_items(items, size=(90, 70)).shape[2] == 3
+
+
+def test_a_recipe_with_problems_names_them(tmp_path):
+    (tmp_path / "a.yaml").write_text("num_categoriez: 4\nnum_points: 0\n")
+    with pytest.raises(ConfigError, match=r"num_categoriez(.|\n)*num_points"):
+        load_items(tmp_path / "a.yaml")
 
 
 def test_paths_without_clouds(tmp_path):
