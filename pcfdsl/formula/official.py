@@ -36,9 +36,12 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Accepted:
-    """A category of a published search: the system and how many candidates had been drawn, itself included."""
+    """A category of a published search: the system, its three variances or its filling rate, and how many candidates
+    had been drawn, itself included.
+    """
 
     ifs: IFS
+    values: tuple[float, ...]
     num_candidates: int
 
 
@@ -63,7 +66,7 @@ def search_2d(
             if len(pending) >= 4 * workers:  # as many uniforms as this are kept waiting
                 done, found, rate = pending.popleft()
                 if rate.result() >= threshold:
-                    yield Accepted(found, done)
+                    yield Accepted(found, (rate.result(),), done)
 
 
 def search_3d(
@@ -72,9 +75,10 @@ def search_3d(
     """The category search of PC-FractalDB and MV-FractalDB, endless."""
     for number in itertools.count(1):
         ifs = _draw(random, 3)
-        points = normalize_3d(orbit(ifs, random.uniform(size=num_points)), num_iterations=num_points)
+        with np.errstate(invalid="ignore", over="ignore"):  # diverged orbits pass through to the check, as published
+            points = normalize_3d(orbit(ifs, random.uniform(size=num_points)), num_iterations=num_points)
         if accept_3d(points, threshold):
-            yield Accepted(ifs, number)
+            yield Accepted(ifs, tuple(points.var(axis=0).tolist()), number)
 
 
 def _draw(random: np.random.RandomState, dim: int) -> IFS:

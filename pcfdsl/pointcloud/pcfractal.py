@@ -8,7 +8,7 @@ Cloud (k, j) depends on (config, k, j) alone.
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 
@@ -27,6 +27,7 @@ _MAX_REDRAWS = 100
 class PCFractalConfig:
     """Everything a PC-FractalDB depends on."""
 
+    variant: Literal["native", "official"] = option("native", "Clean rules, or the released scripts' to the letter.")
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
     num_instances: int = option(1000, "Instances per category.", minimum=1)
@@ -42,6 +43,8 @@ class PCFractalConfig:
         """Yield (field, message) for what no field shows alone."""
         if self.mix.noise_ratio > 0 and self.num_categories < 2:
             yield "num_categories", "1 leaves no partner to mix with; use at least 2, or mix.noise_ratio=0"
+        if self.variant == "official" and self.augmentation != Augmentation():
+            yield "augmentation", "is not part of the released scripts; leave it at its defaults or use variant=native"
 
 
 @dataclass(frozen=True, eq=False)
