@@ -74,19 +74,19 @@ class SharedMLP(nn.Module):
 
     def forward(self, rows: Tensor, neighborhoods: NeighborRows | None = None) -> Tensor:
         """[R, C_in] -> [R, C_out], or with `neighborhoods` the maximum over each, [S, C_out]."""
-        return self.after_first_product(linear(rows, self.first.conv), neighborhoods)
+        return self.after_first_product(linear(rows, self.layers[0].conv), neighborhoods)
 
     def after_first_product(self, rows: Tensor, neighborhoods: NeighborRows | None = None) -> Tensor:
         """What follows the first convolution, for callers who apply that one themselves."""
         multiplicity = None if neighborhoods is None else neighborhoods.multiplicity
-        layers = list(self.children())
-        for layer, following in itertools.pairwise(layers):
-            rows = linear(layer.bn.bn(rows, multiplicity), following.conv)
-        return layers[-1].bn.bn(rows, neighborhoods=neighborhoods)
+        for layer, following in itertools.pairwise(self.layers):
+            rows = linear(layer.norm(rows, multiplicity), following.conv)
+        return self.layers[-1].norm(rows, neighborhoods=neighborhoods)
 
     @property
-    def first(self) -> "_Layer":
-        return next(self.children())  # type: ignore[return-value]
+    def layers(self) -> "list[_Layer]":
+        """The layers in order."""
+        return list(self.children())  # type: ignore[arg-type]
 
 
 class _Layer(nn.Module):
@@ -96,6 +96,11 @@ class _Layer(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight)
         self.bn = nn.Sequential()
         self.bn.add_module("bn", RowNormReLU(num_outputs))
+
+    @property
+    def norm(self) -> RowNormReLU:
+        """Batch norm and ReLU; the published code nests it twice."""
+        return self.bn.bn  # type: ignore[return-value]
 
 
 def set_bn_momentum(module: nn.Module, momentum: float) -> None:

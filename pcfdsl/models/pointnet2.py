@@ -100,7 +100,7 @@ class SetAbstraction(nn.Module):
             return gather(values.flatten(0, 1)[None], idx[None])[0]
 
         offsets = gather_rows(xyz, rows.point_idx) - gather_rows(centers, rows.center_idx)
-        weight = self.mlp_module.first.conv.weight.flatten(1)
+        weight = self.mlp_module.layers[0].conv.weight.flatten(1)
         first = offsets / self.radius @ weight[:, :3].T
         if features is not None:
             # A linear map commutes with gathering; there are far fewer points than neighbours.

@@ -74,6 +74,8 @@ class VoteNetOutput(ProposalTensors):
 class VoteNet(nn.Module):
     """The detector. Parameters start as published, from torch's global generator: call `torch.manual_seed` before."""
 
+    mean_sizes: Tensor
+
     def __init__(self, config: VoteNetConfig):
         super().__init__()
         self.config = config

@@ -23,7 +23,7 @@ def plain_set_abstraction(layer: SetAbstraction, xyz, features, centers):
     values = torch.stack(pooled).permute(0, 3, 1, 2)
     running = []
     for unit in layer.mlp_module.children():
-        norm = unit.bn.bn
+        norm = unit.norm
         mean, variance = torch.zeros_like(norm.running_mean), torch.ones_like(norm.running_var)
         values = F.conv2d(values, unit.conv.weight)
         values = F.batch_norm(values, mean, variance, norm.weight, norm.bias, True, 0.1, norm.eps).relu()
@@ -59,8 +59,8 @@ def test_feature_propagation_weighs_three_neighbors_by_inverse_distance():
         nearest = row.argsort()[:3]
         shares = 1 / (row[nearest] + 1e-8)
         carried[i] = (shares / shares.sum()) @ coarse.features[0, nearest]
-    expected = torch.cat([carried, fine.features[0]], -1) @ layer.mlp.first.conv.weight.flatten(1).T
-    norm = layer.mlp.first.bn.bn
+    expected = torch.cat([carried, fine.features[0]], -1) @ layer.mlp.layers[0].conv.weight.flatten(1).T
+    norm = layer.mlp.layers[0].norm
     expected = F.relu(expected / torch.sqrt(norm.running_var + norm.eps))
     result = layer(fine, coarse)
     torch.testing.assert_close(result.features[0], expected.detach(), rtol=1e-7, atol=1e-9, check_dtype=False)

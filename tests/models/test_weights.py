@@ -76,9 +76,7 @@ def test_a_classifier_hands_its_backbone_to_the_detector(tiny_config):
     classifier = PointCloudClassifier(ClassifierConfig(num_classes=5, backbone=tiny_config.backbone))
     detector = VoteNet(tiny_config)
     report = transfer(detector, classifier.state_dict())
-    assert set(report.loaded) == {
-        name for name in classifier.state_dict() if name.startswith("backbone_net.")
-    }
+    assert set(report.loaded) == {name for name in classifier.state_dict() if name.startswith("backbone_net.")}
     assert all(name.startswith(("backbone_net.fp", "vgen.")) for name in report.missing)
     assert set(report.skipped) == {n for n in classifier.state_dict() if not n.startswith("backbone_net.")}
 
