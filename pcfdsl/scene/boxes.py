@@ -106,13 +106,14 @@ def votes(scene: Scene, *, target: str = "box") -> tuple[np.ndarray, np.ndarray]
         raise ValueError(f"unknown vote target {target!r}; expected 'box' or 'extent'")
     mask = scene.instance_ids >= 0
     ids, points = scene.instance_ids[mask], scene.points[mask]
-    centers = scene.boxes[:, :3]
+    centers = scene.boxes[:, :3].copy()
     if target == "extent":
         low = np.full((len(scene.boxes), 3), np.inf, np.float32)
         high = -low
         np.minimum.at(low, ids, points)
         np.maximum.at(high, ids, points)
-        centers = (low + high) / 2
+        held = np.isfinite(low[:, 0])  # a box may have no point in this cloud
+        centers[held] = (low[held] + high[held]) / 2
     offsets = np.zeros_like(scene.points)
     offsets[mask] = centers[ids] - points
     return offsets, mask

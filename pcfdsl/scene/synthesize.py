@@ -136,7 +136,7 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
 
 def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray], list[int], Layout]:
     """Placed clouds in scene coordinates, their categories, and the layout they came from."""
-    limit = -(-2 * budget // max(num_objects, 1))  # so that a large object may have twice the average
+    limit = max(1, -(-2 * budget // max(num_objects, 1)))  # so that a large object may have twice the average
     samples = [source.sample(rng, limit) for _ in range(num_objects)]
     clouds = [np.asarray(points, np.float64) for points, _ in samples]
     if config.layout.yaw == "axis_aligned":
@@ -150,6 +150,7 @@ def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray]
 
     areas = sizes[:, 0] * sizes[:, 1] + (sizes[:, 0] + sizes[:, 1]) * sizes[:, 2]
     counts = _allot(areas**config.sizes.area_exponent * layout.placed, budget, limit)
+    counts = np.maximum(counts, layout.placed)  # even the least has a point, hence a box
     placed: dict[int, np.ndarray] = {}
     for k in layout.order[layout.placed[layout.order]].tolist():
         cloud = clouds[k][: counts[k]]
