@@ -18,7 +18,27 @@ from numba import njit
 
 from pcfdsl.formula.ifs import IFS
 
-__all__ = ["NUM_LANES", "Orbit", "chaos_game", "chaos_game_reference", "draw_states", "play", "start_point", "tabulate"]
+__all__ = [
+    "NUM_LANES",
+    "Orbit",
+    "chaos_game",
+    "chaos_game_reference",
+    "choice_thresholds",
+    "draw_states",
+    "play",
+    "start_point",
+    "tabulate",
+]
+    "NUM_LANES",
+    "Orbit",
+    "chaos_game",
+    "chaos_game_reference",
+    "choice_thresholds",
+    "draw_states",
+    "play",
+    "start_point",
+    "tabulate",
+]
 
 NUM_LANES = 16
 _BLOCK = 64  # steps between two looks at whether the orbits have escaped; keeps the choices of a block in the L1 cache
@@ -91,11 +111,18 @@ def start_point(ifs: IFS) -> np.ndarray:
 def tabulate(ifs: IFS, dtype: type) -> tuple[np.ndarray, np.ndarray]:
     """What the kernel reads: maps as (A | b), [K, D, D+1], and the last u that does not pass map k, uint32 [K]."""
     table = np.concatenate([ifs.matrices, ifs.offsets[:, :, None]], axis=2).astype(dtype)
-    cumulative = np.cumsum(ifs.probabilities) / ifs.probabilities.sum()
-    thresholds = np.clip(np.ceil(cumulative * 2.0**32) - 1, 0, 2**32 - 1)
-    # A map that can be chosen must not be passed over because the sum rounded below 1.
-    thresholds[int(np.flatnonzero(ifs.probabilities)[-1]) :] = 2**32 - 1
-    return table, thresholds.astype(np.uint32)
+    return table, choice_thresholds(ifs.probabilities)
+
+
+def choice_thresholds(probabilities: np.ndarray) -> np.ndarray:
+    """The last 32-bit word that does not pass map k, uint32 [..., K]; maps of probability zero are never reached.
+
+    Args:
+        probabilities: [..., K], summing to about 1.
+    """
+    cumulative = np.cumsum(probabilities, axis=-1)
+    cumulative /= cumulative[..., -1:]
+    return np.clip(np.ceil(cumulative * 2.0**32) - 1, 0, 2**32 - 1).astype(np.uint32)
 
 
 def draw_states(rng: np.random.Generator, *batch: int) -> np.ndarray:

@@ -40,6 +40,7 @@ def unit_box(points: np.ndarray) -> np.ndarray:
 
 def unit_sphere(points: np.ndarray) -> np.ndarray:
     """Mean to the origin, farthest point to distance 1; keeps the aspect. Errors as `min_max_joint`."""
+    _check(points, 1.0)
     centered = center(points)
     radius = np.sqrt((centered**2).sum(axis=1).max(initial=0.0))
     _check(points, radius)

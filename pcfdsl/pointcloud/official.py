@@ -1,9 +1,9 @@
 """PC-FractalDB as its released scripts make it (`variant: official`), bugs included, with the seeds they lack.
 
 The scripts draw from NumPy's and Python's global generators, unseeded in two of three places, so no file of theirs can
-be made again; what can be kept is every rule. The search runs on `RandomState(seed)`, category after category, so asking
-for category k first searches for all before it. Clouds take their uniforms from pcfdsl's streams and stay functions of
-(config, category, instance).
+be made again; what can be kept is every rule. The search runs on `RandomState(seed)`, category after category, so
+asking for category k first searches for all before it. Clouds take their uniforms from pcfdsl's streams and stay
+functions of (config, category, instance).
 
 - `split_iterations`: ratio r of n iterations goes to the main cloud and int(n (1 - r)) + 1 to the partner, and each
   orbit has a point less than iterations: 7,999 + 1,999 = 9,998 points for n = 10,000 and r = 0.8.

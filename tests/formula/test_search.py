@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pcfdsl.config import ConfigError
+from pcfdsl.formula.accept import filling_check, filling_rate, variance_check
+from pcfdsl.formula.iterate import draw_states
+from pcfdsl.formula.moments import moments
+from pcfdsl.formula.normalize import (
+    center,
+    center_min_max_joint,
+    min_max_joint,
+    min_max_per_axis,
+    unit_box,
+    unit_sphere,
+)
+from pcfdsl.formula.sample import uniform
+from pcfdsl.formula.search import SearchConfig, checked_orbit, screen, search_category
+from pcfdsl.rng import stream
+
+clouds = hnp.arrays(
+    np.float64, st.tuples(st.integers(2, 60), st.just(3)), elements=st.floats(-100, 100, width=32)
+).filter(lambda p: np.ptp(p, axis=0).min() > 1e-3)
+
+
+@given(clouds)
+def test_normalisations_hold_what_they_promise(points):
+    joint = min_max_joint(points)
+    np.testing.assert_allclose([joint.min(), joint.max()], [-1, 1])
+    np.testing.assert_allclose(
+        np.ptp(joint, axis=0) / np.ptp(joint), np.ptp(points, axis=0) / np.ptp(points), rtol=1e-9
+    )
+    per_axis = min_max_per_axis(points)
+    np.testing.assert_allclose([per_axis.min(axis=0), per_axis.max(axis=0)], [[-1] * 3, [1] * 3])
+    box = unit_box(points)
+    np.testing.assert_allclose(box.min(axis=0), -box.max(axis=0), atol=1e-9)
+    np.testing.assert_allclose(np.ptp(box, axis=0).max(), 2)
+    sphere = unit_sphere(points)
+    np.testing.assert_allclose(sphere.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(sphere, axis=1).max(), 1)
+
+
+@given(clouds)
+def test_fused_kernel_equals_the_two_steps(points):
+    fused = points.astype(np.float32)
+    assert center_min_max_joint(fused)
+    np.testing.assert_allclose(fused, center(min_max_joint(points)), atol=2e-5)
+
+
+@pytest.mark.parametrize("function", [min_max_joint, min_max_per_axis, unit_box, unit_sphere])
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [(np.zeros((0, 3)), "at least one"), (np.ones((5, 3)), "no extent"), (np.full((5, 3), np.nan), "finite")],
+)
+def test_what_cannot_be_normalised_is_refused(function, points, message):
+    with pytest.raises(ValueError, match=message), np.errstate(invalid="ignore"):
+        function(points)
+    assert not len(points) or not center_min_max_joint(points.astype(np.float32))
+
+
+@given(clouds, st.floats(0.1, 10))
+def test_variance_check_does_not_depend_on_size_and_place(points, scale):
+    first = variance_check(points, 0.1)
+    moved = variance_check(points * scale + scale, 0.1)
+    np.testing.assert_allclose(moved.values, first.values, rtol=1e-6)
+    np.testing.assert_allclose(first.values, min_max_joint(points).var(axis=0), rtol=1e-9)
+    assert first.accepted == (min(first.values) > 0.1)
+    assert bool(first.reason) != first.accepted
+
+
+def test_filling_rate_counts_pixels():
+    grid = np.stack(np.meshgrid(np.arange(10), np.arange(10)), -1).reshape(-1, 2)
+    assert filling_rate(grid, size=100, pad=5) == 100 / 100**2
+    assert filling_rate(np.array([[0.0, np.nan]])) == 0
+    assert filling_rate(np.array([[0.0, 0], [1, 0]])) == 0
+    assert filling_check(grid, 0.01, size=100, pad=5).accepted
+    assert "filling rate 0.0100" in filling_check(grid, 0.02, size=100, pad=5).reason
+
+
+def test_a_category_depends_on_config_seed_and_number_alone():
+    config = SearchConfig(variance_threshold=0.05)
+    later = search_category(config, 7, 3)
+    for k in range(3):
+        search_category(config, 7, k)
+    again = search_category(config, 7, 3)
+    np.testing.assert_array_equal(later.ifs.matrices, again.ifs.matrices)
+    assert later.num_draws == again.num_draws == 1 + sum(later.rejected.values())
+    assert (search_category(config, 8, 3).ifs.offsets.flat[0]) != later.ifs.offsets.flat[0]
+    assert min(later.variances) > 0.05
+
+
+@pytest.mark.parametrize("threshold", [0.02, 0.05])
+def test_screening_never_rejects_what_the_full_check_accepts(threshold):
+    rng = stream(5, "screen", int(threshold * 100))
+    batch = uniform(rng, 4000)
+    states = draw_states(rng, len(batch))
+    codes = screen(batch, states, threshold)
+    accepted = 0
+    for s in range(len(batch)):
+        if moments(batch[s]) is None:  # rejected by rule, not by the bound
+            assert codes[s] == 1
+            continue
+        passes = variance_check(checked_orbit(batch[s], states[s], 10_000), threshold).accepted
+        accepted += passes
+        assert codes[s] == 0 or not passes
+    assert accepted > 20
+
+
+def test_contractive_sampler_needs_far_fewer_draws():
+    found = [search_category(SearchConfig(sampler="contractive"), 0, k).num_draws for k in range(5)]
+    assert np.mean(found) < 2000
+
+
+def test_a_threshold_that_nothing_reaches_ends_in_an_error_that_says_why():
+    with pytest.raises(ConfigError, match=r"none of 5000 systems passed at 0\.9 .*contract.*lower it"):
+        search_category(SearchConfig(variance_threshold=0.9, max_draws=5000), 0, 0)
+
+
+def test_inconsistent_settings():
+    with pytest.raises(ConfigError, match="min_maps: is 5, more than max_maps = 3"):
+        SearchConfig(min_maps=5, max_maps=3)
