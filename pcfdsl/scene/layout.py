@@ -105,7 +105,7 @@ def lay_out(rng: np.random.Generator, sizes: np.ndarray, *, config: LayoutConfig
     )
     for k in order[supports[order] >= 0]:
         below = supports[k]
-        reach = np.maximum(sizes[below, :2] / 2 - np.hypot(*sizes[k, :2]) / 2, 0)
+        reach = (sizes[below, :2] - np.hypot(*sizes[k, :2])) / 2
         x, y = rng.uniform(-1, 1, 2) * reach
         cosine, sine = np.cos(yaws[below]), np.sin(yaws[below])
         positions[k] = positions[below] + (cosine * x - sine * y, sine * x + cosine * y)
@@ -131,7 +131,7 @@ def _choose_supports(rng, sizes, order, probability):
         free = larger[
             (supports[larger] < 0)
             & ~np.isin(larger, supports)
-            & (sizes[larger, :2].min(axis=1) >= sizes[k, :2].max())
+            & (sizes[larger, :2].min(axis=1) >= np.hypot(*sizes[k, :2]))  # however it is turned
             & (sizes[larger, 2] <= HIGHEST_SUPPORT)
         ]
         if len(free):

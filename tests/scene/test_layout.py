@@ -48,7 +48,7 @@ def test_footprints_keep_their_gap_and_stay_in_the_room(seed, num_objects, yaw):
         assert layout.placed[below]
         assert layout.supports[below] < 0
         assert list(layout.order).index(below) < list(layout.order).index(k)
-        assert sizes[k, :2].max() <= sizes[below, :2].min()
+        assert np.hypot(*sizes[k, :2]) <= sizes[below, :2].min()
     assert sorted(layout.order) == list(range(num_objects))
 
 
