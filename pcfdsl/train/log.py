@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 __all__ = ["RunLog", "read_log"]
 
+BRIEFLY = ("loss", "learning_rate", "wait_share", "seconds_per_step")
+
 
 class RunLog:
     """The log of one run; on other processes than the main one it stays silent.
@@ -64,7 +66,8 @@ class RunLog:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
         if self._lines:
             pace = (time.monotonic() - self._began) / max(1, step - self._start)
-            numbers = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            said = [name for name in values if kind != "train" or name in BRIEFLY]
+            numbers = ", ".join(f"{name} {values[name]:.4g}" for name in said)
             rest = f"{pace * (self._num_steps - step):.0f} s to go"
             print(f"{kind} step {step}/{self._num_steps} ({rest}): {numbers}", file=sys.stderr)
 

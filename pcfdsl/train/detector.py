@@ -1,0 +1,180 @@
+"""VoteNet on scenes: pre-training on formula-made ones, fine-tuning on stored ones. The same settings serve both."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from pcfdsl.config import ConfigError, option, to_dict, validate
+from pcfdsl.data.augment import AugmentConfig
+from pcfdsl.data.detection import DetectionBatch, collate
+from pcfdsl.data.subsets import nested_subset
+from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
+from pcfdsl.models.votenet import VoteNet, VoteNetConfig
+from pcfdsl.models.weights import load_weights, read_published_checkpoint, transfer
+from pcfdsl.scene.boxes import Scene
+from pcfdsl.train.checkpoint import find_weights
+from pcfdsl.train.detect import EvaluationConfig, evaluate_scenes, mean_results
+from pcfdsl.train.loop import train
+from pcfdsl.train.source import PointsConfig, SceneSet, SourceConfig, mean_box_sizes, open_scenes, scene_samples
+from pcfdsl.train.task import Task, TrainConfig, TrainResult
+
+__all__ = ["DetectorConfig", "InitConfig", "detection_task", "train_detector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitConfig:
+    """Where the weights start from."""
+
+    checkpoint: str | None = option(None, "a run's folder, a .safetensors file or a published .tar; null: at random")
+    parts: tuple[str, ...] = option(("backbone_net", "vgen"), "parts of the network that are taken over")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """Everything a detector's training depends on."""
+
+    data: SourceConfig = option(SourceConfig(), "training scenes")
+    validation: SourceConfig = option(SourceConfig(kind="none"), "scenes that evaluations are made on")
+    train_fraction: float = option(1.0, "share of the training scenes; smaller ones are parts of larger ones")
+    subset_seed: int = option(0, "which share; keep it when runs are compared")
+    points: PointsConfig = option(PointsConfig(), "what the network sees of a scene")
+    augment: AugmentConfig = option(AugmentConfig(), "augmentation of training samples")
+    model: VoteNetConfig = option(VoteNetConfig(), "the network")
+    sizes: str = option(
+        "one",
+        "mean sizes: one or one per class, from the training boxes; or as model.mean_sizes says",
+        choices=("one", "per_class", "given"),
+    )
+    loss: LossWeights = option(LossWeights(), "weights of the loss")
+    padded_truth_bug: bool = option(False, "match proposals to padding as the published code does")
+    init: InitConfig = option(InitConfig(), "where the weights start from")
+    train: TrainConfig = option(TrainConfig(epochs=180.0), "optimisation")
+    evaluation: EvaluationConfig = option(EvaluationConfig(), "how detections are made and judged")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        if not 0 < self.train_fraction <= 1:
+            yield "train_fraction", f"is {self.train_fraction}; expected more than 0, at most 1"
+        channels = 3 * self.points.use_color + self.points.use_height
+        if self.model.backbone.input_channels != channels:
+            yield (
+                "model",
+                f"backbone.input_channels is {self.model.backbone.input_channels}, but points have {channels} "
+                "feature(s): 1 with points.use_height, 3 with points.use_color",
+            )
+
+
+def train_detector(
+    config: DetectorConfig, out: str | Path, *, seeds: Sequence[int] = (), overwrite: bool = False
+) -> dict[int, TrainResult]:
+    """Train a detector, once for each seed; started again, go on where it stopped.
+
+    Args:
+        config: Everything.
+        out: Folder of the run; with several seeds each has its own in it, `seed0`, `seed1`, ...
+        seeds: Values for `config.train.seed`; none means that one.
+        overwrite: Start anew.
+
+    Returns:
+        Seed -> result.
+
+    Raises:
+        ConfigError, OSError, ValueError: If settings, data or an earlier run in the folder do not fit.
+        KeyboardInterrupt: When stopped, after a checkpoint was written.
+    """
+    scenes = open_scenes(config.data)
+    validation = None if config.validation.kind == "none" else open_scenes(config.validation)
+    results = {}
+    for seed in seeds or (config.train.seed,):
+        own = replace(config, train=replace(config.train, seed=seed))
+        folder = Path(out) / f"seed{seed}" if len(seeds) > 1 else Path(out)
+        results[seed] = train(detection_task(own, scenes, validation), own.train, folder, overwrite=overwrite)
+    return results
+
+
+def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSet | None = None) -> Task:
+    """A detector's training as the loop wants it; prints to stderr what was transferred.
+
+    Raises:
+        ConfigError: If the validation set has other classes than the training set, or the model does not fit them.
+    """
+    if validation is not None and not config.points.class_agnostic and validation.classes != scenes.classes:
+        raise ConfigError(
+            [("validation", f"has the classes {validation.classes}, the training set {scenes.classes}; use equal ones")]
+        )
+    chosen = nested_subset(len(scenes.scenes), config.train_fraction, seed=config.subset_seed).tolist()
+    training: Any = Subset(scenes.scenes, chosen) if len(chosen) < len(scenes.scenes) else scenes.scenes
+    classes = ("object",) if config.points.class_agnostic else scenes.classes
+    config = replace(config, model=_resolved_model(config, training, len(classes)))
+    torch.manual_seed(config.train.seed)
+    model = VoteNet(config.model)
+    if config.init.checkpoint is not None:
+        report = transfer(model, _read_state(config.init.checkpoint), prefixes=config.init.parts)
+        print(f"from {config.init.checkpoint}: {report}", file=sys.stderr)
+
+    def evaluate(network: nn.Module) -> dict[str, float]:
+        assert validation is not None
+        samples = scene_samples(validation.scenes, config.points, seed=config.evaluation.seed)
+        reports = evaluate_scenes(network, config.model, samples, config=config.evaluation)
+        return mean_results(reports, config.evaluation.iou_thresholds)
+
+    return Task(
+        model=model,
+        dataset=scene_samples(training, config.points, seed=config.train.seed, augment=config.augment),
+        collate=collate,
+        loss=_loss_function(config),
+        evaluate=None if validation is None else evaluate,
+        monitor=config.evaluation.monitor,
+        settings={**to_dict(config), "classes": list(classes)},
+    )
+
+
+def _resolved_model(config: DetectorConfig, scenes: Sequence[Scene], num_classes: int) -> VoteNetConfig:
+    if config.sizes == "given":
+        if config.model.num_classes != num_classes:
+            raise ConfigError(
+                [("model.num_classes", f"is {config.model.num_classes}, but the data have {num_classes} classes")]
+            )
+        return config.model
+    sizes = mean_box_sizes(
+        scenes, num_classes, per_class=config.sizes == "per_class" and not config.points.class_agnostic
+    )
+    return replace(config.model, num_classes=num_classes, mean_sizes=sizes)
+
+
+def _loss_function(config: DetectorConfig) -> Callable:
+    sampled = config.model.cluster_sampling == "random"
+
+    def loss(network: Callable, batch: DetectionBatch, rng) -> tuple[Tensor, Mapping[str, Tensor]]:
+        output = network(batch.points, generator=rng) if sampled else network(batch.points)
+        targets = BoxTargets(
+            boxes=batch.boxes,
+            classes=batch.classes,
+            mask=batch.box_mask,
+            vote_offsets=batch.vote_offsets,
+            vote_mask=batch.vote_mask,
+        )
+        parts = votenet_loss(
+            output, targets, config.model, weights=config.loss, padded_truth_bug=config.padded_truth_bug
+        )
+        return parts.total, {name: value for name, value in vars(parts).items() if name != "total"}
+
+    return loss
+
+
+def _read_state(path: str) -> dict[str, Tensor]:
+    if Path(path).suffix in (".tar", ".pth", ".pt"):
+        return read_published_checkpoint(path)
+    return load_weights(find_weights(path))[0]
