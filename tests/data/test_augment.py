@@ -36,7 +36,9 @@ def test_the_inverse_undoes_a_transform(seed, transform):
     np.testing.assert_allclose(transform.inverse().points(transform.points(points)), points, atol=1e-9)
     back = transform.inverse().boxes(transform.boxes(boxes))
     np.testing.assert_allclose(back[:, :6], boxes[:, :6], atol=1e-9)
-    np.testing.assert_allclose(np.cos(2 * (back[:, 6] - boxes[:, 6])), 1, atol=1e-9)  # a box is itself after half a turn
+    np.testing.assert_allclose(
+        np.cos(2 * (back[:, 6] - boxes[:, 6])), 1, atol=1e-9
+    )  # a box is itself after half a turn
 
 
 @settings(deadline=None)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from pcfdsl.data.subsets import nested_subset
 @pytest.mark.parametrize("num_scenes", [1, 7, 400, 1201])
 def test_each_subset_is_part_of_every_larger_one(num_scenes):
     subsets = [nested_subset(num_scenes, fraction) for fraction in (0.01, 0.1, 0.25, 0.5, 0.999, 1.0)]
-    for small, large in zip(subsets, subsets[1:], strict=False):
+    for small, large in pairwise(subsets):
         assert np.isin(small, large).all()
         assert (np.diff(small) > 0).all()
     np.testing.assert_array_equal(subsets[-1], np.arange(num_scenes))

@@ -1,11 +1,12 @@
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pcfdsl.config import ConfigError, from_dict, to_dict
+from pcfdsl.config import ConfigError, from_dict, load, to_dict
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.rng import stream
@@ -187,3 +188,14 @@ def test_categories_found_earlier_give_the_same_scenes():
     scenes = fractals()
     found = PCFractalDB(scenes.config.fractals, [scenes.source.database.category(k) for k in range(5)])
     assert same(FractalScenes(scenes.config, found)[2], scenes[2])
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "configs" / "scene").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_presets_load_and_give_scenes(path):
+    fractals = ["fractals.num_categories=4", "fractals.search.variance_threshold=0.05"]
+    scenes = FractalScenes(load(FractalScenesConfig, path, fractals))
+    scene = scenes[0]
+    assert scene.points.shape == (scenes.config.scenes.num_points, 3)
+    assert len(scene.boxes) >= 1
