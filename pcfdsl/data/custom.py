@@ -7,15 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pcfdsl.data.scan_files import BOX_FILES, POINT_FILES, read_boxes, read_points
 from pcfdsl.data.stored import (
-    BOX_FILES,
-    POINT_FILES,
     StoredDetectionSet,
     assign_instances,
     class_indices,
-    read_boxes,
     read_classes,
-    read_points,
     write_info,
     write_scene,
     write_split,

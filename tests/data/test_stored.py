@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import trimesh
 
+from pcfdsl.data.scan_files import read_boxes, read_points
 from pcfdsl.data.stored import (
     StoredDetectionSet,
     assign_instances,
-    read_boxes,
     read_classes,
-    read_points,
     write_info,
     write_scene,
     write_split,
