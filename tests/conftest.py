@@ -5,9 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+# The first example of a property may have to compile a kernel.
+settings.register_profile("pcfdsl", deadline=None)
+settings.load_profile("pcfdsl")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -29,16 +29,6 @@ __all__ = [
     "start_point",
     "tabulate",
 ]
-    "NUM_LANES",
-    "Orbit",
-    "chaos_game",
-    "chaos_game_reference",
-    "choice_thresholds",
-    "draw_states",
-    "play",
-    "start_point",
-    "tabulate",
-]
 
 NUM_LANES = 16
 _BLOCK = 64  # steps between two looks at whether the orbits have escaped; keeps the choices of a block in the L1 cache

@@ -67,25 +67,50 @@ def _check(points: np.ndarray, extent) -> None:
         raise ValueError("points have no extent to scale by: all coordinates are equal")
 
 
+_WIDTH = 48  # whole 3D points and whole vector registers: inner loops of this length are vectorised
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def center_min_max_joint(points):
-    """`center(min_max_joint(points))` of float32 [N, 3] in place, in two passes; False where that is undefined."""
-    low = high = points[0, 0]
-    sx = sy = sz = 0.0
-    for i in range(len(points)):
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        low = min(low, x, y, z)
-        high = max(high, x, y, z)
-        sx += x
-        sy += y
-        sz += z
-    extent = np.float64(high) - np.float64(low)
-    if not (extent > 0 and np.isfinite(extent) and np.isfinite(sx + sy + sz)):
+def center_min_max_joint(points, out):
+    """Write `center(min_max_joint(points))` of float32 [N, 3]; False, and nothing written, where that is undefined."""
+    flat = points.reshape(points.size)
+    low, high = np.full(_WIDTH, flat[0]), np.full(_WIDTH, flat[0])
+    for block in range(np.uintp(len(flat) // _WIDTH)):  # unsigned indices spare the check for negative ones
+        first = block * np.uintp(_WIDTH)
+        for j in range(np.uintp(_WIDTH)):
+            low[j] = min(low[j], flat[first + j])
+        for j in range(np.uintp(_WIDTH)):
+            high[j] = max(high[j], flat[first + j])
+    for i in range(len(flat) // _WIDTH * _WIDTH, len(flat)):
+        low[0], high[0] = min(low[0], flat[i]), max(high[0], flat[i])
+    extent = np.float64(high.max()) - np.float64(low.min())
+    mean = axis_means(points)
+    if not (extent > 0 and np.isfinite(extent) and np.isfinite(mean.sum())):
         return False
-    scale = np.float32(2 / extent)
-    mx, my, mz = np.float32(sx / len(points)), np.float32(sy / len(points)), np.float32(sz / len(points))
-    for i in range(len(points)):
-        points[i, 0] = (points[i, 0] - mx) * scale
-        points[i, 1] = (points[i, 1] - my) * scale
-        points[i, 2] = (points[i, 2] - mz) * scale
+    shift_and_scale(points, mean, np.float32(2 / extent), out)
     return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def axis_means(points):
+    """Mean of float32 [N, 3], accumulated in float64, as float32 [3]."""
+    flat = points.reshape(points.size)
+    total = np.zeros(_WIDTH)
+    for block in range(np.uintp(len(flat) // _WIDTH)):
+        first = block * np.uintp(_WIDTH)
+        for j in range(np.uintp(_WIDTH)):
+            total[j] += flat[first + j]
+    for i in range(len(flat) // _WIDTH * _WIDTH, len(flat)):
+        total[i % 3] += flat[i]
+    mean = np.zeros(3)
+    for j in range(_WIDTH):
+        mean[j % 3] += total[j]
+    return (mean / len(points)).astype(np.float32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def shift_and_scale(points, mean, scale, out):
+    """out = (points - mean) * scale for [N, 3]; `out` may be `points`."""
+    for i in range(np.uintp(len(points))):
+        for d in range(3):
+            out[i, d] = (points[i, d] - mean[d]) * scale

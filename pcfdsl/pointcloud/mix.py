@@ -8,7 +8,7 @@ from numba import njit
 from pcfdsl.config import option, validate
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, draw_states, play, start_point, tabulate
-from pcfdsl.formula.normalize import center_min_max_joint
+from pcfdsl.formula.normalize import axis_means, center_min_max_joint, shift_and_scale
 
 __all__ = ["Augmentation", "MixConfig", "Playable", "augment", "mix", "num_weightings", "weighted"]
 
@@ -71,34 +71,31 @@ def mix(
     """
     points = np.empty((num_points, 3), np.float32)
     num_main = num_points - round(num_points * noise_ratio)
-    states = draw_states(rng, 2)
-    sound = _fill(main.table, main.thresholds, main.start, states[0], points[:num_main])
-    if sound and num_main < num_points:
-        sound = _fill(partner.table, partner.thresholds, partner.start, states[1], points[num_main:])
-        _center(points)
-    return points if sound else None
+    games = (main.table, main.thresholds, main.start, partner.table, partner.thresholds, partner.start)
+    return points if _mix(*games, draw_states(rng, 2), num_main, points) else None
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mix(table, thresholds, start, partner_table, partner_thresholds, partner_start, states, num_main, points):
+    if not _fill(table, thresholds, start, states[0], points[:num_main]):
+        return False
+    if num_main == len(points):
+        return True
+    if not _fill(partner_table, partner_thresholds, partner_start, states[1], points[num_main:]):
+        return False
+    shift_and_scale(points, axis_means(points), np.float32(1), points)
+    return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fill(table, thresholds, start, states, points):
+    """A normalised, centred orbit, in place; False where it diverged or has no extent."""
     skipped = (_BURN_IN + 1) * NUM_LANES
     orbit = np.empty((skipped + len(points), 3), np.float32)
     orbit[:NUM_LANES] = start
     if play(table, thresholds, states, orbit) < len(orbit):
         return False
-    points[:] = orbit[skipped:]
-    return center_min_max_joint(points)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _center(points):
-    for d in range(3):
-        total = 0.0
-        for i in range(len(points)):
-            total += points[i, d]
-        mean = np.float32(total / len(points))
-        for i in range(len(points)):
-            points[i, d] -= mean
+    return center_min_max_joint(orbit[skipped:], points)
 
 
 def num_weightings(ifs_dim: int, steps: int) -> int:

@@ -40,7 +40,7 @@ def straightforward(table, cumulative, points):
     """One orbit, numba's own generator, search through the running sum: what one writes first."""
     position = np.zeros(points.shape[1], points.dtype)
     for i in range(len(points)):
-        u = np.random.random()
+        u = np.random.random()  # noqa: NPY002
         k = 0
         while u > cumulative[k]:
             k += 1
@@ -79,7 +79,7 @@ def chaos_games() -> None:
             ifs = IFS(*maps, np.full(num_maps, 1 / num_maps))
             table, thresholds = tabulate(ifs, np.float32)
             points = np.zeros((NUM_POINTS, dim), np.float32)
-            states, cumulative = draw_states(rng), np.cumsum(ifs.probabilities) + [*[0.0] * (num_maps - 1), 1]
+            states, cumulative = draw_states(rng), np.append(np.cumsum(ifs.probabilities)[:-1], 2.0)
             rates = [
                 NUM_POINTS / 1e6 / seconds(lambda: play(table, thresholds, states, points)),  # noqa: B023
                 NUM_POINTS / 1e6 / seconds(lambda: straightforward(table, cumulative, points), 3),  # noqa: B023

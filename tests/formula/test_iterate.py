@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -28,7 +28,6 @@ systems = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(systems, st.integers(1, 3000), st.sampled_from([np.float32, np.float64]), st.integers(0, 20))
 def test_kernel_equals_the_plain_numpy_game_to_the_last_bit(ifs, num_points, dtype, burn_in):
     orbit = chaos_game(ifs, num_points, stream(1), dtype=dtype, burn_in=burn_in)
@@ -39,7 +38,6 @@ def test_kernel_equals_the_plain_numpy_game_to_the_last_bit(ifs, num_points, dty
     assert (len(orbit.points) == num_points) == (orbit.stopped is None)
 
 
-@settings(deadline=None)
 @given(systems, st.sampled_from(["fixed_point", "origin"]))
 def test_every_point_is_an_affine_image_of_its_predecessor(ifs, start):
     points = chaos_game(ifs, 600, stream(2), dtype=np.float64, burn_in=0, start=start).points
