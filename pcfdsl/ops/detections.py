@@ -1,0 +1,128 @@
+"""Labelled boxes of many scenes in flat arrays: what a detector found, and what there is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from pcfdsl.ops.boxes3d import check_boxes
+
+__all__ = ["Detections", "GroundTruth"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _LabelledBoxes:
+    scene: Tensor
+    boxes: Tensor
+    classes: Tensor
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        check_boxes(self.boxes, f"{name}.boxes")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "boxes":
+                continue
+            if not isinstance(value, Tensor) or value.shape != self.boxes.shape[:1]:
+                raise ValueError(
+                    f"{name}.{field.name} is {_described(value)}; expected a tensor of shape [{len(self.boxes)}], one "
+                    "entry per box"
+                )
+            if field.name != "scores" and value.dtype != torch.int64:
+                raise ValueError(f"{name}.{field.name} has type {value.dtype}; expected torch.int64: use `.long()`")
+            if field.name != "scores" and (value < 0).any():
+                raise ValueError(f"{name}.{field.name} holds {int(value.min())}; ids count from 0")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """All entries one after the other; the scene ids of the parts must already belong together.
+
+        Raises:
+            ValueError: If there are no parts.
+        """
+        if not parts:
+            raise ValueError(f"no parts to concatenate; expected at least one {cls.__name__}, which may be empty")
+        return cls(**{field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)})
+
+    def cpu(self) -> Self:
+        """The same on the CPU."""
+        return type(self)(**{field.name: getattr(self, field.name).detach().cpu() for field in fields(self)})
+
+    def offset_scenes(self, by: int) -> Self:
+        """The same with `by` added to every scene id, to join batches whose scenes each count from 0."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**values | {"scene": self.scene + by})
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Detections(_LabelledBoxes):
+    """What a detector found.
+
+    Attributes:
+        scene: [P] int64, which scene, from 0.
+        boxes: [P, 7] `cx cy cz dx dy dz yaw`.
+        classes: [P] int64, from 0.
+        scores: [P], the higher the surer; finite.
+
+    Raises:
+        ValueError: If shapes disagree, an extent is negative, or a number is not finite.
+    """
+
+    scores: Tensor
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.scores.isfinite().all():
+            raise ValueError("Detections.scores holds numbers that are not finite; leave those detections out")
+
+    @classmethod
+    def from_scenes(cls, scenes: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Self:
+        """Detections of (boxes [K, 7], scores [K], classes [K]) per scene; scene i is item i.
+
+        >>> Detections.from_scenes([(torch.ones(2, 7), torch.tensor([.9, .1]), torch.tensor([0, 3]))]).scene
+        tensor([0, 0])
+        """
+        boxes, scores, classes = _columns(scenes, 3)
+        return cls(scene=_scene_of(scenes), boxes=boxes, scores=scores, classes=classes.long())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GroundTruth(_LabelledBoxes):
+    """What there is.
+
+    Attributes:
+        scene: [G] int64, which scene, from 0.
+        boxes: [G, 7] `cx cy cz dx dy dz yaw`.
+        classes: [G] int64, from 0.
+
+    Raises:
+        ValueError: If shapes disagree, an extent is negative, or a number is not finite.
+    """
+
+    @classmethod
+    def from_scenes(cls, scenes: Sequence[tuple[Tensor, Tensor]]) -> Self:
+        """Ground truth of (boxes [K, 7], classes [K]) per scene; scene i is item i."""
+        boxes, classes = _columns(scenes, 2)
+        return cls(scene=_scene_of(scenes), boxes=boxes, classes=classes.long())
+
+
+def _columns(scenes: Sequence[Sequence[Tensor]], num_columns: int) -> list[Tensor]:
+    if not scenes:
+        return [torch.zeros(0, 7), *[torch.zeros(0)] * (num_columns - 1)]
+    return [torch.cat(column) for column in zip(*scenes, strict=True)]
+
+
+def _scene_of(scenes: Sequence[Sequence[Tensor]]) -> Tensor:
+    if not scenes:
+        return torch.zeros(0, dtype=torch.int64)
+    counts = torch.tensor([len(boxes) for boxes, *_ in scenes], device=scenes[0][0].device)
+    return torch.arange(len(scenes), device=counts.device).repeat_interleave(counts)
+
+
+def _described(value: object) -> str:
+    return f"of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
