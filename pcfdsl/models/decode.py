@@ -35,6 +35,7 @@ class DecodeOptions:
         validate(self)
 
 
+@torch.no_grad()
 def decode(
     output: VoteNetOutput,
     config: VoteNetConfig,
@@ -118,21 +119,20 @@ def select_proposals(
     """
     if options.remove_empty and points is None:
         raise ValueError("removing empty boxes needs the scene's points: pass `points`, or set remove_empty to False")
-    kept = torch.zeros_like(objectness, dtype=torch.bool)
-    for i in range(len(boxes)):
-        candidates = torch.arange(boxes.shape[1], device=boxes.device)
-        if options.remove_empty and points is not None:
-            inside = points_in_boxes(points[i, :, :3], boxes[i]).sum(1)
-            candidates = candidates[inside >= options.min_points]
-        hulls, scores = axis_aligned_hull(boxes[i, candidates]), objectness[i, candidates]
-        settings = {
-            "threshold": options.nms_threshold,
-            "overlap": "candidate" if options.candidate_overlap else "iou",
-        }
-        if options.nms == "2d":
-            picked = nms_bev(hulls, scores, **settings)
-        else:
-            same_class = classes[i, candidates] if options.nms == "3d_same_class" else None
-            picked = nms_3d(hulls, scores, classes=same_class, **settings)
-        kept[i, candidates[picked]] = True
+    candidates = torch.ones_like(objectness, dtype=torch.bool)
+    if options.remove_empty and points is not None:
+        for i, scene_boxes in enumerate(boxes):
+            candidates[i] = points_in_boxes(points[i, :, :3], scene_boxes).sum(1) >= options.min_points
+    scene, proposal = candidates.nonzero(as_tuple=True)
+    suppress = nms_bev if options.nms == "2d" else nms_3d
+    picked = suppress(
+        axis_aligned_hull(boxes[candidates]),
+        objectness[candidates],
+        threshold=options.nms_threshold,
+        classes=classes[candidates] if options.nms == "3d_same_class" else None,
+        scene=scene,
+        overlap="candidate" if options.candidate_overlap else "iou",
+    )
+    kept = torch.zeros_like(candidates)
+    kept[scene[picked], proposal[picked]] = True
     return kept
