@@ -1,0 +1,117 @@
+"""Detection reports as Markdown tables and as dictionaries for JSON. Tables are in percent, dictionaries in 0..1."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pcfdsl.evaluate.detection import DetectionReport
+from pcfdsl.evaluate.statistics import summarize
+
+__all__ = ["class_table", "report_dict", "runs_dict", "runs_table"]
+
+
+def class_table(report: DetectionReport, class_names: Sequence[str]) -> str:
+    """Markdown: one row per class of the ground truth, then the mean; classes only predicted are named below.
+
+    Raises:
+        ValueError: If there is not one name per class.
+    """
+    _check_names(report, class_names)
+    header = ["class", "boxes", "detections"]
+    header += [f"{name}@{threshold:g}" for threshold in report.iou_thresholds for name in ("AP", "recall")]
+    rows = [
+        [class_names[c], str(report.num_truth[c]), str(report.num_predictions[c])]
+        + [f"{100 * values[t, c]:.1f}" for t in range(len(report.iou_thresholds)) for values in _per_class(report)]
+        for c in report.present_classes
+    ]
+    means = [report.mean_ap, report.mean_recall]
+    rows.append(
+        ["**mean**", str(report.num_truth.sum()), str(report.num_predictions.sum())]
+        + [f"{100 * values[t]:.1f}" for t in range(len(report.iou_thresholds)) for values in means]
+    )
+    table = _markdown(header, rows)
+    if report.absent_classes:
+        names = ", ".join(class_names[c] for c in report.absent_classes)
+        table += f"\nPredicted, but not in the ground truth, and in no mean: {names}.\n"
+    return table
+
+
+def report_dict(report: DetectionReport, class_names: Sequence[str]) -> dict[str, Any]:
+    """The report without its curves, of plain types.
+
+    Raises:
+        ValueError: If there is not one name per class.
+    """
+    _check_names(report, class_names)
+    return {
+        "method": report.method,
+        "iou_thresholds": [float(threshold) for threshold in report.iou_thresholds],
+        "metrics": report.metrics(),
+        "classes": [
+            {
+                "id": c,
+                "name": class_names[c],
+                "num_truth": int(report.num_truth[c]),
+                "num_predictions": int(report.num_predictions[c]),
+                "ap": report.ap[:, c].tolist(),
+                "recall": report.recall[:, c].tolist(),
+            }
+            for c in report.present_classes
+        ],
+        "absent_classes": [class_names[c] for c in report.absent_classes],
+    }
+
+
+def runs_dict(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """Per arm and metric: mean, deviation, 95 % interval and number of runs.
+
+    Args:
+        runs: Per arm (a way to train, say) the `metrics()` of its runs.
+
+    Raises:
+        ValueError: If an arm has no runs, or runs differ in their metrics.
+    """
+    return {
+        arm: {name: vars(summarize([metrics[name] for metrics in arm_runs])) for name in names}
+        for names in [_metric_names(runs)]
+        for arm, arm_runs in runs.items()
+    }
+
+
+def runs_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Markdown: one row per arm, one column per metric, mean ± standard deviation in percent.
+
+    Raises:
+        ValueError: As `runs_dict`.
+    """
+    names = _metric_names(runs)
+    rows = [
+        [arm, str(len(arm_runs))] + [summarize([metrics[name] for metrics in arm_runs]).format(100) for name in names]
+        for arm, arm_runs in runs.items()
+    ]
+    return _markdown(["arm", "runs", *names], rows)
+
+
+def _per_class(report: DetectionReport) -> list:
+    return [report.ap, report.recall]
+
+
+def _metric_names(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
+    everything = [metrics for arm_runs in runs.values() for metrics in arm_runs]
+    empty = [arm for arm, arm_runs in runs.items() if not arm_runs]
+    if empty or not everything:
+        raise ValueError(f"no runs of {', '.join(empty) or 'anything'}; expected the metrics of at least one run each")
+    names = list(everything[0])
+    if any(set(metrics) != set(names) for metrics in everything):
+        raise ValueError(f"runs differ in their metrics; expected {', '.join(names)} of each: evaluate them alike")
+    return names
+
+
+def _check_names(report: DetectionReport, class_names: Sequence[str]) -> None:
+    if len(class_names) != len(report.num_truth):
+        raise ValueError(f"{len(class_names)} class names for {len(report.num_truth)} classes; expected one per class")
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, rule, *rows]]
+    return "".join("| " + " | ".join(row) + " |\n" for row in escaped)
