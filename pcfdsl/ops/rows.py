@@ -48,11 +48,12 @@ def neighbor_rows(indices: Tensor, counts: Tensor, *, num_points: int) -> Neighb
     starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
     first_point = torch.arange(indices.shape[0], device=indices.device)[:, None, None] * num_points
     kept = torch.arange(num_neighbors, device=indices.device) < counts[:, None]
-    multiplicity = torch.ones(int(starts[-1]), device=indices.device)
+    center_idx = torch.repeat_interleave(counts)
+    multiplicity = torch.ones_like(center_idx, dtype=torch.float32)
     multiplicity[starts[:-1]] += num_neighbors - counts
     return NeighborRows(
         point_idx=(indices + first_point).flatten(0, 1)[kept],
-        center_idx=torch.repeat_interleave(counts),
+        center_idx=center_idx,
         starts=starts,
         multiplicity=multiplicity,
     )
