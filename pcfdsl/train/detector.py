@@ -1,5 +1,6 @@
 """VoteNet on scenes: pre-training on formula-made ones, fine-tuning on stored ones. The same settings serve both."""
 
+import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from pcfdsl.train.loop import train
 from pcfdsl.train.source import PointsConfig, SceneSet, SourceConfig, mean_box_sizes, open_scenes, scene_samples
 from pcfdsl.train.task import Task, TrainConfig, TrainResult
 
-__all__ = ["DetectorConfig", "InitConfig", "detection_task", "train_detector"]
+__all__ = ["DetectorConfig", "InitConfig", "SeedResults", "detection_task", "train_detector"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +77,33 @@ class DetectorConfig:
             )
 
 
+@dataclass(frozen=True)
+class SeedResults:
+    """What runs with different seeds came to; `runs` has one result for each seed."""
+
+    runs: Mapping[int, TrainResult]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: every run, and over them the mean and the sample deviation of the last evaluation."""
+        runs = {
+            str(seed): {"folder": str(run.folder), "step": run.step, "metrics": run.metrics, "best": run.best}
+            for seed, run in self.runs.items()
+        }
+        if len(self.runs) < 2:
+            return {"runs": runs}
+        values = {
+            name: [run.metrics[name] for run in self.runs.values()] for name in next(iter(self.runs.values())).metrics
+        }
+        return {
+            "runs": runs,
+            "mean": {name: statistics.mean(each) for name, each in values.items()},
+            "deviation": {name: statistics.stdev(each) for name, each in values.items()},
+        }
+
+
 def train_detector(
     config: DetectorConfig, out: str | Path, *, seeds: Sequence[int] = (), overwrite: bool = False
-) -> dict[int, TrainResult]:
+) -> SeedResults:
     """Train a detector, once for each seed; started again, go on where it stopped.
 
     Args:
@@ -87,21 +112,18 @@ def train_detector(
         seeds: Values for `config.train.seed`; none means that one.
         overwrite: Start anew.
 
-    Returns:
-        Seed -> result.
-
     Raises:
         ConfigError, OSError, ValueError: If settings, data or an earlier run in the folder do not fit.
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
     scenes = open_scenes(config.data)
     validation = None if config.validation.kind == "none" else open_scenes(config.validation)
-    results = {}
+    runs = {}
     for seed in seeds or (config.train.seed,):
         own = replace(config, train=replace(config.train, seed=seed))
         folder = Path(out) / f"seed{seed}" if len(seeds) > 1 else Path(out)
-        results[seed] = train(detection_task(own, scenes, validation), own.train, folder, overwrite=overwrite)
-    return results
+        runs[seed] = train(detection_task(own, scenes, validation), own.train, folder, overwrite=overwrite)
+    return SeedResults(runs)
 
 
 def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSet | None = None) -> Task:

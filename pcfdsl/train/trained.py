@@ -18,7 +18,7 @@ from pcfdsl.train.detector import DetectorConfig
 from pcfdsl.train.distributed import choose_device
 from pcfdsl.train.source import SourceConfig, open_scenes, scene_samples
 
-__all__ = ["Detector", "detect_in_file", "evaluate_detector", "load_detector"]
+__all__ = ["PREDICTION", "Detector", "FileDetections", "detect_in_file", "evaluate_detector", "load_detector"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,11 @@ class FileDetections:
     boxes: np.ndarray
     scores: np.ndarray
     names: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names with scores, to be written beside the boxes."""
+        return tuple(f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True))
 
     def to_json(self) -> str:
         """A list of boxes, in the form that stored sets take too, with scores."""

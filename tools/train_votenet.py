@@ -1,0 +1,38 @@
+"""Train a VoteNet: pre-train it on scenes made on the fly, or fine-tune it on stored ones. Run again to go on."""
+
+import argparse
+import json
+
+from pcfdsl.command_line import add_config, resolve_config, run
+from pcfdsl.train.detector import DetectorConfig, train_detector
+
+
+def main() -> dict:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config(parser, DetectorConfig)
+    parser.add_argument("--out", metavar="DIR", help="folder of the run: checkpoints and logs")
+    parser.add_argument("--seed", dest="seeds", type=int, nargs=1, metavar="N", help="the settings' train.seed")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="one run for each, and their mean")
+    parser.add_argument(
+        "--init-from", metavar="CKPT", help="take backbone and voting over: the settings' init.checkpoint"
+    )
+    parser.add_argument("--train-fraction", type=float, metavar="F", help="use this share of the training scenes")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that make or load scenes")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--overwrite", action="store_true", help="start anew whatever the folder holds")
+    args = parser.parse_args()
+    short = {
+        "init.checkpoint": args.init_from,
+        "train_fraction": args.train_fraction,
+        "train.num_workers": args.workers,
+        "train.device": args.device,
+    }
+    args.overrides += [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None]
+    config = resolve_config(args, DetectorConfig)
+    if args.out is None:
+        parser.error("--out is needed")
+    return train_detector(config, args.out, seeds=args.seeds or (), overwrite=args.overwrite).to_dict()
+
+
+if __name__ == "__main__":
+    run(main)
