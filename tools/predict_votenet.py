@@ -12,16 +12,12 @@ from pcfdsl.view.sources import render_items
 
 def main() -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "checkpoint", help="folder of a run (its best checkpoint counts), or a .safetensors file of one"
-    )
+    parser.add_argument("checkpoint", help="folder of a run, of which the best counts, or a .safetensors file of one")
     parser.add_argument("cloud", help=".ply, .npy or .bin; metres, z up")
     parser.add_argument("--out", metavar="FILE.json", help="write the boxes")
-    parser.add_argument("--html", metavar="FILE", help="write a page with the boxes drawn over the points")
-    parser.add_argument("--png", metavar="FILE", help="write a picture of the same")
-    parser.add_argument(
-        "--confidence", type=float, default=PREDICTION.confidence, help="least probability of an object"
-    )
+    for kind, what in (("html", "page"), ("png", "picture")):
+        parser.add_argument(f"--{kind}", metavar="FILE", help=f"write a {what} of the boxes over the points")
+    parser.add_argument("--confidence", type=float, default=PREDICTION.confidence, help="objects are surer than this")
     parser.add_argument("--bin-columns", type=int, default=6, help="numbers in a row of .bin files (default 6)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()

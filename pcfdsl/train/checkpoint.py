@@ -60,7 +60,7 @@ def save_checkpoint(
     folder = Path(folder)
     about = {"settings": dict(settings), "digest": _digest(settings), "step": step, "metrics": dict(metrics)}
     path = save_weights(folder / f"{name}.safetensors", model, metadata=about)
-    _replace(folder / f"{name}.json", lambda file: file.write(json.dumps(about, indent=2).encode()))
+    write_whole(folder / f"{name}.json", json.dumps(about, indent=2).encode())
     return path
 
 
@@ -149,6 +149,11 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
                 yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
     elif old != new:
         yield f"{key}: was {old!r}, is {new!r}"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file; one of that name stays as it was until the new one is complete."""
+    _replace(path, lambda file: file.write(content))
 
 
 def _replace(path: Path, write: Callable[[Any], object]) -> None:

@@ -1,8 +1,13 @@
 """A detector at work on labelled scenes: what it finds, and how good that is."""
 
+import json
+import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -10,13 +15,15 @@ from torch.utils.data import DataLoader
 from pcfdsl.config import option, validate
 from pcfdsl.data.detection import DetectionDataset, collate
 from pcfdsl.evaluate.detection import DetectionReport, average_precision
+from pcfdsl.evaluate.report import class_table, report_dict, runs_dict, runs_table
 from pcfdsl.models.decode import DecodeOptions, decode
 from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.ops.detections import Detections, GroundTruth
 from pcfdsl.rng import stream
+from pcfdsl.train.checkpoint import write_whole
 from pcfdsl.train.interrupt import ignore_interrupts
 
-__all__ = ["EvaluationConfig", "detect_scenes", "evaluate_scenes", "mean_results"]
+__all__ = ["EvaluationConfig", "detect_scenes", "evaluate_scenes", "mean_metrics", "write_reports"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +62,12 @@ def evaluate_scenes(
         model: Its configuration.
         samples: Labelled scenes, not augmented.
         config: How.
+
+    Raises:
+        ValueError: If there are no scenes.
     """
+    if not len(samples):
+        raise ValueError("the set to evaluate on has no scenes")
     reports = []
     for repeat in range(config.repeats):
         found, truth = detect_scenes(network, model, samples, config=config, epoch=repeat)
@@ -97,9 +109,28 @@ def detect_scenes(
     )
 
 
-def mean_results(reports: Sequence[DetectionReport], iou_thresholds: Sequence[float]) -> dict[str, float]:
-    """`{"mAP@0.25": ..., ...}`: the mean over repeats, 0 to 1."""
-    return {
-        f"mAP@{threshold:g}": sum(report.mean_ap(threshold) for report in reports) / len(reports)
-        for threshold in iou_thresholds
-    }
+def mean_metrics(reports: Sequence[DetectionReport]) -> dict[str, float]:
+    """`{"mAP@0.25": ..., "AR@0.25": ..., ...}`: the mean over repeats, 0 to 1."""
+    each = [report.metrics() for report in reports]
+    return {name: statistics.fmean(metrics[name] for metrics in each) for name in each[0]}
+
+
+def write_reports(reports: Sequence[DetectionReport], classes: Sequence[str], name: str | Path) -> dict[str, Any]:
+    """Write repeats of an evaluation as NAME.json and as tables, NAME.md: classes (their means), then the whole.
+
+    Returns:
+        What stands in the JSON file.
+    """
+    metrics = [report.metrics() for report in reports]
+    mean = replace(
+        reports[0],
+        ap=np.mean([report.ap for report in reports], axis=0),
+        recall=np.mean([report.recall for report in reports], axis=0),
+        num_predictions=np.mean([report.num_predictions for report in reports], axis=0).round().astype(np.int64),
+        curves=(),
+    )
+    content = {"repeats": [report_dict(report, classes) for report in reports], **runs_dict({"over_repeats": metrics})}
+    table = class_table(mean, classes) + "\n" + runs_table({"evaluation": metrics})
+    write_whole(Path(f"{name}.json"), json.dumps(content, indent=1).encode())
+    write_whole(Path(f"{name}.md"), table.encode())
+    return content

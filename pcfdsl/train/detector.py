@@ -1,6 +1,5 @@
 """VoteNet on scenes: pre-training on formula-made ones, fine-tuning on stored ones. The same settings serve both."""
 
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,18 +8,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Subset
 
 from pcfdsl.config import ConfigError, option, to_dict, validate
 from pcfdsl.data.augment import AugmentConfig
 from pcfdsl.data.detection import DetectionBatch, collate
 from pcfdsl.data.subsets import nested_subset
+from pcfdsl.evaluate.report import runs_dict
 from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
 from pcfdsl.models.weights import load_weights, read_published_checkpoint, transfer
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.checkpoint import find_weights
-from pcfdsl.train.detect import EvaluationConfig, evaluate_scenes, mean_results
+from pcfdsl.train.detect import EvaluationConfig, evaluate_scenes, mean_metrics
 from pcfdsl.train.loop import train
 from pcfdsl.train.source import PointsConfig, SceneSet, SourceConfig, mean_box_sizes, open_scenes, scene_samples
 from pcfdsl.train.task import Task, TrainConfig, TrainResult
@@ -84,21 +83,13 @@ class SeedResults:
     runs: Mapping[int, TrainResult]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: every run, and over them the mean and the sample deviation of the last evaluation."""
+        """Plain values: every run, and over several the mean, deviation and interval of the last evaluations."""
         runs = {
             str(seed): {"folder": str(run.folder), "step": run.step, "metrics": run.metrics, "best": run.best}
             for seed, run in self.runs.items()
         }
-        if len(self.runs) < 2:
-            return {"runs": runs}
-        values = {
-            name: [run.metrics[name] for run in self.runs.values()] for name in next(iter(self.runs.values())).metrics
-        }
-        return {
-            "runs": runs,
-            "mean": {name: statistics.mean(each) for name, each in values.items()},
-            "deviation": {name: statistics.stdev(each) for name, each in values.items()},
-        }
+        metrics = [run.metrics for run in self.runs.values() if run.metrics]
+        return {"runs": runs, **(runs_dict({"over_seeds": metrics}) if len(metrics) > 1 else {})}
 
 
 def train_detector(
@@ -136,8 +127,7 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
         raise ConfigError(
             [("validation", f"has the classes {validation.classes}, the training set {scenes.classes}; use equal ones")]
         )
-    chosen = nested_subset(len(scenes.scenes), config.train_fraction, seed=config.subset_seed).tolist()
-    training: Any = Subset(scenes.scenes, chosen) if len(chosen) < len(scenes.scenes) else scenes.scenes
+    training = _share(scenes.scenes, config.train_fraction, config.subset_seed)
     classes = ("object",) if config.points.class_agnostic else scenes.classes
     config = replace(config, model=_resolved_model(config, training, len(classes)))
     torch.manual_seed(config.train.seed)
@@ -150,7 +140,7 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
         assert validation is not None
         samples = scene_samples(validation.scenes, config.points, seed=config.evaluation.seed)
         reports = evaluate_scenes(network, config.model, samples, config=config.evaluation)
-        return mean_results(reports, config.evaluation.iou_thresholds)
+        return mean_metrics(reports)
 
     return Task(
         model=model,
@@ -161,6 +151,23 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
         monitor=config.evaluation.monitor,
         settings={**to_dict(config), "classes": list(classes)},
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Part(Sequence[Scene]):
+    scenes: Sequence[Scene]
+    chosen: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index):
+        return self.scenes[self.chosen[index]]
+
+
+def _share(scenes: Sequence[Scene], fraction: float, seed: int) -> Sequence[Scene]:
+    chosen = nested_subset(len(scenes), fraction, seed=seed)
+    return scenes if len(chosen) == len(scenes) else _Part(scenes, tuple(chosen.tolist()))
 
 
 def _resolved_model(config: DetectorConfig, scenes: Sequence[Scene], num_classes: int) -> VoteNetConfig:

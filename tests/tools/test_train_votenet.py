@@ -1,0 +1,76 @@
+"""The three tools as a user runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIGS = REPOSITORY / "configs" / "votenet"
+QUICK = ["train.num_steps=2", "train.batch_size=2", "data.scenes.num_scenes=4", "validation.scenes.num_scenes=2"]
+
+
+def tool(name: str, *arguments, code: int = 0) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(REPOSITORY / "tools" / f"{name}.py"), *map(str, arguments)]
+    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tool") / "run"
+    tool("train_votenet", "--config", CONFIGS / "smoke_finetune.yaml", *QUICK, "--out", folder)
+    return folder
+
+
+def test_training_twice_trains_once(run):
+    before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
+    done = tool("train_votenet", "--config", CONFIGS / "smoke_finetune.yaml", *QUICK, "--out", run)
+    assert json.loads(done.stdout)["runs"]["0"]["step"] == 2
+    assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+
+
+def test_evaluation_is_written_as_table_and_json(run, tmp_path):
+    done = tool("evaluate_votenet", run, "--repeats", 2, "--out", tmp_path / "report")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert len(report["repeats"]) == 2
+    values = [repeat["metrics"]["mAP@0.25"] for repeat in report["repeats"]]
+    assert json.loads(done.stdout)["mAP@0.25"] == pytest.approx(np.mean(values))
+    assert report["over_repeats"]["mAP@0.25"]["mean"] == pytest.approx(np.mean(values))
+    table = (tmp_path / "report.md").read_text()
+    assert all(entry["name"] in table for entry in report["repeats"][0]["classes"])
+
+
+def test_prediction_gives_boxes_a_page_and_a_picture(run, tmp_path):
+    np.save(tmp_path / "cloud.npy", np.random.default_rng(0).uniform(0, 2, (3000, 3)).astype(np.float32))
+    out = {kind: tmp_path / f"out.{kind}" for kind in ("json", "html", "png")}
+    done = tool(
+        "predict_votenet", run, tmp_path / "cloud.npy", "--confidence", 0,
+        "--out", out["json"], "--html", out["html"], "--png", out["png"],
+    )  # fmt: skip
+    boxes = json.loads(out["json"].read_text())
+    assert len(boxes) == len(json.loads(done.stdout)["objects"])
+    page = out["html"].read_text()
+    assert all(label in page for label in json.loads(done.stdout)["objects"])
+    assert out["png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_wrong_use_is_answered_in_one_message(run, tmp_path):
+    config = ("--config", CONFIGS / "smoke_finetune.yaml")
+    done = tool("train_votenet", *config, "model.nonsense=1", "train.batch_size=0", "--out", tmp_path, code=2)
+    assert "model.nonsense: unknown key" in done.stderr
+    assert "train.batch_size: must be at least 1" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = tool("train_votenet", *config, "train.num_steps=9", *QUICK[1:], "--out", run, code=1)
+    assert "train.num_steps: was 2, is 9" in done.stderr
+    done = tool("predict_votenet", tmp_path, tmp_path / "cloud.npy", code=1)
+    assert "holds neither best.safetensors nor last.safetensors" in done.stderr
+    done = tool("evaluate_votenet", run, "--data", tmp_path, code=1)
+    assert "is no detection set" in done.stderr

@@ -1,0 +1,34 @@
+"""Judge a trained VoteNet: average precision of each class, over several draws of the points."""
+
+import argparse
+from dataclasses import replace
+
+from pcfdsl.command_line import run
+from pcfdsl.train.detect import mean_metrics, write_reports
+from pcfdsl.train.source import SourceConfig
+from pcfdsl.train.trained import evaluate_detector, load_detector
+
+
+def main() -> dict:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "checkpoint", help="folder of a run (its best checkpoint counts), or a .safetensors file of one"
+    )
+    parser.add_argument("--data", metavar="DIR", help="stored detection set (default: the run's validation scenes)")
+    parser.add_argument("--split", default="val", help="split of --data (default val)")
+    parser.add_argument("--repeats", type=int, default=1, help="evaluations, each with other points of the scenes")
+    parser.add_argument("--seed", type=int, default=0, help="decides which points")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--out", metavar="NAME", help="write NAME.json and NAME.md")
+    args = parser.parse_args()
+    detector = load_detector(args.checkpoint, device=args.device)
+    config = replace(detector.config.evaluation, repeats=args.repeats, seed=args.seed)
+    source = SourceConfig(kind="stored", folder=args.data, split=args.split) if args.data else None
+    reports = evaluate_detector(detector, source=source, config=config)
+    if args.out:
+        write_reports(reports, detector.classes, args.out)
+    return {"checkpoint": str(detector.path), "step": detector.step, **mean_metrics(reports), "out": args.out}
+
+
+if __name__ == "__main__":
+    run(main)
