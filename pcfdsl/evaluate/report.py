@@ -20,10 +20,14 @@ def class_table(report: DetectionReport, class_names: Sequence[str]) -> str:
     header += [f"{name}@{threshold:g}" for threshold in report.iou_thresholds for name in ("AP", "recall")]
     rows = [
         [class_names[c], str(report.num_truth[c]), str(report.num_predictions[c])]
-        + [f"{100 * values[t, c]:.1f}" for t in range(len(report.iou_thresholds)) for values in _per_class(report)]
+        + [
+            f"{100 * values[t, c]:.1f}"
+            for t in range(len(report.iou_thresholds))
+            for values in (report.ap, report.recall)
+        ]
         for c in report.present_classes
     ]
-    means = [report.mean_ap, report.mean_recall]
+    means = (report.mean_ap, report.mean_recall)
     rows.append(
         ["**mean**", str(report.num_truth.sum()), str(report.num_predictions.sum())]
         + [f"{100 * values[t]:.1f}" for t in range(len(report.iou_thresholds)) for values in means]
@@ -89,10 +93,6 @@ def runs_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         for arm, arm_runs in runs.items()
     ]
     return _markdown(["arm", "runs", *names], rows)
-
-
-def _per_class(report: DetectionReport) -> list:
-    return [report.ap, report.recall]
 
 
 def _metric_names(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:

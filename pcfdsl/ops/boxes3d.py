@@ -22,6 +22,7 @@ __all__ = [
     "iou_3d_pairs",
     "iou_3d_pairs_plain",
     "iou_3d_pairs_torch",
+    "iou_3d_torch",
     "point_indices_in_boxes",
     "points_in_boxes",
     "points_in_boxes_plain",
@@ -145,13 +146,17 @@ def iou_3d(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
     check_boxes(a, "a")
     check_boxes(b, "b")
     if a.device.type != "cpu":
-        rows = max(1, _CHUNK // (32 * max(1, len(b))))
-        parts = [
-            iou_3d_pairs_torch(part.repeat_interleave(len(b), 0), b.repeat(len(part), 1), bev=bev)
-            for part in a.split(rows)
-        ]
-        return torch.cat([a.new_zeros(0), *parts]).reshape(len(a), len(b))
+        return iou_3d_torch(a, b, bev=bev)
     return torch.from_numpy(numba_boxes.iou_all(*_arrays(a, b), bev)).to(a.dtype)
+
+
+def iou_3d_torch(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
+    """`iou_3d` on any device, in parts that fit into memory."""
+    rows = max(1, _CHUNK // (32 * max(1, len(b))))
+    parts = [
+        iou_3d_pairs_torch(part.repeat_interleave(len(b), 0), b.repeat(len(part), 1), bev=bev) for part in a.split(rows)
+    ]
+    return torch.cat(parts).reshape(len(a), len(b))
 
 
 def iou_3d_pairs_torch(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:

@@ -124,5 +124,5 @@ def _scene_of(scenes: Sequence[Sequence[Tensor]]) -> Tensor:
     return torch.arange(len(scenes), device=counts.device).repeat_interleave(counts)
 
 
-def _described(value: object) -> str:
+def _described(value: Tensor | list) -> str:
     return f"of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

@@ -1,0 +1,55 @@
+import json
+
+import pytest
+import torch
+
+from pcfdsl.evaluate.detection import average_precision
+from pcfdsl.evaluate.report import class_table, report_dict, runs_dict, runs_table
+from pcfdsl.ops.detections import Detections, GroundTruth
+
+NAMES = ["bed", "night|stand", "sofa"]
+
+
+@pytest.fixture
+def report():
+    boxes = torch.tensor([[float(x), 0, 0, 1, 1, 1, 0] for x in (0, 3, 6)])
+    truth = GroundTruth.from_scenes([(boxes[:2], torch.tensor([0, 1]))])
+    predictions = Detections.from_scenes([(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 0, 2]))])
+    return average_precision(predictions, truth, num_classes=3)
+
+
+def test_class_table(report):
+    lines = class_table(report, NAMES).splitlines()
+    assert lines[0] == "| class | boxes | detections | AP@0.25 | recall@0.25 | AP@0.5 | recall@0.5 |"
+    assert lines[2] == "| bed | 1 | 2 | 100.0 | 100.0 | 100.0 | 100.0 |"
+    assert lines[3] == "| night\\|stand | 1 | 0 | 0.0 | 0.0 | 0.0 | 0.0 |"
+    assert lines[4] == "| **mean** | 2 | 3 | 50.0 | 50.0 | 50.0 | 50.0 |"
+    assert lines[-1].endswith("in no mean: sofa.")
+    with pytest.raises(ValueError, match="2 class names for 3 classes"):
+        class_table(report, NAMES[:2])
+
+
+def test_dictionary_survives_json(report):
+    result = report_dict(report, NAMES)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["metrics"] == {"mAP@0.25": 0.5, "mAP@0.5": 0.5, "AR@0.25": 0.5, "AR@0.5": 0.5}
+    assert [entry["name"] for entry in result["classes"]] == NAMES[:2]
+    assert result["absent_classes"] == ["sofa"]
+
+
+def test_runs():
+    runs = {"scratch": [{"mAP@0.25": 0.2}], "pre-trained": [{"mAP@0.25": 0.5}, {"mAP@0.25": 0.52}, {"mAP@0.25": 0.54}]}
+    lines = runs_table(runs).splitlines()
+    assert lines[0] == "| arm | runs | mAP@0.25 |"
+    assert lines[2:] == ["| scratch | 1 | 20.0 |", "| pre-trained | 3 | 52.0 ± 2.0 |"]
+    result = runs_dict(runs)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result["pre-trained"]["mAP@0.25"]["num_values"] == 3
+    assert result["scratch"]["mAP@0.25"]["deviation"] is None
+
+
+def test_bad_runs_are_named():
+    with pytest.raises(ValueError, match="no runs of scratch"):
+        runs_table({"scratch": [], "other": [{"mAP": 1.0}]})
+    with pytest.raises(ValueError, match="differ in their metrics"):
+        runs_table({"scratch": [{"mAP": 1.0}, {"AR": 1.0}]})

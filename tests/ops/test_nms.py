@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcfdsl.ops.nms import nms_3d, nms_bev, nms_plain
+
+OVERLAPS = [("iou", "iou"), ("candidate", "old")]
+
+
+@pytest.fixture
+def measured(golden):
+    return golden("votenet_nms.npz")
+
+
+@pytest.mark.parametrize(("overlap", "name"), OVERLAPS)
+@pytest.mark.parametrize("form", [nms_3d, nms_plain])
+def test_picks_are_those_of_the_published_code(form, overlap, name, measured):
+    boxes, scores, classes = torch.from_numpy(measured["boxes3d_cls"]).split([6, 1, 1], 1)
+    options = {"threshold": 0.25, "overlap": overlap}
+    picked = form(boxes, scores[:, 0], **options)
+    np.testing.assert_array_equal(picked, measured[f"nms_3d_faster/th0.25_{name}"])
+    picked = form(boxes, scores[:, 0], classes=classes[:, 0].long(), **options)
+    np.testing.assert_array_equal(picked, measured[f"nms_3d_faster_samecls/th0.25_{name}"])
+
+
+@pytest.mark.parametrize(("overlap", "name"), OVERLAPS)
+@pytest.mark.parametrize("form", [nms_bev, lambda *args, **options: nms_plain(*args, bev=True, **options)])
+def test_picks_from_above_are_those_of_the_published_code(form, overlap, name, measured):
+    x1, y1, x2, y2, scores = torch.from_numpy(measured["boxes2d"]).unbind(1)
+    # The heights differ: they must not matter.
+    z = torch.arange(128.0, dtype=torch.float64)
+    picked = form(torch.stack([x1, y1, z, x2, y2, z + 1], 1), scores, threshold=0.25, overlap=overlap)
+    np.testing.assert_array_equal(picked, measured[f"nms_2d_faster/th0.25_{name}"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 40),
+    st.integers(0, 2**31),
+    st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]),
+    st.sampled_from(["iou", "candidate"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_kernel_picks_as_its_twin(num_boxes, seed, threshold, overlap, by_class, by_scene):
+    generator = torch.Generator().manual_seed(seed)
+
+    def integers(high, *shape):
+        return torch.randint(high, shape, generator=generator)
+
+    # Small whole numbers: ties of scores, touching and empty boxes, overlaps equal to the threshold.
+    low = integers(5, num_boxes, 3).float()
+    boxes = torch.cat([low, low + integers(4, num_boxes, 3)], 1)
+    options = {
+        "threshold": threshold,
+        "overlap": overlap,
+        "classes": integers(3, num_boxes) if by_class else None,
+        "scene": integers(2, num_boxes) if by_scene else None,
+    }
+    scores = integers(6, num_boxes) / 6
+    assert torch.equal(nms_3d(boxes, scores, **options), nms_plain(boxes, scores, **options))
+    assert torch.equal(nms_bev(boxes, scores, **options), nms_plain(boxes, scores, bev=True, **options))
+
+
+def test_scenes_at_once_are_scenes_one_by_one(measured):
+    boxes, scores = torch.from_numpy(measured["boxes3d_cls"])[:, :7].split([6, 1], 1)
+    scene = torch.arange(128) % 3
+    together = nms_3d(boxes, scores[:, 0], threshold=0.1, scene=scene)
+    for i in range(3):
+        own = (scene == i).nonzero()[:, 0]
+        alone = own[nms_3d(boxes[own], scores[own, 0], threshold=0.1)]
+        assert torch.equal(together[scene[together] == i], alone)
+
+
+def test_order_and_strictness():
+    box = torch.tensor([0.0, 0, 0, 1, 1, 1])
+    equal = torch.stack([box, box, box + 5])
+    assert nms_3d(equal, torch.tensor([0.5, 0.5, 0.1]), threshold=0.5).tolist() == [1, 2]
+    half = torch.stack([box, torch.tensor([0, 0, 0, 1, 1, 0.5])])
+    assert nms_3d(half, torch.tensor([0.9, 0.1]), threshold=0.5).tolist() == [0, 1]
+    assert nms_3d(half, torch.tensor([0.9, 0.1]), threshold=0.49).tolist() == [0]
+    assert nms_3d(half, torch.tensor([0.9, 0.1]), threshold=0.99, overlap="candidate").tolist() == [0]
+
+
+def test_nothing_and_empty_boxes():
+    assert nms_3d(torch.zeros(0, 6), torch.zeros(0), threshold=0.5).shape == (0,)
+    assert sorted(nms_3d(torch.zeros(3, 6), torch.ones(3), threshold=0.0).tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"boxes": torch.zeros(3, 7)}, r"expected \[K, 6\]"),
+        ({"scores": torch.zeros(2)}, r"scores has shape \[2\]"),
+        ({"classes": torch.zeros(4, dtype=torch.int64)}, r"classes has shape \[4\]"),
+        ({"scores": torch.full((3,), torch.nan)}, "not finite"),
+        ({"boxes": torch.tensor([[0.0, 0, 0, 1, -1, 1]] * 3)}, "ends before it starts"),
+        ({"overlap": "giou"}, "'iou' or 'candidate'"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    arguments = {"boxes": torch.zeros(3, 6), "scores": torch.zeros(3), "threshold": 0.5} | change
+    with pytest.raises(ValueError, match=message):
+        nms_3d(arguments.pop("boxes"), arguments.pop("scores"), **arguments)
