@@ -8,6 +8,7 @@ gradient.
 import itertools
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -92,7 +93,7 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     check_boxes(boxes)
     if points.device.type != "cpu":
         return points_in_boxes_plain(points, boxes)
-    return torch.from_numpy(numba_boxes.points_inside(*_arrays(points, boxes)))
+    return torch.from_numpy(numba_boxes.points_inside(_array(points), _array(boxes)))
 
 
 def points_in_boxes_plain(points: Tensor, boxes: Tensor) -> Tensor:
@@ -138,7 +139,7 @@ def iou_3d_pairs(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
     _check_pairs(a, b)
     if a.device.type != "cpu":
         return iou_3d_pairs_torch(a, b, bev=bev)
-    return torch.from_numpy(numba_boxes.iou_pairs(*_arrays(a, b), bev)).to(a.dtype)
+    return torch.from_numpy(numba_boxes.iou_pairs(_array(a), _array(b), bev)).to(a.dtype)
 
 
 def iou_3d(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
@@ -147,7 +148,7 @@ def iou_3d(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
     check_boxes(b, "b")
     if a.device.type != "cpu":
         return iou_3d_torch(a, b, bev=bev)
-    return torch.from_numpy(numba_boxes.iou_all(*_arrays(a, b), bev)).to(a.dtype)
+    return torch.from_numpy(numba_boxes.iou_all(_array(a), _array(b), bev)).to(a.dtype)
 
 
 def iou_3d_torch(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
@@ -249,8 +250,8 @@ def _wide(*tensors: Tensor) -> list[Tensor]:
     return [tensor.detach().to(dtype) for tensor in tensors]
 
 
-def _arrays(*tensors: Tensor) -> list:
-    return [tensor.detach().double().contiguous().numpy() for tensor in tensors]
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().double().contiguous().numpy()
 
 
 def _check_points(points: Tensor) -> None:

@@ -94,8 +94,8 @@ def _nms(
 ) -> Tensor:
     corners, groups = _checked(boxes, scores, axes, classes, scene, overlap)
     # Picking is one after the other by nature: a few hundred boxes are sooner fetched than suppressed on a GPU.
-    arrays = [tensor.contiguous().cpu().numpy() for tensor in (corners, _order(scores), groups)]
-    picked = numba_boxes.suppress(*arrays, float(threshold), overlap == "candidate")
+    hulls, order, group = (tensor.contiguous().cpu().numpy() for tensor in (corners, _order(scores), groups))
+    picked = numba_boxes.suppress(hulls, order, group, float(threshold), overlap == "candidate")
     return torch.from_numpy(picked).to(boxes.device)
 
 
