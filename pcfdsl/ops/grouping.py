@@ -1,0 +1,173 @@
+"""Neighbourhoods: which points lie in a ball, and gathering their values."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pcfdsl.ops import reference
+from pcfdsl.ops.backends import numba_points as kernels
+from pcfdsl.ops.backends import pytorch3d
+from pcfdsl.ops.backends.choice import Backend, check_points, choose
+from pcfdsl.ops.backends.numba_rows import over_blocks
+
+__all__ = ["Neighbors", "ball_query", "gather"]
+
+_MAX_CELLS_PER_AXIS = 128  # of the search grid; a sparse cloud gets larger cells instead of more
+_QUERIES_PER_BLOCK = 1024
+
+
+class Neighbors(NamedTuple):
+    """Result of a ball query.
+
+    Attributes:
+        indices: [B, S, K] int64; beyond the count they repeat the first, or are 0 where there is none.
+        counts: [B, S] int64, 0..K.
+    """
+
+    indices: Tensor
+    counts: Tensor
+
+
+def ball_query(
+    points: Tensor,
+    centers: Tensor,
+    radius: float,
+    max_neighbors: int,
+    *,
+    lengths: Tensor | None = None,
+    backend: Backend = "auto",
+) -> Neighbors:
+    """The first K points, in index order, closer to each centre than the radius (PointNet++, section 3.2).
+
+    Args:
+        points: [B, N, 3] float32 or float64.
+        centers: [B, S, 3], of the same type.
+        radius: Metres; strictly closer, d^2 < r^2 with r^2 rounded to the points' type.
+        max_neighbors: K, any number from 1.
+        lengths: [B] int64; only the first so many points of an item count. None: all.
+        backend: See `ops.backends.choice.choose`.
+
+    Raises:
+        ValueError: For wrong shapes, types, radius or lengths, and for coordinates that are not finite.
+    """
+    check_points("points", points, lengths)
+    check_points("centers", centers, like=points)
+    if not radius > 0 or max_neighbors < 1:
+        raise ValueError(f"radius must be above 0 and max_neighbors at least 1, got {radius} and {max_neighbors}")
+    backend = choose(backend, points)  # type: ignore[assignment]
+    function = {"numba": _ball_query, "pytorch3d": pytorch3d.ball_query, "torch": reference.ball_query}[backend]
+    return Neighbors(*function(points.detach(), centers.detach(), radius, max_neighbors, lengths))
+
+
+@torch.library.custom_op("pcfdsl::ball_query", mutates_args=(), device_types="cpu")
+def _ball_query(
+    points: Tensor, centers: Tensor, radius: float, max_neighbors: int, lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    clouds, queries = points.contiguous().numpy(), centers.contiguous().numpy()
+    indices = np.empty((*queries.shape[:2], max_neighbors), np.int64)
+    found = np.empty(queries.shape[:2], np.int64)
+    squared_radius = clouds.dtype.type(radius) ** 2
+    for b, cloud in enumerate(clouds):
+        length = len(cloud) if lengths is None else int(lengths[b])
+        extent = np.ptp(cloud[:length].astype(np.float64), axis=0)
+        # Cells a little wider than the radius, so that rounding cannot put a neighbour two cells away.
+        cell = max(radius * 1.001, float(extent.max()) / _MAX_CELLS_PER_AXIS)
+        counts = (extent / cell).astype(np.int64) + 1
+        cells, order = np.zeros(counts.prod() + 1, np.int64), np.empty(length, np.int64)
+        low = kernels.build_grid(cloud, length, cell, counts, cells, order)
+        grid = (cloud, low, cell, counts, cells, order)
+        over_blocks(
+            kernels.within,
+            queries.shape[1],
+            *grid,
+            queries[b],
+            squared_radius,
+            indices[b],
+            found[b],
+            block=_QUERIES_PER_BLOCK,
+        )
+    return torch.from_numpy(indices), torch.from_numpy(found)
+
+
+@_ball_query.register_fake
+def _(points, centers, radius, max_neighbors, lengths):
+    counts = centers.new_empty(centers.shape[:2], dtype=torch.int64)
+    return counts.new_empty((*counts.shape, max_neighbors)), counts
+
+
+def gather(values: Tensor, indices: Tensor) -> Tensor:
+    """values[b, indices[b, ...]], differentiable in the values.
+
+    The gradient is summed in the order of the indices, so it is the same in every run on the CPU.
+
+    Args:
+        values: [B, N, C].
+        indices: [B, ...] int64 in 0..N-1.
+
+    Returns:
+        [B, ..., C].
+
+    Raises:
+        ValueError: If the batches or types do not fit.
+    """
+    if values.ndim != 3 or indices.dtype != torch.int64 or indices.shape[:1] != values.shape[:1]:
+        raise ValueError(
+            f"expected values [B, N, C] and int64 indices [B, ...], got {list(values.shape)} and {indices.dtype} "
+            f"{list(indices.shape)}"
+        )
+    first_row = torch.arange(len(values), device=values.device) * values.shape[1]
+    rows = (indices.flatten(1) + first_row[:, None]).flatten()
+    flat = values.flatten(0, 1)
+    gathered = flat[rows] if values.device.type != "cpu" else _gather_rows(flat, rows)
+    return gathered.view(*indices.shape, values.shape[2])
+
+
+@torch.library.custom_op("pcfdsl::gather_rows", mutates_args=(), device_types="cpu")
+def _gather_rows(values: Tensor, rows: Tensor) -> Tensor:
+    return values.index_select(0, rows)
+
+
+@_gather_rows.register_fake
+def _(values, rows):
+    return values.new_empty((rows.shape[0], values.shape[1]))
+
+
+@torch.library.custom_op("pcfdsl::add_rows", mutates_args=(), device_types="cpu")
+def _add_rows(gradient: Tensor, rows: Tensor, num_rows: int) -> Tensor:
+    """[R, C] summed into [num_rows, C] by index; threads share the columns, so the order of sums never changes."""
+    summed = torch.zeros((num_rows, gradient.shape[1]), dtype=gradient.dtype)
+    if gradient.dtype not in (torch.float32, torch.float64):  # NumPy knows no bfloat16
+        return summed.index_add_(0, rows, gradient)
+    width = max(-(-gradient.shape[1] // torch.get_num_threads()), 16)
+    arrays = gradient.contiguous().numpy(), rows.numpy(), summed.numpy()
+    over_blocks(kernels.add_rows, gradient.shape[1], *arrays, block=width)
+    return summed
+
+
+@_add_rows.register_fake
+def _(gradient, rows, num_rows):
+    return gradient.new_empty((num_rows, gradient.shape[1]))
+
+
+def _keep_rows(ctx, inputs, output) -> None:
+    values, rows = inputs
+    ctx.save_for_backward(rows)
+    ctx.num_rows = values.shape[0]
+
+
+def _gather_backward(ctx, gradient: Tensor):
+    return _add_rows(gradient, ctx.saved_tensors[0], ctx.num_rows), None
+
+
+def _add_setup(ctx, inputs, output) -> None:
+    ctx.save_for_backward(inputs[1])
+
+
+def _add_backward(ctx, gradient: Tensor):
+    return _gather_rows(gradient, ctx.saved_tensors[0]), None, None
+
+
+_gather_rows.register_autograd(_gather_backward, setup_context=_keep_rows)
+_add_rows.register_autograd(_add_backward, setup_context=_add_setup)

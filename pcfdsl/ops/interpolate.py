@@ -1,0 +1,79 @@
+"""Inverse-distance interpolation from the three nearest points (PointNet++, section 3.4, equation 2)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pcfdsl.ops import reference
+from pcfdsl.ops.backends import numba_points as kernels
+from pcfdsl.ops.backends import pytorch3d
+from pcfdsl.ops.backends.choice import Backend, check_points, choose
+from pcfdsl.ops.backends.numba_rows import over_blocks
+from pcfdsl.ops.grouping import gather
+
+__all__ = ["inverse_distance_weights", "three_interpolate", "three_nearest"]
+
+_SMALLEST_BLOCK = 2048  # queries; each block builds the tree of the points anew
+
+
+def three_nearest(
+    queries: Tensor, points: Tensor, *, lengths: Tensor | None = None, backend: Backend = "auto"
+) -> tuple[Tensor, Tensor]:
+    """Distances and indices of the three points nearest to each query, nearest first; ties go to the lower index.
+
+    Where there are fewer than three points, the missing ones have distance infinity (so weight 0) and index 0.
+
+    Args:
+        queries: [B, M, 3] float32 or float64.
+        points: [B, N, 3], of the same type.
+        lengths: [B] int64; only the first so many points of an item count. None: all.
+        backend: See `ops.backends.choice.choose`.
+
+    Returns:
+        Distances [B, M, 3] (not squared; without gradient) and indices [B, M, 3] int64.
+
+    Raises:
+        ValueError: For wrong shapes, types or lengths, and for coordinates that are not finite.
+    """
+    check_points("points", points, lengths)
+    check_points("queries", queries, like=points)
+    backend = choose(backend, points)  # type: ignore[assignment]
+    function = {"numba": _three_nearest, "pytorch3d": pytorch3d.three_nearest, "torch": reference.three_nearest}[backend]
+    return function(queries.detach(), points.detach(), lengths)
+
+
+@torch.library.custom_op("pcfdsl::three_nearest", mutates_args=(), device_types="cpu")
+def _three_nearest(queries: Tensor, points: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    asked, clouds = queries.contiguous().numpy(), points.contiguous().numpy()
+    distances, indices = np.empty(asked.shape, asked.dtype), np.empty(asked.shape, np.int64)
+    block = max(-(-asked.shape[1] // torch.get_num_threads()), _SMALLEST_BLOCK)
+    for b, cloud in enumerate(clouds):
+        length = len(cloud) if lengths is None else int(lengths[b])
+        arrays = asked[b], cloud, length, distances[b], indices[b]
+        over_blocks(kernels.nearest_three, asked.shape[1], *arrays, block=block)
+    return torch.from_numpy(distances).sqrt_(), torch.from_numpy(indices)
+
+
+@_three_nearest.register_fake
+def _(queries, points, lengths):
+    return torch.empty_like(queries), torch.empty_like(queries, dtype=torch.int64)
+
+
+def inverse_distance_weights(distances: Tensor) -> Tensor:
+    """1 / (d + 1e-8), normalised over the last axis; a distance of infinity has weight 0."""
+    weights = 1 / (distances + 1e-8)
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def three_interpolate(values: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of three values for each query, differentiable in values and weights.
+
+    Args:
+        values: [B, N, C].
+        indices: [B, M, 3] int64.
+        weights: [B, M, 3].
+
+    Returns:
+        [B, M, C].
+    """
+    return (gather(values, indices) * weights[..., None]).sum(2)
