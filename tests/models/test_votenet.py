@@ -153,5 +153,5 @@ def test_points_that_are_not_finite_are_refused(tiny_config, toy_scenes):
     points, _ = toy_scenes()
     points = points.clone()
     points[1, 7, 2] = torch.nan
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match="NaN or infinity, first at batch item 1, point 7"):
         VoteNet(tiny_config)(points)
