@@ -71,7 +71,7 @@ def test_empty_boxes_need_points_to_be_known(output, sunrgbd_config):
 
 
 def test_boxes_are_decoded_from_their_targets(tiny_config, toy_scenes):
-    points, targets = toy_scenes()
+    points, _ = toy_scenes()
     output = VoteNet(tiny_config)(points)
     sizes = torch.tensor([[0.5, 0.6, 0.7], [0.9, 0.4, 0.3]])[:, None].expand(2, 16, 3)
     logits = torch.zeros_like(output.heading_logits)
