@@ -100,8 +100,6 @@ def _(points, centers, radius, max_neighbors, lengths):
 def gather(values: Tensor, indices: Tensor) -> Tensor:
     """values[b, indices[b, ...]], differentiable in the values.
 
-    The gradient is summed in the order of the indices, so it is the same in every run on the CPU.
-
     Args:
         values: [B, N, C].
         indices: [B, ...] int64 in 0..N-1.
@@ -119,55 +117,5 @@ def gather(values: Tensor, indices: Tensor) -> Tensor:
         )
     first_row = torch.arange(len(values), device=values.device) * values.shape[1]
     rows = (indices.flatten(1) + first_row[:, None]).flatten()
-    flat = values.flatten(0, 1)
-    gathered = flat[rows] if values.device.type != "cpu" else _gather_rows(flat, rows)
-    return gathered.view(*indices.shape, values.shape[2])
-
-
-@torch.library.custom_op("pcfdsl::gather_rows", mutates_args=(), device_types="cpu")
-def _gather_rows(values: Tensor, rows: Tensor) -> Tensor:
-    return values.index_select(0, rows)
-
-
-@_gather_rows.register_fake
-def _(values, rows):
-    return values.new_empty((rows.shape[0], values.shape[1]))
-
-
-@torch.library.custom_op("pcfdsl::add_rows", mutates_args=(), device_types="cpu")
-def _add_rows(gradient: Tensor, rows: Tensor, num_rows: int) -> Tensor:
-    """[R, C] summed into [num_rows, C] by index; threads share the columns, so the order of sums never changes."""
-    summed = torch.zeros((num_rows, gradient.shape[1]), dtype=gradient.dtype)
-    if gradient.dtype not in (torch.float32, torch.float64):  # NumPy knows no bfloat16
-        return summed.index_add_(0, rows, gradient)
-    width = max(-(-gradient.shape[1] // torch.get_num_threads()), 16)
-    arrays = gradient.contiguous().numpy(), rows.numpy(), summed.numpy()
-    over_blocks(kernels.add_rows, gradient.shape[1], *arrays, block=width)
-    return summed
-
-
-@_add_rows.register_fake
-def _(gradient, rows, num_rows):
-    return gradient.new_empty((num_rows, gradient.shape[1]))
-
-
-def _keep_rows(ctx, inputs, output) -> None:
-    values, rows = inputs
-    ctx.save_for_backward(rows)
-    ctx.num_rows = values.shape[0]
-
-
-def _gather_backward(ctx, gradient: Tensor):
-    return _add_rows(gradient, ctx.saved_tensors[0], ctx.num_rows), None
-
-
-def _add_setup(ctx, inputs, output) -> None:
-    ctx.save_for_backward(inputs[1])
-
-
-def _add_backward(ctx, gradient: Tensor):
-    return _gather_rows(gradient, ctx.saved_tensors[0]), None, None
-
-
-_gather_rows.register_autograd(_gather_backward, setup_context=_keep_rows)
-_add_rows.register_autograd(_add_backward, setup_context=_add_setup)
+    # Whole rows: index_select copies them, and its gradient adds them in the order of the indices on the CPU.
+    return values.flatten(0, 1).index_select(0, rows).view(*indices.shape, values.shape[2])

@@ -38,7 +38,9 @@ def three_nearest(
     check_points("points", points, lengths)
     check_points("queries", queries, like=points)
     backend = choose(backend, points)  # type: ignore[assignment]
-    function = {"numba": _three_nearest, "pytorch3d": pytorch3d.three_nearest, "torch": reference.three_nearest}[backend]
+    function = {"numba": _three_nearest, "pytorch3d": pytorch3d.three_nearest, "torch": reference.three_nearest}[
+        backend
+    ]
     return function(queries.detach(), points.detach(), lengths)
 
 

@@ -25,8 +25,8 @@ def farthest_point_sample(
 ) -> Tensor:
     """Indices of points each of which is farthest from those before it (PointNet++, section 3.2).
 
-    Starts at index 0; among equally far points the lowest index is taken. Once every point has been chosen, distances are
-    all zero and the lowest candidate (index 0) repeats. Sampling the samples again gives the first of them.
+    Starts at index 0; among equally far points the lowest index is taken. Once every point has been chosen, distances
+    are all zero and the lowest candidate (index 0) repeats. Sampling the samples again gives the first of them.
 
     Args:
         points: [B, N, 3] float32 or float64.

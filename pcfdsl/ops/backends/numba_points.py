@@ -1,7 +1,7 @@
 """CPU kernels of the point operators: the same indices as the plain twins in ops.reference, to the last tie.
 
-Farthest point sampling and nearest neighbours share one structure: points in kd-tree leaves, each with its bounding box.
-A leaf whose box is farther than what is already known need not be opened. Squared distances are summed as
+Farthest point sampling and nearest neighbours share one structure: points in kd-tree leaves, each with its bounding
+box. A leaf whose box is farther than what is already known need not be opened. Squared distances are summed as
 ((dx dx) + (dy dy)) + (dz dz) in the type of the points, exactly as the twins do; box distances round differently, so a
 leaf is left closed only where its box is farther by more than any rounding.
 """
@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 FPS_LEAF = 128
-NEAREST_LEAF = 16
+NEAREST_LEAF = 32
 _SAFE = 1 - 1e-5  # relative room for the rounding of a box distance
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -260,11 +260,3 @@ def within(points, low, cell, counts, cells, order, centers, squared_radius, ind
         found[s] = count
         for k in range(num_kept):
             indices[s, k] = kept[k] if k < count else (kept[0] if count else 0)
-
-
-@_jit
-def add_rows(gradient, indices, out, start, stop):
-    """out[indices[r]] += gradient[r] for the columns start to stop, row after row: the order never changes."""
-    for r in range(len(indices)):
-        for c in range(start, stop):
-            out[indices[r], c] += gradient[r, c]

@@ -1,8 +1,8 @@
 """PyTorch3D's point operators behind our signatures, for CUDA tensors where the package is installed.
 
-What they promise (PyTorch3D 0.7): sampling starts at index 0 unless a random start is asked for and fills up with -1 when
-there are fewer points than samples; ball query returns the first K in index order with d^2 < r^2, padded with -1; nearest
-neighbours come sorted, as squared distances. None of them promises an order among equal distances.
+What they promise (PyTorch3D 0.7): sampling starts at index 0 unless a random start is asked for and fills up with -1
+when there are fewer points than samples; ball query returns the first K in index order with d^2 < r^2, padded with -1;
+nearest neighbours come sorted, as squared distances. None of them promises an order among equal distances.
 """
 
 import importlib.util
