@@ -31,7 +31,9 @@ __all__ = [
 ]
 
 # Settings that say where and how fast a run computes, not what: another value may continue the same run.
-OPERATIONAL = frozenset({"device", "num_workers", "log_every", "checkpoint_every", "tensorboard", "compile"})
+OPERATIONAL = frozenset(
+    {"device", "num_workers", "num_threads", "log_every", "checkpoint_every", "tensorboard", "compile"}
+)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
     device = choose_device(config.device)
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
     with processes(device) as group:
         return _Run(task, config, Path(out), device, group).go(overwrite)
 

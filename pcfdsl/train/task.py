@@ -36,6 +36,11 @@ class TrainConfig:
     precision: str = option("float32", "type of the matrix products", choices=tuple(PRECISIONS))
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     num_workers: int = option(0, "processes that load data, for each that trains", minimum=0)
+    num_threads: int | None = option(
+        None,
+        "threads of each process that trains; null for torch's choice, which suffers where other work runs",
+        minimum=1,
+    )
     compile: bool = option(False, "compile the network with torch.compile")
     log_every: int = option(10, "steps between log records", minimum=1)
     checkpoint_every: int = option(500, "steps between checkpoints; evaluations and the end make one too", minimum=1)
