@@ -1,0 +1,103 @@
+"""Tasks on worker processes that survive nothing quietly: not an exception, not a killed worker, not Ctrl-C."""
+
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+__all__ = ["WorkerError", "run_tasks"]
+
+T = TypeVar("T")
+
+
+class WorkerError(RuntimeError):
+    """A worker met a bug; the message holds its traceback."""
+
+
+def run_tasks(job: Callable[[Any], T], tasks: Iterable[Any], *, workers: int = 1) -> Iterator[T]:
+    """`job(task)` for every task, in the order in which they finish.
+
+    With one worker everything happens in this process. Otherwise each of the workers is a fresh process (spawned, so a
+    script that gets here needs the usual `if __name__ == "__main__"`) that keeps one copy of the job for all its tasks.
+    When this process dies, its workers finish the task at hand and stop; when the iteration is left early, by an
+    exception or Ctrl-C, they are ended at once.
+
+    Raises:
+        ValueError: A worker's ValueError or OSError, with its message; from a single worker, as it was.
+        WorkerError: Any other exception of a worker.
+        OSError: If a worker was killed.
+    """
+    if workers <= 1:
+        yield from map(job, tasks)
+        return
+    tasks = list(tasks)
+    context = multiprocessing.get_context("spawn")
+    processes: dict[Connection, Any] = {}
+    try:
+        for _ in range(min(workers, len(tasks))):
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, job), daemon=True)
+            process.start()
+            there.close()  # the worker's copy is now the only one: the pipe closes when either side dies
+            processes[here] = process
+            _send(here, tasks.pop(0))
+        busy = set(processes)
+        while busy:
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                yield _receive(connection, processes[connection])
+                if tasks:
+                    _send(connection, tasks.pop(0))
+                else:
+                    busy.remove(connection)
+    except BaseException:
+        for process in processes.values():
+            process.terminate()
+        raise
+    finally:
+        for connection, process in processes.items():
+            connection.close()
+            process.join()
+
+
+def _send(connection: Connection, task: Any) -> None:
+    with suppress(ConnectionError):  # a worker that has died is noticed when its answer is read
+        connection.send(task)
+
+
+def _receive(connection: Connection, process: Any) -> Any:
+    try:
+        kind, value = connection.recv()
+    except (EOFError, ConnectionError):
+        process.join()
+        raise OSError(
+            f"a worker process ended with code {process.exitcode} (killed, or out of memory?); "
+            "what is finished is kept: run the same command again, perhaps with fewer --workers"
+        ) from None
+    if kind == "failed":
+        raise ValueError(value)
+    if kind == "bug":
+        raise WorkerError(f"in a worker process:\n{value}")
+    return value
+
+
+def _serve(connection: Connection, job: Callable[[Any], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides what becomes of it
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = ("done", job(task))
+        except (OSError, ValueError) as error:
+            answer = ("failed", str(error))
+        except Exception:
+            answer = ("bug", traceback.format_exc())
+        try:
+            connection.send(answer)
+        except ConnectionError:  # the parent is gone
+            return

@@ -1,0 +1,102 @@
+"""Files that are either whole or not there, whatever kills the writer, and however many write at once."""
+
+import os
+import socket
+import uuid
+from pathlib import Path
+
+__all__ = ["make_folder", "remove_stale", "write_file"]
+
+_SUFFIX = ".tmp"
+
+
+def write_file(path: str | Path, data: bytes, *, exclusive: bool = False) -> bool:
+    """Write a file under a temporary name, flush it to the disk, and only then give it its name.
+
+    Args:
+        path: The file; its folder must exist.
+        data: All of its content.
+        exclusive: Keep a file that is there already instead of replacing it.
+
+    Returns:
+        Whether the file was written; False only with `exclusive`.
+
+    Raises:
+        OSError: In one sentence that names the file, when it cannot be written. An earlier file is then untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{uuid.uuid4().hex}{_SUFFIX}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if exclusive:
+            try:
+                os.link(temporary, path)  # unlike a rename, a link never replaces
+            except FileExistsError:
+                return False
+        else:
+            os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path}: {error.strerror or error}; what is finished is kept, "
+            "so once that is mended the same command goes on from here"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def make_folder(path: str | Path) -> Path:
+    """The folder, made with its parents where it is not there.
+
+    Raises:
+        OSError: In one sentence, when something else has this name or it cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(f"{path} is a file; expected a folder, or a name that is free for one") from None
+    except OSError as error:
+        raise OSError(f"cannot make the folder {path}: {error.strerror or error}; choose another one") from error
+    return path
+
+
+def remove_stale(folder: str | Path) -> list[Path]:
+    """Remove temporary files whose writer, a process of this machine, has died; those of others are left alone."""
+    removed = []
+    for path in Path(folder).glob(f".*{_SUFFIX}"):
+        _, host, pid, _, _ = path.name.rsplit(".", 4) if path.name.count(".") > 4 else ("", "", "", "", "")
+        if host == _host() and pid.isdecimal() and not _is_alive(int(pid)):
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def _host() -> str:
+    return socket.gethostname().replace(".", "-") or "localhost"
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name != "posix":  # elsewhere there is no signal that only asks
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,95 @@
+"""One shard: some samples, each a dictionary of arrays, in one safetensors file.
+
+A key whose arrays all have one shape is stored stacked, [S, ...]. One whose leading sizes differ is stored end to end,
+with the S + 1 places where samples begin under `<key>@offsets`. The bytes follow from the samples alone.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+__all__ = ["Shard", "encode"]
+
+_OFFSETS = "@offsets"
+
+
+def encode(samples: Sequence[dict[str, np.ndarray]], *, first_sample: int, digest: str) -> bytes:
+    """Bytes of a shard file.
+
+    Args:
+        samples: At least one; all with the same keys and, per key, the same dtype and trailing sizes.
+        first_sample: Number of the first one in its set, for messages and in the file's metadata.
+        digest: Of the set's manifest; kept in the file's metadata, so that a stray shard can be told.
+
+    Raises:
+        ValueError: Naming the first sample and key that does not fit.
+    """
+    tensors: dict[str, np.ndarray] = {}
+    for key in samples[0]:
+        arrays = [_array(sample, samples[0], key, first_sample + i) for i, sample in enumerate(samples)]
+        for i, array in enumerate(arrays):
+            if array.dtype != arrays[0].dtype or array.shape[1:] != arrays[0].shape[1:] or array.ndim != arrays[0].ndim:
+                raise ValueError(
+                    f"sample {first_sample + i}: {key} is {array.dtype} {list(array.shape)}, but sample {first_sample} "
+                    f"has {arrays[0].dtype} {list(arrays[0].shape)}; only leading sizes may differ"
+                )
+        if len({array.shape for array in arrays}) == 1:
+            tensors[key] = np.stack(arrays)
+        else:
+            tensors[key] = np.concatenate(arrays)
+            tensors[key + _OFFSETS] = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
+    about = {"first_sample": first_sample, "num_samples": len(samples), "digest": digest}
+    # One entry only: safetensors writes several in an order of its own.
+    return save(tensors, metadata={"pcfdsl": json.dumps(about)})
+
+
+class Shard:
+    """Read access to a shard file, mapped into memory; samples are copied out one by one. Safe to use from threads.
+
+    Raises:
+        ValueError: If the file cannot be used, saying how to repair it.
+        OSError: If it cannot be opened.
+    """
+
+    def __init__(self, path: str | Path, num_bytes: int, digest: str):
+        size = Path(path).stat().st_size
+        if size != num_bytes:
+            raise ValueError(_damaged(path, f"has {size} bytes instead of {num_bytes}"))
+        try:
+            file = safe_open(str(path), framework="numpy")
+            about = json.loads((file.metadata() or {}).get("pcfdsl", "{}"))
+        except (SafetensorError, ValueError) as error:
+            raise ValueError(_damaged(path, f"cannot be read ({error})")) from None
+        if about.get("digest") != digest:
+            raise ValueError(_damaged(path, "belongs to another set"))
+        names = list(file.keys())
+        self._offsets = {name: file.get_tensor(name) for name in names if name.endswith(_OFFSETS)}
+        self._slices = {name: file.get_slice(name) for name in names if name not in self._offsets}
+
+    def sample(self, index: int) -> dict[str, np.ndarray]:
+        """Sample number `index` of the shard, keys in alphabetical order."""
+        return {key: self._read(key, index) for key in sorted(self._slices)}
+
+    def _read(self, key: str, index: int) -> np.ndarray:
+        view, offsets = self._slices[key], self._offsets.get(key + _OFFSETS)
+        shape = tuple(view.get_shape())
+        if offsets is None:
+            return view[index : index + 1].reshape(shape[1:])
+        return view[int(offsets[index]) : int(offsets[index + 1])]
+
+
+def _array(sample: dict[str, np.ndarray], first: dict[str, np.ndarray], key: str, number: int) -> np.ndarray:
+    if sample.keys() != first.keys():
+        raise ValueError(f"sample {number} has the keys {sorted(sample)}; those before it have {sorted(first)}")
+    array = np.ascontiguousarray(sample[key]).reshape(np.shape(sample[key]))  # ascontiguousarray makes 0-d 1-d
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"sample {number}: {key} is an array of {array.dtype}; expected numbers or booleans")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _damaged(path: str | Path, what: str) -> str:
+    return f"{path} {what}; run the command that made the set again and it will be made anew"

@@ -1,0 +1,39 @@
+"""Generate a PC-FractalDB: search its categories, make its clouds. Run it again to finish, check or repair."""
+
+import argparse
+
+from pcfdsl.command_line import add_config, parse_shard, resolve_config, run
+from pcfdsl.pcfractal_set import generate_pcfractal, plan_pcfractal, verify_pcfractal
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+
+
+def main() -> dict:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config(parser, PCFractalConfig)
+    parser.add_argument("--out", metavar="DIR", help="folder of the set")
+    parser.add_argument("--seed", type=int, help="short for seed=SEED")
+    parser.add_argument(
+        "--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="make the i-th of n parts only"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a set made from other settings")
+    parser.add_argument("--categories", metavar="DIR", help="use the systems of this folder of published CSV files")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would take, write nothing")
+    parser.add_argument("--verify", action="store_true", help="make samples again and compare them bit for bit")
+    parser.add_argument("--num-samples", type=int, help="with --verify: how many to make again (default all)")
+    args = parser.parse_args()
+    if args.seed is not None:
+        args.overrides.append(f"seed={args.seed}")
+    config = resolve_config(args, PCFractalConfig)
+    how = {"categories": args.categories, "workers": args.workers}
+    if args.dry_run:
+        return plan_pcfractal(config, **how)
+    if args.out is None:
+        parser.error("--out is required")
+    if args.verify:
+        return verify_pcfractal(config, args.out, num_samples=args.num_samples, **how)
+    return generate_pcfractal(config, args.out, shard=args.shard, overwrite=args.overwrite, **how)
+
+
+if __name__ == "__main__":
+    run(main)
