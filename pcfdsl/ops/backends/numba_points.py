@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 FPS_LEAF = 128
-NEAREST_LEAF = 32
+NEAREST_LEAF = 12
 _SAFE = 1 - 1e-5  # relative room for the rounding of a box distance
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -167,40 +167,74 @@ def _float_of(value, distances, bits):
 @_jit
 def nearest_three(queries, points, length, distances, indices, start, stop):
     """Three nearest of points[:length] for queries start to stop: squared distances and indices, nearest first."""
-    num_points = min(3, length)
+    depth = 0
+    while length > NEAREST_LEAF << depth:
+        depth += 1
+    num_leaves = 1 << depth
     order = np.arange(length)
     starts = np.empty(4 + 4 * length // NEAREST_LEAF, np.int64)
-    num_leaves = build_leaves(points, order, NEAREST_LEAF, starts)
+    # At one depth sizes differ by 1 at most, so this leaf size gives 2^depth leaves: a tree without pointers.
+    built = build_leaves(points, order, (length + num_leaves - 1) >> depth, starts)
+    assert built == num_leaves
     coordinates = np.empty((3, length), points.dtype)
-    boxes = np.empty((6, num_leaves), np.float64)
-    _fill_leaves(points, order, starts, num_leaves, coordinates, boxes)
-    from_box = np.empty(num_leaves)
+    leaf_boxes = np.empty((6, num_leaves), np.float64)
+    _fill_leaves(points, order, starts, num_leaves, coordinates, leaf_boxes)
+    boxes = np.empty((2 * num_leaves, 6))  # node i has children 2 i and 2 i + 1, the root is 1, leaves come last
+    boxes[num_leaves:] = leaf_boxes.T
+    for node in range(num_leaves - 1, 0, -1):
+        for d in range(3):
+            boxes[node, d] = min(boxes[2 * node, d], boxes[2 * node + 1, d])
+            boxes[node, 3 + d] = max(boxes[2 * node, 3 + d], boxes[2 * node + 1, 3 + d])
+    waiting, how_far = np.empty(64, np.int64), np.empty(64)
     for q in range(start, stop):
         x, y, z = queries[q, 0], queries[q, 1], queries[q, 2]
-        _box_distances(boxes, np.float64(x), np.float64(y), np.float64(z), from_box)
+        ax, ay, az = np.float64(x), np.float64(y), np.float64(z)
         for k in range(3):
             distances[q, k], indices[q, k] = np.inf, 0
-        first = from_box.argmin()
-        _open(first, starts, order, coordinates, x, y, z, num_points, distances[q], indices[q])
-        for leaf in range(num_leaves):
-            if leaf != first and from_box[leaf] * _SAFE <= distances[q, num_points - 1]:
-                _open(leaf, starts, order, coordinates, x, y, z, num_points, distances[q], indices[q])
+        waiting[0], how_far[0] = 1, 0.0
+        num_waiting = 1
+        while num_waiting:
+            num_waiting -= 1
+            node = waiting[num_waiting]
+            if how_far[num_waiting] * _SAFE > distances[q, 2]:
+                continue
+            while node < num_leaves:  # the nearer child now, the farther one later
+                node = 2 * node
+                near, far = _box_distance(boxes, node, ax, ay, az), _box_distance(boxes, node + 1, ax, ay, az)
+                other = node + 1
+                if far < near:
+                    node, other, near, far = other, node, far, near
+                if far * _SAFE <= distances[q, 2]:
+                    waiting[num_waiting], how_far[num_waiting] = other, far
+                    num_waiting += 1
+            leaf = node - num_leaves
+            _open(starts[leaf], starts[leaf + 1], order, coordinates, x, y, z, distances[q], indices[q])
 
 
 @_jit
-def _open(leaf, starts, order, coordinates, x, y, z, num_kept, distances, indices):
-    """Insert the points of a leaf into the sorted list of nearest; ties go to the lower index."""
-    for i in range(starts[leaf], starts[leaf + 1]):
+def _box_distance(boxes, node, x, y, z):
+    dx = max(max(boxes[node, 0] - x, x - boxes[node, 3]), 0.0)
+    dy = max(max(boxes[node, 1] - y, y - boxes[node, 4]), 0.0)
+    dz = max(max(boxes[node, 2] - z, z - boxes[node, 5]), 0.0)
+    return dx * dx + dy * dy + dz * dz
+
+
+@_jit
+def _open(a, b, order, coordinates, x, y, z, distances, indices):
+    """Insert points a to b of the tree into the sorted list of the three nearest; ties go to the lower index."""
+    for i in range(a, b):
         dx, dy, dz = x - coordinates[0, i], y - coordinates[1, i], z - coordinates[2, i]
         distance = ((dx * dx) + (dy * dy)) + (dz * dz)
-        index = order[i]
-        k = num_kept - 1
-        if distance > distances[k] or (distance == distances[k] and index > indices[k]):
+        if distance > distances[2]:
             continue
+        index = order[i]
+        k = 3
         while k > 0 and (distance < distances[k - 1] or (distance == distances[k - 1] and index < indices[k - 1])):
-            distances[k], indices[k] = distances[k - 1], indices[k - 1]
             k -= 1
-        distances[k], indices[k] = distance, index
+            if k < 2:
+                distances[k + 1], indices[k + 1] = distances[k], indices[k]
+        if k < 3:
+            distances[k], indices[k] = distance, index
 
 
 @_jit
