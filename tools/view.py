@@ -1,4 +1,4 @@
-"""Look at clouds and scenes: a window, a page for the browser (--html), or a contact sheet (--png)."""
+"""Look at clouds and scenes, stored or as a recipe: a window, a page for the browser (--html), or a sheet (--png)."""
 
 import argparse
 
@@ -11,7 +11,7 @@ from pcfdsl.view.window import show
 
 def main() -> dict | None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", help="file of a cloud, a mesh or an array, or a folder of them")
+    parser.add_argument("path", help="cloud, mesh or array, folder of them, stored set, or recipe (.yaml)")
     parser.add_argument("--html", metavar="FILE", help="write a self-contained page")
     parser.add_argument("--png", metavar="FILE", help="write a contact sheet")
     parser.add_argument("--num-items", type=int, default=24, help="how many clouds, spread evenly (default 24)")

@@ -10,11 +10,15 @@ import trimesh
 from tqdm import tqdm
 
 from pcfdsl.config import load
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
+from pcfdsl.data.stored import StoredDetectionSet
+from pcfdsl.pointcloud.official import open_pcfractal
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.rng import stream
+from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.objects import sample_surface
 from pcfdsl.scene.synthesize import FractalScenes
+from pcfdsl.store.stored import open_set
 from pcfdsl.view.page import PageItem
 from pcfdsl.view.render import render_points
 from pcfdsl.view.scenes import scene_items
@@ -48,7 +52,9 @@ def load_items(
     | .npz | array `points` [N, 3 or more], with `boxes` [K, 7] and `colors` [N, 3] where it holds them |
     | .bin | float32 rows of `bin_columns`; x y z and, from six columns on, red green blue |
     | .yaml | the clouds of a PC-FractalDB recipe; with `scenes` or `fractals` at its top level, the scenes of one |
-    | folder | all files of these kinds below it, by name; recipes are left out |
+    | folder of a generated set | its clouds or scenes |
+    | folder of a detection set | the scenes of all its splits, with their boxes |
+    | any other folder | all files of these kinds below it, by name; recipes are left out |
 
     Columns 3 to 5 of an array are colours, 0 to 1 or 0 to 255. Points that are not finite are left out and the caption
     says so; of a larger cloud `max_points` are drawn without replacement, the same ones every time.
@@ -90,6 +96,10 @@ def _catalogue(path: Path, bin_columns: int) -> _Catalogue:
     """Every kind of source is one case here."""
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
+    if (path / "manifest.json").is_file():
+        return _generated(path)
+    if (path / "set.json").is_file():
+        return _detection_set(path)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in FILE_KINDS and file.is_file())
         return _Catalogue(len(files), lambda i: _read_file(files[i], str(files[i].relative_to(path)), bin_columns))
@@ -102,12 +112,40 @@ def _catalogue(path: Path, bin_columns: int) -> _Catalogue:
     return _Catalogue(1, lambda _: _read_file(path, path.name, bin_columns))
 
 
+def _generated(path: Path) -> _Catalogue:
+    """A set that the driver stored: of scenes, or of clouds with a category and an instance."""
+    stored = open_set(path)
+
+    def read(i: int) -> PageItem:
+        sample = stored[i]
+        if "boxes" in sample:
+            return scene_items([Scene(**sample)], captions=[f"scene {i}"])[0]
+        caption = f"category {sample['category']}, instance {sample['instance']}"
+        return PageItem(sample["points"], caption=caption)
+
+    if len(stored) and "points" not in stored[0]:
+        raise ValueError(f"{path} is a set of {stored.manifest.recipe}, which has no points to show")
+    return _Catalogue(len(stored), read)
+
+
+def _detection_set(path: Path) -> _Catalogue:
+    """The scenes of every split of a stored detection set, one split after the other."""
+    splits = [StoredDetectionSet(path, file.stem) for file in sorted((path / "splits").glob("*.txt"))]
+    chosen = [(scenes, i) for scenes in splits for i in range(len(scenes))]
+
+    def read(number: int) -> PageItem:
+        scenes, i = chosen[number]
+        return scene_items([scenes[i]], classes=scenes.classes, captions=[f"{scenes.split} {scenes.names[i]}"])[0]
+
+    return _Catalogue(len(chosen), read)
+
+
 def _recipe(path: Path) -> _Catalogue:
     """Clouds or scenes, generated as they are asked for."""
     if re.search(r"^(scenes|fractals)\s*:", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
         scenes = FractalScenes(load(FractalScenesConfig, path))
         return _Catalogue(len(scenes), lambda i: scene_items([scenes[i]], captions=[f"scene {i}"])[0])
-    clouds = PCFractalDB(load(PCFractalConfig, path))
+    clouds = open_pcfractal(load(PCFractalConfig, path))
 
     def read(i: int) -> PageItem:
         cloud = clouds[i]
