@@ -200,9 +200,10 @@ def stand_in() -> types.ModuleType:
 
     def sample_farthest_points(points, lengths=None, K=50, random_start_point=True):
         assert not random_start_point
+        assert points.dtype == torch.float32
+        num_points = torch.full((len(points),), points.shape[1]) if lengths is None else lengths
         indices = reference.farthest_point_sample(points, K, lengths)
-        if lengths is not None:
-            indices = torch.where(torch.arange(K) < lengths[:, None], indices, -1)
+        indices = torch.where(torch.arange(K) < num_points[:, None], indices, -1)
         return gather(points, indices.clamp(min=0)), indices
 
     def query(p1, p2, lengths1=None, lengths2=None, K=500, radius=0.2, return_nn=True):
@@ -220,19 +221,18 @@ def stand_in() -> types.ModuleType:
 
 @given(clouds_with_lengths(), st.integers(1, 20))
 def test_pytorch3d_answers_are_translated(case, count):
-    points, lengths = case
+    points, lengths = case[0].float(), case[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "pytorch3d", types.ModuleType("pytorch3d"))
         patch.setitem(sys.modules, "pytorch3d.ops", stand_in())
         patch.setattr(pytorch3d, "is_available", lambda: True)
+        with pytest.raises(ValueError, match="computes in float32"):
+            choice.choose("pytorch3d", points.double())
         arguments = {"lengths": lengths, "backend": "pytorch3d"}
         samples = farthest_point_sample(points, count, **arguments)
         found = ball_query(points, points, 0.5, count, **arguments)
         distances, indices = three_nearest(points, points, **arguments)
-    expected = reference.farthest_point_sample(points, count, lengths)
-    if lengths is not None:
-        expected = torch.where(torch.arange(count) < lengths[:, None], expected, 0)
-    assert torch.equal(samples, expected)
+    assert torch.equal(samples, reference.farthest_point_sample(points, count, lengths))
     twins = reference.ball_query(points, points, 0.5, count, lengths)
     assert torch.equal(found.indices, twins[0])
     assert torch.equal(found.counts, twins[1])

@@ -15,17 +15,22 @@ Backend = Literal["auto", "numba", "pytorch3d", "torch"]
 def choose(backend: Backend, points: Tensor) -> str:
     """The backend that runs for these points: numba on the CPU, PyTorch3D on CUDA where installed, otherwise torch.
 
+    PyTorch3D samples in float32 whatever it is given, so float64 on CUDA is torch's.
+
     Raises:
-        ValueError: If the backend asked for is not known, not installed or not for this device.
+        ValueError: If the backend asked for is not known, not installed or not for this device or type.
     """
     if backend == "auto":
         if points.device.type == "cpu":
             return "numba"
-        return "pytorch3d" if points.device.type == "cuda" and pytorch3d.is_available() else "torch"
+        suits = points.device.type == "cuda" and points.dtype == torch.float32
+        return "pytorch3d" if suits and pytorch3d.is_available() else "torch"
     if backend == "numba" and points.device.type != "cpu":
         raise ValueError(f"backend 'numba' runs on the CPU, the points are on {points.device}; use 'auto'")
     if backend == "pytorch3d" and not pytorch3d.is_available():
         raise ValueError("backend 'pytorch3d' is not installed; use 'auto', or see third_party/README.md")
+    if backend == "pytorch3d" and points.dtype != torch.float32:
+        raise ValueError(f"backend 'pytorch3d' computes in float32, the points are {points.dtype}; use 'torch'")
     if backend not in ("numba", "pytorch3d", "torch"):
         raise ValueError(f"backend {backend!r} is unknown; expected auto, numba, pytorch3d or torch")
     return backend
