@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import os
 
 from pcfdsl.command_line import add_config, resolve_config, run
 from pcfdsl.train.detector import DetectorConfig, train_detector
 
 
-def main() -> dict:
+def main() -> dict | None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config(parser, DetectorConfig)
     parser.add_argument("--out", metavar="DIR", help="folder of the run: checkpoints and logs")
@@ -31,7 +32,8 @@ def main() -> dict:
     config = resolve_config(args, DetectorConfig)
     if args.out is None:
         parser.error("--out is needed")
-    return train_detector(config, args.out, seeds=args.seeds or (), overwrite=args.overwrite).to_dict()
+    results = train_detector(config, args.out, seeds=args.seeds or (), overwrite=args.overwrite)
+    return results.to_dict() if os.environ.get("RANK", "0") == "0" else None  # under torchrun, one process reports
 
 
 if __name__ == "__main__":

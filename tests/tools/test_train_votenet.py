@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pcfdsl.train.log import read_log
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = REPOSITORY / "configs" / "votenet"
 QUICK = ["train.num_steps=2", "train.batch_size=2", "data.scenes.num_scenes=4", "validation.scenes.num_scenes=2"]
 
 
-def tool(name: str, *arguments, code: int = 0) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(REPOSITORY / "tools" / f"{name}.py"), *map(str, arguments)]
+def tool(name: str, *arguments, code: int = 0, processes: int = 1) -> subprocess.CompletedProcess:
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    command = [sys.executable, *launcher, str(REPOSITORY / "tools" / f"{name}.py"), *map(str, arguments)]
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
@@ -35,6 +38,18 @@ def test_training_twice_trains_once(run):
     done = tool("train_votenet", "--config", CONFIGS / "smoke_finetune.yaml", *QUICK, "--out", run)
     assert json.loads(done.stdout)["runs"]["0"]["step"] == 2
     assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+
+
+def test_two_processes_train_a_detector_as_one_in_two_parts(tmp_path):
+    config = ("--config", CONFIGS / "smoke_finetune.yaml", *QUICK, "train.log_every=1", "train.num_steps=4")
+    tool("train_votenet", *config, "train.accumulate=2", "--out", tmp_path / "one")
+    done = tool("train_votenet", *config, "--out", tmp_path / "two", processes=2)
+    assert json.loads(done.stdout)["runs"]["0"]["step"] == 4
+    one, two = (
+        [[record["loss"], record["vote"], record["gradient_norm"]] for record in read_log(tmp_path / run, kind="train")]
+        for run in ("one", "two")
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-5)
 
 
 def test_evaluation_is_written_as_table_and_json(run, tmp_path):
