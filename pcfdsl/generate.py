@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from pcfdsl.config import to_dict
 from pcfdsl.parallel import run_tasks
-from pcfdsl.rng import stream
 from pcfdsl.store.atomic import remove_stale, write_file
 from pcfdsl.store.manifest import (
     Manifest,
@@ -30,9 +29,8 @@ from pcfdsl.store.manifest import (
     versions,
 )
 from pcfdsl.store.shards import encode
-from pcfdsl.store.stored import StoredSet, check, open_set
 
-__all__ = ["Plan", "Recipe", "Summary", "VerifyReport", "generate", "plan", "verify"]
+__all__ = ["SAMPLES_PER_SHARD", "Plan", "Recipe", "Summary", "generate", "make_sample", "manifest_of", "plan"]
 
 SAMPLES_PER_SHARD = 256
 
@@ -94,23 +92,6 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyReport:
-    """What came of making samples again.
-
-    Attributes:
-        path, digest, sha256: The set.
-        num_compared: Samples made again; the checksums of all were compared.
-        mismatches: "sample i: key" for everything that is not bit for bit the same.
-    """
-
-    path: str
-    digest: str
-    sha256: str
-    num_compared: int
-    mismatches: list[str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What generating a set would take, judged by a few samples made now.
 
@@ -159,7 +140,7 @@ def generate(
         OSError: If something cannot be written. Finished shards are kept, and a later run goes on from there.
     """
     out, begin = Path(out), time.monotonic()
-    manifest = _manifest(recipe, samples_per_shard)
+    manifest = manifest_of(recipe, samples_per_shard)
     folder = open_folder(out, manifest, overwrite=overwrite)
     part, parts = shard
     share = range(manifest.num_shards * part // parts, manifest.num_shards * (part + 1) // parts)
@@ -199,52 +180,6 @@ def generate(
     )
 
 
-def verify(
-    recipe: Recipe,
-    out: str | Path,
-    *,
-    num_samples: int | None = None,
-    workers: int = 1,
-    samples_per_shard: int = SAMPLES_PER_SHARD,
-    progress: bool = True,
-) -> VerifyReport:
-    """Check all checksums of a stored set, make samples again, and compare them bit for bit.
-
-    Args:
-        recipe: What the set should be.
-        out: Its folder.
-        num_samples: How many samples to make again, drawn from the digest; all of them if None.
-        workers: Processes.
-        samples_per_shard: As the set was made with.
-        progress: Show a bar on stderr.
-
-    Raises:
-        DifferentSetError: If the set is made from other settings.
-        ValueError, OSError: If the set is damaged or not finished.
-    """
-    manifest = _manifest(recipe, samples_per_shard)
-    require_same(out, manifest)
-    sha256 = check(out)
-    stored = open_set(out)
-    chosen = np.arange(len(stored))
-    if num_samples is not None and num_samples < len(stored):
-        rng = stream(int(manifest.digest[:16], 16), "verify")
-        chosen = np.sort(rng.choice(len(stored), num_samples, replace=False))
-    tasks = [part.tolist() for part in np.array_split(chosen, max(1, len(chosen) // 16))]
-    mismatches: list[str] = []
-    with tqdm(total=len(chosen), desc=f"verify {recipe.name}", unit=" samples", disable=not progress) as bar:
-        for num_compared, found in run_tasks(_Compare(recipe, stored), tasks, workers=workers):
-            mismatches += found
-            bar.update(num_compared)
-    return VerifyReport(
-        path=str(out),
-        digest=manifest.digest,
-        sha256=sha256,
-        num_compared=len(chosen),
-        mismatches=sorted(mismatches),
-    )
-
-
 def plan(
     recipe: Recipe,
     *,
@@ -261,7 +196,7 @@ def plan(
         timed: A smaller recipe whose samples cost as much, where the whole one is slow to begin.
         seconds: How long to make samples for; at least two are made, the first of them untimed.
     """
-    manifest, timed = _manifest(recipe, samples_per_shard), timed or recipe
+    manifest, timed = manifest_of(recipe, samples_per_shard), timed or recipe
     num_bytes = sum(array.nbytes for array in timed.arrays(0).values())  # compiles what is not yet compiled
     num_timed, begin = 0, time.perf_counter()
     while num_timed == 0 or (time.perf_counter() - begin < seconds and num_timed + 1 < len(timed)):
@@ -281,7 +216,8 @@ def plan(
     )
 
 
-def _manifest(recipe: Recipe, samples_per_shard: int) -> Manifest:
+def manifest_of(recipe: Recipe, samples_per_shard: int) -> Manifest:
+    """What a set of this recipe is made from."""
     return Manifest(
         recipe=recipe.name,
         config=to_dict(recipe.config),
@@ -313,7 +249,7 @@ class _MakeShard:
         if found is not None and path.exists() and file_checksum(path) == found.sha256:
             return _Done(path, found, made=False, repaired=False)
         numbers = self.manifest.samples_of(shard)
-        samples = [_sample(self.recipe, i) for i in numbers]
+        samples = [make_sample(self.recipe, i) for i in numbers]
         data = encode(samples, first_sample=numbers.start, digest=self.manifest.digest)
         write_file(path, data)
         record = ShardRecord(
@@ -329,28 +265,8 @@ class _MakeShard:
         return _Done(path, record, made=True, repaired=found is not None)
 
 
-@dataclass(frozen=True)
-class _Compare:
-    """Job: sample numbers -> (how many, what differs from the stored samples)."""
-
-    recipe: Recipe
-    stored: StoredSet
-
-    def __call__(self, numbers: list[int]) -> tuple[int, list[str]]:
-        found = []
-        for i in numbers:
-            made, read = _sample(self.recipe, i), self.stored[i]
-            for key in sorted(made.keys() | read.keys()):
-                if key not in made or key not in read or not _same(np.asarray(made[key]), read[key]):
-                    found.append(f"sample {i}: {key}")
-        return len(numbers), found
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def _sample(recipe: Recipe, index: int) -> dict[str, np.ndarray]:
+def make_sample(recipe: Recipe, index: int) -> dict[str, np.ndarray]:
+    """Sample of a recipe; what goes wrong is reported with its number."""
     try:
         return recipe.arrays(index)
     except (OSError, ValueError) as error:

@@ -95,7 +95,7 @@ def search_category(config: SearchConfig, seed: int, category: int) -> CategoryS
         states = draw_states(rng, _BLOCK)
         codes = screen(batch, states, config.variance_threshold)[: config.max_draws - first]
         decided = 0
-        for s in np.flatnonzero(codes == _SURVIVED):
+        for s in np.flatnonzero(codes == _SURVIVED).tolist():
             _count(rejected, codes[decided:s])
             decided = s + 1
             verdict = variance_check(checked_orbit(batch[s], states[s], config.num_points), config.variance_threshold)

@@ -36,6 +36,10 @@ def write_file(path: str | Path, data: bytes, *, exclusive: bool = False) -> boo
                 os.link(temporary, path)  # unlike a rename, a link never replaces
             except FileExistsError:
                 return False
+            except OSError:  # a file system without links; two that begin at the same instant could both win here
+                if path.exists():
+                    return False
+                os.replace(temporary, path)
         else:
             os.replace(temporary, path)
         _sync_folder(path.parent)

@@ -16,7 +16,9 @@ __all__ = ["encode_ply", "write_webdataset"]
 
 def encode_ply(points: np.ndarray) -> bytes:
     """A cloud [N, 3] as binary little-endian PLY; float32, so that float32 points come back bit for bit."""
-    return trimesh.PointCloud(points).export(file_type="ply")
+    data = trimesh.PointCloud(points).export(file_type="ply")
+    assert isinstance(data, bytes)
+    return data
 
 
 def write_webdataset(

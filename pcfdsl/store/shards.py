@@ -79,7 +79,8 @@ class Shard:
         shape = tuple(view.get_shape())
         if offsets is None:
             return view[index : index + 1].reshape(shape[1:])
-        return view[int(offsets[index]) : int(offsets[index + 1])]
+        begin, end = int(offsets[index]), int(offsets[index + 1])
+        return view[begin:end] if begin < end else view[0:0]  # safetensors refuses an empty slice at the end
 
 
 def _array(sample: dict[str, np.ndarray], first: dict[str, np.ndarray], key: str, number: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
@@ -26,14 +27,14 @@ def _threads(process: int, num_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(num_threads)
 
 
-def over_blocks(kernel: Callable, num_items: int, *arrays: np.ndarray, block: int = BLOCK) -> list:
-    """kernel(*arrays, start, stop) over all items, in threads; results in the order of the blocks."""
+def over_blocks(kernel: Callable, num_items: int, *arguments: Any, block: int = BLOCK) -> list:
+    """kernel(*arguments, start, stop) over all items, in threads; results in the order of the blocks."""
     bounds = [(start, min(start + block, num_items)) for start in range(0, num_items, block)]
     num_threads = min(torch.get_num_threads(), len(bounds))
     if num_threads <= 1:
-        return [kernel(*arrays, start, stop) for start, stop in bounds]
+        return [kernel(*arguments, start, stop) for start, stop in bounds]
     run = _threads(os.getpid(), torch.get_num_threads()).map
-    return list(run(lambda bound: kernel(*arrays, *bound), bounds))
+    return list(run(lambda bound: kernel(*arguments, *bound), bounds))
 
 
 def sum_blocks(kernel: Callable, num_items: int, num_channels: int, *arrays: np.ndarray) -> Tensor:
