@@ -154,7 +154,7 @@ def generate(
                 counters.update(result.record.counters)
                 bar.update(result.record.num_samples)
                 if note is not None:
-                    bar.set_postfix_str(note(int(bar.n), counters))
+                    bar.set_postfix_str(note(sum(result.record.num_samples for result in done), counters))
     finally:
         remove_stale(folder)  # of workers that were ended
     require_same(out, manifest)  # someone may have overwritten the set meanwhile

@@ -1,0 +1,58 @@
+"""A recipe for tests of the driver: importable by spawned workers, a script of its own, and wrong on request."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from pcfdsl.command_line import run
+from pcfdsl.config import option
+from pcfdsl.generate import generate
+from pcfdsl.rng import stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseConfig:
+    seed: int = option(0, "Root of every random decision.")
+    num_samples: int = option(50, "Samples.")
+    num_points: int = option(100, "Points per sample.")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Samples of noise. `wrong_at` and `how` make one of them fail or differ, `delay` seconds make all of them slow."""
+
+    config: NoiseConfig = NoiseConfig()
+    delay: float = 0.0
+    wrong_at: int = -1
+    how: str = ""
+    name: str = "noise"
+
+    def __len__(self) -> int:
+        return self.config.num_samples
+
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        time.sleep(self.delay)
+        rng = stream(self.config.seed, "noise", index)
+        points = rng.standard_normal((self.config.num_points, 3), dtype=np.float32)
+        if index == self.wrong_at:
+            if self.how == "value":
+                raise ValueError("no luck")
+            if self.how == "bug":
+                raise KeyError("oops")
+            if self.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            points[0, 0] = np.nextafter(points[0, 0], np.float32(np.inf))
+        return {
+            "points": points,
+            "boxes": rng.standard_normal((int(rng.integers(4)), 7)),
+            "num_tries": np.array(rng.integers(10), np.int64),
+        }
+
+
+if __name__ == "__main__":
+    out, workers, delay = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    run(lambda: asdict(generate(Noise(delay=delay), out, workers=workers, samples_per_shard=4, progress=False)))
