@@ -66,7 +66,8 @@ def test_three_nearest_equals_its_twin(case, queries):
     queries = queries.to(points.dtype)
     expected = reference.three_nearest(queries, points, lengths)
     found = three_nearest(queries, points, lengths=lengths)
-    torch.testing.assert_close(found[0], expected[0], rtol=0, atol=0)
+    # torch's own square roots are not always those nearest to the truth.
+    torch.testing.assert_close(found[0], expected[0], rtol=2 * torch.finfo(points.dtype).eps, atol=0)
     torch.testing.assert_close(found[1], expected[1], rtol=0, atol=0)
 
 
