@@ -1,4 +1,4 @@
-"""The demo: fractals -> scenes -> pre-training -> fine-tuning -> evaluation, against training from scratch."""
+"""The demo: fractals, stored and verified -> scenes -> pre-training -> fine-tuning -> evaluation, against scratch."""
 
 import json
 import os
@@ -13,9 +13,13 @@ from pathlib import Path
 from pcfdsl.config import option, validate
 from pcfdsl.data.custom import prepare_furniture
 from pcfdsl.demo_report import write_demo_report
+from pcfdsl.pcfractal_set import generate_pcfractal, verify_pcfractal
 from pcfdsl.train.checkpoint import write_whole
 from pcfdsl.train.detector import DetectorConfig, train_detector
 from pcfdsl.train.source import SourceConfig
+from pcfdsl.view.page import write_page
+from pcfdsl.view.sheet import save_png
+from pcfdsl.view.sources import load_items, render_items
 
 __all__ = ["ARMS", "DemoConfig", "run_demo"]
 
@@ -24,10 +28,11 @@ ARMS = ("scratch", "pre-trained")
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Both trainings of the demo."""
+    """Both trainings of the demo, and what of the fractals is stored."""
 
     pretrain: DetectorConfig = option(DetectorConfig(), "pre-training, on fractals")
     finetune: DetectorConfig = option(DetectorConfig(), "fine-tuning, the same for both arms but for where it starts")
+    stored_instances: int = option(4, "instances per category of the PC-FractalDB that is stored and shown", minimum=1)
     seeds: tuple[int, ...] = option((0, 1, 2), "fine-tunings of each arm")
     rooms: tuple[int, int] = option(
         (400, 100), "furniture rooms to train and to validate on, where there are any", minimum=1
@@ -47,6 +52,8 @@ class DemoConfig:
 def run_demo(config: DemoConfig, out: str | Path) -> Path:
     """Run everything, or what is missing of it, and write `report.html` and `report.md`.
 
+    The fractals that pre-training sees are generated as it goes; some of them are also stored, verified and shown.
+
     The fine-tuning target is furniture rooms of real models where the folder of shared data has them (PCFDSL_SHARED, or
     `../shared`), else what `config.finetune` says.
 
@@ -55,6 +62,13 @@ def run_demo(config: DemoConfig, out: str | Path) -> Path:
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    fractals = replace(config.pretrain.data.fractals, num_instances=config.stored_instances)
+    with _timed(out, "generating a PC-FractalDB, making it again and comparing"):
+        generated = generate_pcfractal(fractals, out / "pcfractal")
+        verified = verify_pcfractal(fractals, out / "pcfractal")
+    items = load_items(out / "pcfractal", num_items=24)
+    save_png(out / "pcfractal.png", render_items(items))
+    write_page(out / "pcfractal.html", items, title="PC-FractalDB")
     with _timed(out, "composing rooms to fine-tune on"):
         finetune = _on_furniture_rooms(config, out) or config.finetune
     with _timed(out, "pre-training"):
@@ -66,7 +80,14 @@ def run_demo(config: DemoConfig, out: str | Path) -> Path:
             results = train_detector(replace(finetune, init=init), out / arm, seeds=config.seeds)
         metrics[arm] = [run.metrics for run in results.runs.values()]
     return write_demo_report(
-        out, pretrain=config.pretrain, finetune=finetune, seeds=config.seeds, metrics=metrics, seconds=_seconds(out)
+        out,
+        generated=generated,
+        verified=verified,
+        pretrain=config.pretrain,
+        finetune=finetune,
+        seeds=config.seeds,
+        metrics=metrics,
+        seconds=_seconds(out),
     )
 
 

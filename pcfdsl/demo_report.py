@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,8 @@ NUM_SHOWN = 3
 def write_demo_report(
     out: Path,
     *,
+    generated: Mapping[str, Any],
+    verified: Mapping[str, Any],
     pretrain: DetectorConfig,
     finetune: DetectorConfig,
     seeds: Sequence[int],
@@ -40,6 +43,7 @@ def write_demo_report(
 
     Args:
         out: The demo's folder, with its runs.
+        generated, verified: Summaries of the stored PC-FractalDB.
         pretrain: The settings of the pre-training.
         finetune: Those of the fine-tuning.
         seeds: Seeds of the runs of each arm.
@@ -57,9 +61,10 @@ def write_demo_report(
     )
     values = [[run[names[0]] for run in runs] for runs in metrics.values()]
     judged = verdict(names[0], paired_difference(values[1], values[0]))
-    what = _what_was_done(pretrain, finetune)
+    what, fractals = _what_was_done(pretrain, finetune), _what_was_generated(generated, verified)
     sections = [
         Section("Result", [judged, table, Picture(_bars(names, metrics)), what]),
+        Section("The fractals", [fractals, Picture((out / "pcfractal.png").read_bytes())]),
         Section("Curves", [Picture(chart) for chart in _curves(out, list(metrics), seeds)]),
         Section("What pre-training saw", _pretraining_pictures(pretrain)),
         Section("What was found", _predictions(out, finetune, list(metrics), seeds[0])),
@@ -68,9 +73,20 @@ def write_demo_report(
     rows = "".join(f"| {' | '.join(map(str, row))} |\n" for row in table.rows)
     head = f"| {' | '.join(table.header)} |\n|{' --- |' * len(table.header)}\n"
     times = "".join(f"- {stage}: {taken:.0f} s\n" for stage, taken in seconds.items())
-    text = f"# Demo\n\n{judged}\n\n{head}{rows}\n{table.caption}\n\n{what}\n\n{runs_table(metrics)}\n{times}"
+    figures = f"{head}{rows}\n{table.caption}\n\n{what}\n\n{fractals}\n\n{runs_table(metrics)}"
+    text = f"# Demo\n\n{judged}\n\n{figures}\n{times}"
     write_file(out / "report.md", text.encode())
     return write_report(out / "report.html", sections, title="Pre-training on fractals, fine-tuning on furniture")
+
+
+def _what_was_generated(generated: Mapping[str, Any], verified: Mapping[str, Any]) -> str:
+    categories, clouds = generated["categories"], generated["clouds"]
+    return (
+        f"{categories['num_samples']} categories, found among {categories['counters']['num_draws']:,} random systems, "
+        f"and {clouds['num_samples']} clouds of them ({clouds['num_bytes'] / 1e6:.0f} MB). All "
+        f"{verified['clouds']['num_compared']} were made a second time from their recipe and are the same to the last "
+        f"bit; SHA-256 of the set {clouds['sha256'][:16]}..."
+    )
 
 
 def verdict(name: str, difference: Summary) -> str:
