@@ -21,7 +21,7 @@ def main() -> dict:
     parser.add_argument("--dry-run", action="store_true", help="say what it would take, write nothing")
     parser.add_argument("--verify", action="store_true", help="make samples again and compare them bit for bit")
     parser.add_argument("--num-samples", type=int, help="with --verify: how many to make again (default all)")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # key=value may stand anywhere
     if args.seed is not None:
         args.overrides.append(f"seed={args.seed}")
     config = resolve_config(args, PCFractalConfig)

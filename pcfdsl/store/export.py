@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import trimesh
 
 from pcfdsl.store.atomic import make_folder, write_file
 
@@ -16,6 +15,8 @@ __all__ = ["encode_ply", "write_webdataset"]
 
 def encode_ply(points: np.ndarray) -> bytes:
     """A cloud [N, 3] as binary little-endian PLY; float32, so that float32 points come back bit for bit."""
+    import trimesh  # takes a second, which every worker of every tool would pay
+
     data = trimesh.PointCloud(points).export(file_type="ply")
     assert isinstance(data, bytes)
     return data
