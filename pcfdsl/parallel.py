@@ -53,11 +53,9 @@ def run_tasks(job: Callable[[Any], T], tasks: Iterable[Any], *, workers: int = 1
                     _send(connection, tasks.pop(0))
                 else:
                     busy.remove(connection)
-    except BaseException:
-        for process in processes.values():
-            process.terminate()
-        raise
     finally:
+        for process in processes.values():
+            process.terminate()  # also when all is done: an idle worker takes a second to shut down in good order
         for connection, process in processes.items():
             connection.close()
             process.join()
