@@ -12,7 +12,7 @@ def main() -> dict:
     add_config(parser, DemoConfig)
     parser.set_defaults(config=str(Path(__file__).parents[1] / "configs" / "demo" / "laptop.yaml"))
     parser.add_argument("--out", metavar="DIR", help="folder of the demo")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     config = resolve_config(args, DemoConfig)
     if args.out is None:
         parser.error("--out is needed")

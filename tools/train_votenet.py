@@ -21,7 +21,7 @@ def main() -> dict | None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes that make or load scenes")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--overwrite", action="store_true", help="start anew whatever the folder holds")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     short = {
         "init.checkpoint": args.init_from,
         "train_fraction": args.train_fraction,
