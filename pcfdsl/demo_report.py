@@ -10,7 +10,6 @@ import numpy as np
 from pcfdsl.evaluate.report import runs_table
 from pcfdsl.evaluate.statistics import Summary, paired_difference, summarize
 from pcfdsl.models.decode import DecodeOptions
-from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.train.detect import detect_scenes
 from pcfdsl.train.detector import DetectorConfig
 from pcfdsl.train.log import read_log
@@ -154,13 +153,9 @@ def _curves(out: Path, arms: Sequence[str], seeds: Sequence[int]) -> list[bytes]
 
 
 def _pretraining_pictures(config: DetectorConfig) -> list[Picture]:
-    database = PCFractalDB(config.data.fractals)
-    count = min(10, config.data.fractals.num_categories)
-    fractals = [PageItem(points=database.cloud(k, 0).points, caption=f"category {k}") for k in range(count)]
     scenes = open_scenes(config.data)
     rooms = scene_items([scenes.scenes[i] for i in range(NUM_SHOWN)], classes=scenes.classes)
     return [
-        Picture(render_items(fractals, size=(200, 180), columns=5), "The first categories, one instance of each."),
         Picture(render_items(rooms, columns=NUM_SHOWN), "The first scenes: objects in colours of their own."),
     ]
 

@@ -5,6 +5,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from pcfdsl.pointcloud.official import open_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, points_in_boxes, tight_box
@@ -71,7 +72,7 @@ class FractalScenes(Scenes):
     """
 
     def __init__(self, config: FractalScenesConfig, database: PCFractalDB | None = None):
-        database = PCFractalDB(config.fractals) if database is None else database
+        database = open_pcfractal(config.fractals) if database is None else database
         super().__init__(config.scenes, FractalObjects(database), name="fractal_scenes")
         self.config = config
 

@@ -11,7 +11,8 @@ from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.data.augment import AugmentConfig
 from pcfdsl.data.detection import VOTES, DetectionDataset
 from pcfdsl.data.stored import StoredDetectionSet
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
+from pcfdsl.pointcloud.official import open_pcfractal
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import SceneConfig
 from pcfdsl.scene.objects import FractalObjects, MeshFolder
@@ -81,7 +82,7 @@ def open_scenes(config: SourceConfig) -> SceneSet:
     if config.kind == "none":
         raise ConfigError([("kind", "is none: there are no scenes; choose fractals, furniture, meshes or stored")])
     if config.kind == "fractals":
-        database = PCFractalDB(config.fractals)
+        database = open_pcfractal(config.fractals)
         for category in tqdm(range(config.fractals.num_categories), desc="categories", leave=False, disable=None):
             database.category(category)  # now, not once more in every loader worker
         source = FractalObjects(database)
