@@ -41,8 +41,8 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
 
     A run killed at any moment and started again with the same arguments ends with the same weights, on the CPU bit for
     bit as long as the number of threads is the same. The first Ctrl-C (or SIGTERM) finishes the step, leaves a
-    checkpoint and raises KeyboardInterrupt. Under torchrun the processes share each batch. With w processes every batch
-    norm sees its own share of the batch, as with `accumulate: w` in one process, which gives the same losses.
+    checkpoint and raises KeyboardInterrupt. Under torchrun the processes share each batch. With w processes every
+    batch norm sees its own share of the batch, as with `accumulate: w` in one process, which gives the same losses.
 
     Args:
         task: What is trained; its model is changed in place.
