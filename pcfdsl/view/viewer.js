@@ -88,7 +88,10 @@ function mountViewer(root) {
     const cloud = cloudAt(current);
     list.querySelectorAll("button").forEach((b, i) => b.setAttribute("aria-current", i === current));
     if (document.activeElement?.parentElement?.parentElement === list) list.children[current].firstChild.focus();
-    list.children[current].scrollIntoView?.({ block: "nearest", inline: "nearest" });
+    // not scrollIntoView: that would scroll a whole report down to its viewer when it opens
+    const item = list.children[current].getBoundingClientRect(), view = list.getBoundingClientRect();
+    list.scrollTop += item.top - view.top - (view.height - item.height) / 2;
+    list.scrollLeft += item.left - view.left - (view.width - item.width) / 2;
     const numBoxes = cloud.boxes.length;
     const counted = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
     const facts = [cloud.caption, counted(cloud.num_points, "point", "points")];
