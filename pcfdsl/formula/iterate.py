@@ -10,6 +10,7 @@ that the caller passes. Map k is chosen where u falls into its share of the 2**3
 to 2**-32.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,7 @@ __all__ = [
     "NUM_LANES",
     "Orbit",
     "chaos_game",
+    "chaos_games",
     "chaos_game_reference",
     "choice_thresholds",
     "draw_states",
@@ -75,18 +77,53 @@ def chaos_game(
     >>> chaos_game(square, 5000, stream(0)).points.mean(axis=0).round(1)
     array([1., 1.], dtype=float32)
     """
+    return chaos_games([ifs], num_points, [rng], dtype=dtype, burn_in=burn_in, start=start)[0]
+
+
+def chaos_games(
+    systems: Sequence[IFS],
+    num_points: int,
+    rngs: Sequence[np.random.Generator],
+    *,
+    dtype: type = np.float32,
+    burn_in: int = 16,
+    start: Literal["fixed_point", "origin"] = "fixed_point",
+) -> list[Orbit]:
+    """`chaos_game` of several systems of one dimension in one kernel call, which holds no interpreter lock.
+
+    Each orbit is the one that its system and its generator give alone. Arguments as `chaos_game`.
+    """
     if num_points < 1 or burn_in < 0:
         raise ValueError(f"num_points must be at least 1 and burn_in at least 0, got {num_points} and {burn_in}")
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be numpy.float32 or numpy.float64, got {dtype!r}")
-    table, thresholds = tabulate(ifs, dtype)
+    dims = {ifs.dim for ifs in systems}
+    if len(dims) != 1 or len(rngs) != len(systems):
+        raise ValueError(
+            f"expected systems of one dimension with a generator each, got {dims} and {len(rngs)} for them"
+        )
+    dim, most_maps = dims.pop(), max(ifs.num_maps for ifs in systems)
+    tables = np.zeros((len(systems), most_maps, dim, dim + 1), dtype)
+    thresholds = np.full((len(systems), most_maps), 2**32 - 1, np.uint32)  # beyond its maps nothing is chosen
     skipped = (burn_in + 1) * NUM_LANES  # the start itself is never kept
-    points = np.empty((skipped + num_points, ifs.dim), dtype)
-    points[:NUM_LANES] = start_point(ifs) if start == "fixed_point" else 0.0
-    count = play(table, thresholds, draw_states(rng), points)
-    if count == len(points):
-        return Orbit(points[skipped:])
-    return Orbit(points[skipped : max(count, skipped)], f"diverged within {count // NUM_LANES} steps")
+    points = np.empty((len(systems), skipped + num_points, dim), dtype)
+    for s, ifs in enumerate(systems):
+        tables[s, : ifs.num_maps], thresholds[s, : ifs.num_maps] = tabulate(ifs, dtype)
+        points[s, :NUM_LANES] = start_point(ifs) if start == "fixed_point" else 0.0
+    counts = np.empty(len(systems), np.int64)
+    _play_all(tables, thresholds, np.stack([draw_states(rng) for rng in rngs]), points, counts)
+    return [
+        Orbit(points[s, skipped:])
+        if count == points.shape[1]
+        else Orbit(points[s, skipped : max(count, skipped)], f"diverged within {count // NUM_LANES} steps")
+        for s, count in enumerate(counts.tolist())
+    ]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _play_all(tables, thresholds, states, points, counts):
+    for s in range(len(tables)):
+        counts[s] = play(tables[s], thresholds[s], states[s], points[s])
 
 
 def start_point(ifs: IFS) -> np.ndarray:

@@ -11,6 +11,7 @@ from pcfdsl.formula.iterate import (
     NUM_LANES,
     chaos_game,
     chaos_game_reference,
+    chaos_games,
     draw_states,
     play,
     start_point,
@@ -54,6 +55,24 @@ def test_the_first_points_are_the_same_whatever_number_is_asked_for(ifs, few, mo
     short = chaos_game(ifs, few, stream(3)).points
     long = chaos_game(ifs, few + more, stream(3)).points
     np.testing.assert_array_equal(short[: len(long)], long[: len(short)])
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=6), st.sampled_from([2, 3]), st.integers(1, 300))
+def test_batches_hold_the_orbits_of_their_systems_alone(seeds, dim, num_points):
+    systems = [uniform(stream(seed), 1, dim=dim)[0] for seed in seeds]
+    together = chaos_games(systems, num_points, [stream(seed, "x") for seed in seeds])
+    for ifs, seed, orbit in zip(systems, seeds, together, strict=True):
+        alone = chaos_game(ifs, num_points, stream(seed, "x"))
+        np.testing.assert_array_equal(orbit.points, alone.points)
+        assert orbit.stopped == alone.stopped
+
+
+def test_batches_need_one_dimension_and_a_generator_each():
+    flat, solid = (contractive(stream(0), 1, dim=dim)[0] for dim in (2, 3))
+    with pytest.raises(ValueError, match="one dimension"):
+        chaos_games([flat, solid], 5, [stream(0), stream(1)])
+    with pytest.raises(ValueError, match="a generator each"):
+        chaos_games([flat, flat], 5, [stream(0)])
 
 
 def test_threads_do_not_change_the_numbers():
