@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 __all__ = ["Summary", "paired_difference", "summarize"]
 
@@ -55,7 +55,7 @@ def summarize(values: Sequence[float], *, confidence: float = 0.95) -> Summary:
     if num_values == 1:
         return Summary(mean=mean, deviation=None, low=None, high=None, num_values=1)
     deviation = float(array.std(ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, num_values - 1)) * deviation / math.sqrt(num_values)
+    half = float(stdtrit(num_values - 1, (1 + confidence) / 2)) * deviation / math.sqrt(num_values)
     return Summary(mean=mean, deviation=deviation, low=mean - half, high=mean + half, num_values=num_values)
 
 

@@ -100,7 +100,7 @@ def chaos_games(
     dims = {ifs.dim for ifs in systems}
     if len(dims) != 1 or len(rngs) != len(systems):
         raise ValueError(
-            f"expected systems of one dimension with a generator each, got {dims} and {len(rngs)} for them"
+            f"expected systems of one dimension with a generator each, got {dims} and {len(rngs)}"
         )
     dim, most_maps = dims.pop(), max(ifs.num_maps for ifs in systems)
     tables = np.zeros((len(systems), most_maps, dim, dim + 1), dtype)
