@@ -99,9 +99,7 @@ def chaos_games(
         raise ValueError(f"dtype must be numpy.float32 or numpy.float64, got {dtype!r}")
     dims = {ifs.dim for ifs in systems}
     if len(dims) != 1 or len(rngs) != len(systems):
-        raise ValueError(
-            f"expected systems of one dimension with a generator each, got {dims} and {len(rngs)}"
-        )
+        raise ValueError(f"expected systems of one dimension with a generator each, got {dims} and {len(rngs)}")
     dim, most_maps = dims.pop(), max(ifs.num_maps for ifs in systems)
     tables = np.zeros((len(systems), most_maps, dim, dim + 1), dtype)
     thresholds = np.full((len(systems), most_maps), 2**32 - 1, np.uint32)  # beyond its maps nothing is chosen
