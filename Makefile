@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python tools/run_demo.py --out $(DEMO)
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: $(VENV)/.tested
 	$(BIN)/python -m pytest -m slow

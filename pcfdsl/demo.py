@@ -14,7 +14,7 @@ from pcfdsl.config import option, validate
 from pcfdsl.data.custom import prepare_furniture
 from pcfdsl.demo_report import write_demo_report
 from pcfdsl.pcfractal_set import generate_pcfractal, verify_pcfractal
-from pcfdsl.train.checkpoint import write_whole
+from pcfdsl.store.atomic import write_file
 from pcfdsl.train.detector import DetectorConfig, train_detector
 from pcfdsl.train.source import SourceConfig
 from pcfdsl.view.page import write_page
@@ -100,7 +100,7 @@ def _timed(out: Path, stage: str) -> Iterator[None]:
     finally:
         seconds = _seconds(out)
         seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - began
-        write_whole(out / "seconds.json", json.dumps(seconds).encode())
+        write_file(out / "seconds.json", json.dumps(seconds).encode())
 
 
 def _seconds(out: Path) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from pcfdsl.evaluate.report import runs_table
 from pcfdsl.evaluate.statistics import Summary, paired_difference, summarize
 from pcfdsl.models.decode import DecodeOptions
+from pcfdsl.store.atomic import write_file
 from pcfdsl.train.detect import detect_scenes
 from pcfdsl.train.detector import DetectorConfig
 from pcfdsl.train.log import read_log
@@ -18,7 +19,6 @@ from pcfdsl.train.trained import load_detector
 from pcfdsl.view.charts import bar_chart, line_chart
 from pcfdsl.view.page import PageItem, Picture, Section, Table, Viewer, write_report
 from pcfdsl.view.scenes import scene_items
-from pcfdsl.view.sheet import write_file
 from pcfdsl.view.sources import render_items
 
 __all__ = ["verdict", "write_demo_report"]

@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# One thread a process, set before anything imports torch: on busy cores torch's threads wait for each other, and the
+# suite runs in as many processes as there are cores. Tests that need more say so.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings

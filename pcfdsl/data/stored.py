@@ -17,7 +17,6 @@ Colours are 0 to 1, or 0 to 255 where any exceeds 1.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -26,6 +25,7 @@ import numpy as np
 
 from pcfdsl.data.scan_files import BOX_FILES, COLUMNS, POINT_FILES, read_boxes, read_points
 from pcfdsl.scene.boxes import Scene, points_in_boxes
+from pcfdsl.store.atomic import write_file
 
 __all__ = [
     "StoredDetectionSet",
@@ -151,7 +151,7 @@ def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int =
     (folder / "splits").mkdir(parents=True, exist_ok=True)
     (folder / "scenes").mkdir(exist_ok=True)
     info = {"format": FORMAT, "classes": classes, "bin_columns": bin_columns}
-    _write_text(folder / "set.json", json.dumps(info, indent=2) + "\n")
+    write_file(folder / "set.json", (json.dumps(info, indent=2) + "\n").encode())
 
 
 def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
@@ -176,13 +176,13 @@ def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
     lines = [",".join(COLUMNS)]
     for category, box in zip(scene.categories, scene.boxes, strict=True):
         lines.append(",".join([_quoted(classes[category]), *(str(value) for value in box)]))
-    _write_text(target / "boxes.csv", "\n".join(lines) + "\n")
+    write_file(target / "boxes.csv", ("\n".join(lines) + "\n").encode())
     return target
 
 
 def write_split(folder: str | Path, split: str, names: Sequence[str]) -> None:
     """Write the names of a split's scenes."""
-    _write_text(Path(folder) / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names))
+    write_file(Path(folder) / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names).encode())
 
 
 _FILES = {"points": POINT_FILES, "boxes": BOX_FILES}
@@ -212,10 +212,3 @@ def _read_info(folder: Path) -> dict[str, Any]:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if set(name) & set(',"') else name
-
-
-def _write_text(path: Path, text: str) -> None:
-    """The old content stays until the new one is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

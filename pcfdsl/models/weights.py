@@ -1,7 +1,6 @@
 """Weights in files, and from one network into another. Nothing is dropped without being named."""
 
 import json
-import os
 import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from pcfdsl.store.atomic import write_file
 
 __all__ = ["TransferReport", "load_weights", "read_published_checkpoint", "save_weights", "transfer"]
 
@@ -46,7 +47,7 @@ def save_weights(path: str | Path, module: nn.Module, *, metadata: Mapping[str, 
     """Write all parameters and buffers as safetensors. A file of that name is replaced whole or not at all.
 
     Args:
-        path: Ends in .safetensors; the folder must exist.
+        path: Ends in .safetensors.
         module: The network.
         metadata: JSON values to keep with the weights, such as the configuration.
 
@@ -58,12 +59,7 @@ def save_weights(path: str | Path, module: nn.Module, *, metadata: Mapping[str, 
     """
     path = _checked(path)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        save_file(state, temporary, metadata={key: json.dumps(value) for key, value in (metadata or {}).items()})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, save(state, metadata={key: json.dumps(value) for key, value in (metadata or {}).items()}))
     return path
 
 

@@ -3,19 +3,21 @@
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 __all__ = ["make_folder", "remove_stale", "write_file"]
 
 _SUFFIX = ".tmp"
 
 
-def write_file(path: str | Path, data: bytes, *, exclusive: bool = False) -> bool:
+def write_file(path: str | Path, content: bytes | Callable[[BinaryIO], object], *, exclusive: bool = False) -> bool:
     """Write a file under a temporary name, flush it to the disk, and only then give it its name.
 
     Args:
-        path: The file; its folder must exist.
-        data: All of its content.
+        path: The file; its folder is made where it is not there.
+        content: All of it, or what writes it to an open file.
         exclusive: Keep a file that is there already instead of replacing it.
 
     Returns:
@@ -25,10 +27,11 @@ def write_file(path: str | Path, data: bytes, *, exclusive: bool = False) -> boo
         OSError: In one sentence that names the file, when it cannot be written. An earlier file is then untouched.
     """
     path = Path(path)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{uuid.uuid4().hex}{_SUFFIX}")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            content(file) if callable(content) else file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if exclusive:

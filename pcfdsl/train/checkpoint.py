@@ -9,8 +9,7 @@ Each file is complete in itself and is replaced in one rename: a kill at any mom
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfdsl.models.weights import load_weights, save_weights
+from pcfdsl.store.atomic import write_file
 
 __all__ = [
     "Checkpoint",
@@ -62,7 +62,7 @@ def save_checkpoint(
     folder = Path(folder)
     about = {"settings": dict(settings), "digest": _digest(settings), "step": step, "metrics": dict(metrics)}
     path = save_weights(folder / f"{name}.safetensors", model, metadata=about)
-    write_whole(folder / f"{name}.json", json.dumps(about, indent=2).encode())
+    write_file(folder / f"{name}.json", json.dumps(about, indent=2).encode())
     return path
 
 
@@ -98,7 +98,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def save_resume(folder: str | Path, content: Mapping[str, Any]) -> Path:
     """Write what a run needs to go on: tensors and plain Python values only. `settings` must be among them."""
     path = Path(folder) / "resume.pt"
-    _replace(path, lambda file: torch.save(dict(content), file))
+    write_file(path, lambda file: torch.save(dict(content), file))
     return path
 
 
@@ -151,20 +151,3 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
                 yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
     elif old != new:
         yield f"{key}: was {old!r}, is {new!r}"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file; one of that name stays as it was until the new one is complete."""
-    _replace(path, lambda file: file.write(content))
-
-
-def _replace(path: Path, write: Callable[[Any], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

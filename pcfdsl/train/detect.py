@@ -20,7 +20,7 @@ from pcfdsl.models.decode import DecodeOptions, decode
 from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.ops.detections import Detections, GroundTruth
 from pcfdsl.rng import stream
-from pcfdsl.train.checkpoint import write_whole
+from pcfdsl.store.atomic import write_file
 from pcfdsl.train.interrupt import ignore_interrupts
 
 __all__ = ["EvaluationConfig", "detect_scenes", "evaluate_scenes", "mean_metrics", "write_reports"]
@@ -131,6 +131,6 @@ def write_reports(reports: Sequence[DetectionReport], classes: Sequence[str], na
     )
     content = {"repeats": [report_dict(report, classes) for report in reports], **runs_dict({"over_repeats": metrics})}
     table = class_table(mean, classes) + "\n" + runs_table({"evaluation": metrics})
-    write_whole(Path(f"{name}.json"), json.dumps(content, indent=1).encode())
-    write_whole(Path(f"{name}.md"), table.encode())
+    write_file(Path(f"{name}.json"), json.dumps(content, indent=1).encode())
+    write_file(Path(f"{name}.md"), table.encode())
     return content

@@ -1,13 +1,14 @@
 """What a run says while it runs: JSON lines always, TensorBoard if wanted, a progress bar or lines on stderr."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
+
+from pcfdsl.store.atomic import write_file
 
 __all__ = ["RunLog", "read_log"]
 
@@ -38,9 +39,7 @@ class RunLog:
         path = Path(folder) / "log.jsonl"
         if path.exists():
             kept = [record for record in read_log(folder) if record["step"] <= start] if start else []
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-            os.replace(temporary, path)
+            write_file(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # slow to import

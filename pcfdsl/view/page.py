@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pcfdsl.store.atomic import write_file
 from pcfdsl.view.camera import check_points
 from pcfdsl.view.render import BOX_COLOR, HEIGHT_RAMP, check_boxes, check_colors
-from pcfdsl.view.sheet import png_bytes, write_file
+from pcfdsl.view.sheet import png_bytes
 
 __all__ = ["PageItem", "Picture", "Section", "Table", "Viewer", "unpack_points", "write_page", "write_report"]
 
@@ -95,7 +96,8 @@ def write_page(path: str | Path, items: Sequence[PageItem], *, title: str = "pcf
         OSError: If the file cannot be written; an existing file is then untouched.
     """
     body = f'<main class="page"><h1>{html.escape(title)}</h1>{_viewer(items, whole_page=True)}</main>'
-    return write_file(path, _document(title, body).encode())
+    write_file(path, _document(title, body).encode())
+    return Path(path)
 
 
 def write_report(path: str | Path, sections: Sequence[Section], *, title: str = "pcfdsl report") -> Path:
@@ -110,7 +112,8 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
     for section in sections:
         parts.append(f"<h2>{html.escape(section.heading)}</h2>")
         parts.extend(_block(block) for block in section.blocks)
-    return write_file(path, _document(title, f'<main class="report">{"".join(parts)}</main>').encode())
+    write_file(path, _document(title, f'<main class="report">{"".join(parts)}</main>').encode())
+    return Path(path)
 
 
 def unpack_points(stored: dict) -> np.ndarray:

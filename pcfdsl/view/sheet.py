@@ -1,14 +1,15 @@
 """Pictures side by side with captions, and PNG files."""
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-__all__ = ["contact_sheet", "png_bytes", "save_png", "write_file"]
+from pcfdsl.store.atomic import write_file
+
+__all__ = ["contact_sheet", "png_bytes", "save_png"]
 
 CAPTION_SIZE = 14
 
@@ -73,25 +74,9 @@ def png_bytes(image: np.ndarray) -> bytes:
 
 
 def save_png(path: str | Path, image: np.ndarray) -> Path:
-    """Write [H, W, 3] uint8 to a PNG file; see `write_file`."""
-    return write_file(path, png_bytes(image))
-
-
-def write_file(path: str | Path, content: bytes) -> Path:
-    """Write a file completely or not at all: under a temporary name in its folder, then renamed. Makes the folder.
-
-    Raises:
-        OSError: If the folder cannot be made or written; an existing file is then untouched.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    """Write [H, W, 3] uint8 to a PNG file; whole or not at all."""
+    write_file(path, png_bytes(image))
+    return Path(path)
 
 
 def _fitted(text: str, width: int, font) -> str:

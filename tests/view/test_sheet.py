@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pcfdsl.store import atomic
 from pcfdsl.view import sheet
 
 
@@ -64,14 +65,15 @@ def test_png_files_hold_the_picture(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["picture.png"]
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = sheet.write_file(tmp_path / "page.html", b"old")
+def test_a_failed_write_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
+    path = sheet.save_png(tmp_path / "made" / "picture.png", np.zeros((4, 4, 3), np.uint8))
+    old = path.read_bytes()
 
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sheet.os, "replace", full_disk)
+    monkeypatch.setattr(atomic.os, "replace", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        sheet.write_file(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+        sheet.save_png(path, np.ones((4, 4, 3), np.uint8))
+    assert path.read_bytes() == old
+    assert list(path.parent.iterdir()) == [path]
