@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from pcfdsl.config import ConfigError, describe, load, to_yaml
 
-__all__ = ["add_config", "parse_shard", "resolve_config", "run"]
+__all__ = ["add_config", "parse_shard", "positive", "resolve_config", "run"]
 
 
 def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
@@ -34,6 +34,13 @@ def resolve_config(args: argparse.Namespace, config_class: type) -> Any:
     return config
 
 
+def positive(text: str) -> int:
+    """A whole number from 1; an argparse type."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """`"i/n"` -> (i, n) with 0 <= i < n; an argparse type."""
     index, slash, count = text.partition("/")
@@ -51,7 +58,9 @@ def run(main: Callable[[], dict | None]) -> NoReturn:
         result = main()
     except ConfigError as error:
         _stop(f"{len(error.problems)} problem(s) with the settings:\n{error}", 2)
-    except (OSError, ValueError) as error:
+    except OSError as error:  # the system's own say "[Errno 2] No such file or directory: 'x'"; ours are sentences
+        _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+    except ValueError as error:
         _stop(str(error), 1)
     except KeyboardInterrupt:
         _stop("interrupted; run the same command again to go on", 130)

@@ -141,6 +141,8 @@ def generate(
     """
     out, begin = Path(out), time.monotonic()
     manifest = manifest_of(recipe, samples_per_shard)
+    if overwrite and len(recipe):
+        make_sample(recipe, 0)  # settings from which nothing can be made shall not cost the set that is there
     folder = open_folder(out, manifest, overwrite=overwrite)
     part, parts = shard
     share = range(manifest.num_shards * part // parts, manifest.num_shards * (part + 1) // parts)

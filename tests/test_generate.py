@@ -226,11 +226,21 @@ def test_disk_full_is_one_sentence_and_loses_nothing(stand_in, tmp_path, whole):
     assert shards(out) == whole
 
 
+def test_settings_that_make_nothing_cost_no_set_and_leave_none_in_the_way(stand_in, tmp_path):
+    made = make(stand_in.Noise(), tmp_path / "set")
+    with pytest.raises(ValueError, match="no luck"):
+        make(stand_in.Noise(stand_in.NoiseConfig(seed=1), wrong_at=0, how="value"), tmp_path / "set", overwrite=True)
+    assert make(stand_in.Noise(), tmp_path / "set").sha256 == made.sha256
+    with pytest.raises(ValueError, match="no luck"):
+        make(stand_in.Noise(stand_in.NoiseConfig(seed=1), wrong_at=0, how="value"), tmp_path / "new")
+    assert make(stand_in.Noise(), tmp_path / "new").complete
+
+
 def test_out_must_be_a_folder(stand_in, tmp_path):
     (tmp_path / "file").write_text("precious")
     with pytest.raises(NotADirectoryError, match="file is a file; expected a folder"):
         make(stand_in.Noise(), tmp_path / "file")
-    with pytest.raises(OSError, match="cannot make the folder"):
+    with pytest.raises(NotADirectoryError, match="file is a file; expected a folder"):
         make(stand_in.Noise(), tmp_path / "file" / "set")
     assert (tmp_path / "file").read_text() == "precious"
 

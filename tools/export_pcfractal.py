@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import run
+from pcfdsl.command_line import positive, run
 from pcfdsl.pcfractal_set import export_published
 from pcfdsl.store.export import write_webdataset
 from pcfdsl.store.stored import open_set
@@ -13,7 +13,7 @@ def main() -> dict:
     parser.add_argument("path", help="folder that generate_pcfractal.py wrote")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder to write to")
     parser.add_argument("--layout", choices=["published", "webdataset"], default="published")
-    parser.add_argument("--samples-per-tar", type=int, default=1000, help="with webdataset (default 1000)")
+    parser.add_argument("--samples-per-tar", type=positive, default=1000, help="with webdataset (default 1000)")
     args = parser.parse_args()
     if args.layout == "published":
         return {"path": args.out, **export_published(args.path, args.out)}

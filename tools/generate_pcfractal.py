@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import add_config, parse_shard, resolve_config, run
+from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run
 from pcfdsl.pcfractal_set import generate_pcfractal, plan_pcfractal, verify_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 
@@ -15,12 +15,12 @@ def main() -> dict:
     parser.add_argument(
         "--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="make the i-th of n parts only"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--workers", type=positive, default=1, help="processes (default 1)")
     parser.add_argument("--overwrite", action="store_true", help="replace a set made from other settings")
     parser.add_argument("--categories", metavar="DIR", help="use the systems of this folder of published CSV files")
     parser.add_argument("--dry-run", action="store_true", help="say what it would take, write nothing")
     parser.add_argument("--verify", action="store_true", help="make samples again and compare them bit for bit")
-    parser.add_argument("--num-samples", type=int, help="with --verify: how many to make again (default all)")
+    parser.add_argument("--num-samples", type=positive, help="with --verify: how many to make again (default all)")
     args = parser.parse_intermixed_args()  # key=value may stand anywhere
     if args.seed is not None:
         args.overrides.append(f"seed={args.seed}")

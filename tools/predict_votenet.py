@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import replace
 
-from pcfdsl.command_line import run
+from pcfdsl.command_line import positive, run
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.trained import PREDICTION, detect_in_file, load_detector
 from pcfdsl.view.page import PageItem, write_page
@@ -19,7 +19,7 @@ def main() -> dict:
     for kind, what in (("html", "page"), ("png", "picture")):
         parser.add_argument(f"--{kind}", metavar="FILE", help=f"write a {what} of the boxes over the points")
     parser.add_argument("--confidence", type=float, default=PREDICTION.confidence, help="objects are surer than this")
-    parser.add_argument("--bin-columns", type=int, default=6, help="numbers in a row of .bin files (default 6)")
+    parser.add_argument("--bin-columns", type=positive, default=6, help="numbers in a row of .bin files (default 6)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()
     detector = load_detector(args.checkpoint, device=args.device)

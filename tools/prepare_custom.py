@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import run
+from pcfdsl.command_line import positive, run
 from pcfdsl.data.custom import Convention, prepare_folder, prepare_furniture
 from pcfdsl.view import page, scenes, sheet, sources
 
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--classes", nargs="+", help="class names in order (default: those found, sorted)")
     for field, choices in (("yaw", ("ccw", "cw")), ("sizes", ("full", "half")), ("z", ("center", "bottom"))):
         parser.add_argument(f"--{field}", choices=choices, default=choices[0], help="how the source's boxes are meant")
-    parser.add_argument("--bin-columns", type=int, default=6, help="numbers in a row of .bin files (default 6)")
+    parser.add_argument("--bin-columns", type=positive, default=6, help="numbers in a row of .bin files (default 6)")
     for kind in ("png", "html"):
         parser.add_argument(f"--check-{kind}", metavar="FILE", help="draw boxes over points of nine scenes")
     args = parser.parse_args()

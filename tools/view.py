@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import run
+from pcfdsl.command_line import positive, run
 from pcfdsl.view.page import write_page
 from pcfdsl.view.sheet import save_png
 from pcfdsl.view.sources import load_items, render_items
@@ -14,9 +14,9 @@ def main() -> dict | None:
     parser.add_argument("path", help="cloud, mesh or array, folder of them, stored set, or recipe (.yaml)")
     parser.add_argument("--html", metavar="FILE", help="write a self-contained page")
     parser.add_argument("--png", metavar="FILE", help="write a contact sheet")
-    parser.add_argument("--num-items", type=int, default=24, help="how many clouds, spread evenly (default 24)")
-    parser.add_argument("--columns", type=int, help="pictures per row of the contact sheet")
-    parser.add_argument("--bin-columns", type=int, default=6, help="columns of .bin files (default 6: x y z r g b)")
+    parser.add_argument("--num-items", type=positive, default=24, help="how many clouds, spread evenly (default 24)")
+    parser.add_argument("--columns", type=positive, help="pictures per row of the contact sheet")
+    parser.add_argument("--bin-columns", type=positive, default=6, help="columns of .bin files (default 6)")
     args = parser.parse_args()
 
     items = load_items(args.path, num_items=args.num_items, bin_columns=args.bin_columns)

@@ -217,7 +217,8 @@ def _write(
         num_empty += int((counts[0] == 0).sum())
     if not written:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in failed[:5])
-        raise ValueError(f"{source} gave no scene that can be used; {len(failed)} failed{reasons}")
+        found = f"{len(failed)} failed{reasons}" if failed else "it has no files NAME.npy, .ply or .bin"
+        raise ValueError(f"{source} gave no scene that can be used: {found}")
     write_split(out, split, written)
     best = int(held.argmax())
     hint = ""

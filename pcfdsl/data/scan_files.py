@@ -28,6 +28,8 @@ def read_points(path: Path, *, bin_columns: int = 6) -> tuple[np.ndarray, np.nda
         OSError: If it cannot be read.
         ValueError: Naming the file, if it is cut off, of another shape, empty, or not finite.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
     try:
         if path.suffix == ".npy":
             rows = np.load(path, allow_pickle=False)
@@ -122,7 +124,9 @@ def _read_ply(path: Path) -> np.ndarray:
     import trimesh
 
     loaded: Any = trimesh.load(path, process=False)
-    points = np.asarray(loaded.vertices, np.float32)
+    points = np.asarray(getattr(loaded, "vertices", np.zeros((0, 3))), np.float32)  # an empty file loads as a scene
+    if not len(points):
+        raise ValueError("holds no points")
     colors = getattr(loaded, "colors", None) if isinstance(loaded, trimesh.PointCloud) else loaded.visual.vertex_colors
     if colors is None or np.shape(colors)[:1] != (len(points),) or not _has_colors(loaded):
         return points

@@ -181,7 +181,13 @@ def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
 
 
 def write_split(folder: str | Path, split: str, names: Sequence[str]) -> None:
-    """Write the names of a split's scenes."""
+    """Write the names of a split's scenes.
+
+    Raises:
+        ValueError: If the split's name is not that of a file.
+    """
+    if not split or Path(split).name != split:
+        raise ValueError(f"split {split!r} cannot be the name of a file; expected a plain name such as train")
     write_file(Path(folder) / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names).encode())
 
 

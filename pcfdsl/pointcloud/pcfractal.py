@@ -87,7 +87,9 @@ class PCFractalDB(Sequence[FractalCloud]):
             ConfigError: If the number of categories given is not the configured one, or one is not 3D.
         """
         if categories is not None and len(categories) != config.num_categories:
-            raise ConfigError([("num_categories", f"is {config.num_categories}, but {len(categories)} were given")])
+            raise ConfigError(
+                [("num_categories", f"is {config.num_categories}, but {len(categories)} were given; set it to that")]
+            )
         for k, ifs in enumerate(categories or ()):
             if ifs.dim != 3:
                 raise ConfigError([("categories", f"number {k} is {ifs.dim}D; point clouds need 3D systems")])

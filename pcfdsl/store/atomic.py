@@ -67,6 +67,9 @@ def make_folder(path: str | Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(f"{path} is a file; expected a folder, or a name that is free for one") from None
+    except NotADirectoryError:
+        file = next(parent for parent in path.parents if parent.is_file())
+        raise NotADirectoryError(f"{file} is a file; expected a folder, or a name that is free for one") from None
     except OSError as error:
         raise OSError(f"cannot make the folder {path}: {error.strerror or error}; choose another one") from error
     return path

@@ -168,7 +168,8 @@ def open_folder(out: str | Path, manifest: Manifest, *, overwrite: bool = False)
     Args:
         out: The folder.
         manifest: The set.
-        overwrite: Replace a set made from something else. One made from the same is gone on with all the same.
+        overwrite: Replace a set made from something else. One made from the same is gone on with all the same, and
+            one of which no shard was ever made is replaced in any case.
 
     Returns:
         The folder of the shards.
@@ -184,7 +185,7 @@ def open_folder(out: str | Path, manifest: Manifest, *, overwrite: bool = False)
         try:
             require_same(out, manifest)
         except ValueError:
-            if not overwrite:
+            if not overwrite and any(out.glob("shards-*/*")):  # a set of which nothing was made is no loss
                 raise
             write_file(out / _FILE, content)
             for old in out.glob("shards-*"):

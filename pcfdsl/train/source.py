@@ -80,7 +80,8 @@ def open_scenes(config: SourceConfig) -> SceneSet:
         stored = StoredDetectionSet(config.folder or "", config.split)
         return SceneSet(stored, stored.classes)
     if config.kind == "none":
-        raise ConfigError([("kind", "is none: there are no scenes; choose fractals, furniture, meshes or stored")])
+        message = "is none: there are no scenes; choose fractals, furniture, meshes or stored (to evaluate: --data DIR)"
+        raise ConfigError([("kind", message)])
     if config.kind == "fractals":
         database = open_pcfractal(config.fractals)
         for category in tqdm(range(config.fractals.num_categories), desc="categories", leave=False, disable=None):

@@ -73,7 +73,7 @@ def test_a_second_split_keeps_the_classes(rooms, tmp_path):
     prepare_folder(tmp_path / "scans", tmp_path / "set", classes=classes)
     report = prepare_folder(tmp_path / "scans", tmp_path / "set", split="val")
     assert report.classes == tuple(classes)
-    with pytest.raises(ValueError, match=r"no scene that can be used; 4 failed\n  r0: .*unknown class"):
+    with pytest.raises(ValueError, match=r"no scene that can be used: 4 failed\n  r0: .*unknown class"):
         prepare_folder(tmp_path / "scans", tmp_path / "other", classes=["throne"])
     with pytest.raises(NotADirectoryError, match="is no folder"):
         prepare_folder(tmp_path / "absent", tmp_path / "other")
