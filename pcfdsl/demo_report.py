@@ -124,7 +124,7 @@ def _what_was_done(pretrain: DetectorConfig, finetune: DetectorConfig) -> str:
         f"{fractals.search.variance_threshold:g}; {', '.join(finetune.init.parts)} were taken over. Both arms were "
         f"then trained alike for {second.num_steps} steps of {second.batch_size} on {target} "
         f"({finetune.train_fraction:.0%} of the training set), with a learning rate of "
-        f"{second.optimizer.learning_rate:g}, and judged by their last weights, whichever were best."
+        f"{second.optimizer.learning_rate:g}, and judged by their last weights, not by their best."
     )
 
 
