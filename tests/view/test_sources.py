@@ -5,7 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcfdsl.config import ConfigError, load
+from pcfdsl.data.stored import write_info, write_scene, write_split
+from pcfdsl.formula.search import SearchConfig
+from pcfdsl.generate import generate
+from pcfdsl.pcfractal_set import generate_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
+from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.synthesize import FractalScenes
 from pcfdsl.view.sources import load_items, render_items
@@ -186,6 +191,46 @@ def test_a_recipe_of_scenes_shows_them_with_their_boxes(tmp_path):
         assert item.colors is not None
         assert len(np.unique(item.colors, axis=0)) == len(np.unique(scenes[i].instance_ids))
     assert render_items(items, size=(90, 70)).shape[2] == 3
+
+
+def test_a_generated_set_shows_what_its_recipe_shows(tmp_path):
+    recipe = tmp_path / "scenes.yaml"
+    recipe.write_text(
+        "scenes: {num_scenes: 3, num_points: 2000}\nfractals: {num_categories: 3, search: {variance_threshold: 0.03}}\n"
+    )
+    generate(FractalScenes(load(FractalScenesConfig, recipe)), tmp_path / "set", progress=False)
+    for stored, made in zip(load_items(tmp_path / "set"), load_items(recipe), strict=True):
+        np.testing.assert_array_equal(stored.points, made.points)
+        np.testing.assert_array_equal(stored.boxes, made.boxes)
+        np.testing.assert_array_equal(stored.colors, made.colors)
+        assert (stored.caption, list(stored.box_labels)) == (made.caption, list(made.box_labels))
+
+
+def test_generated_clouds_are_shown_and_their_categories_are_not(tmp_path):
+    config = PCFractalConfig(
+        num_categories=3, num_instances=2, num_points=300, search=SearchConfig(variance_threshold=0.03)
+    )
+    generate_pcfractal(config, tmp_path / "set", progress=False)
+    items, clouds = load_items(tmp_path / "set"), PCFractalDB(config)
+    assert [item.caption for item in items] == [f"category {i // 2}, instance {i % 2}" for i in range(6)]
+    for item, cloud in zip(items, clouds, strict=True):
+        np.testing.assert_array_equal(item.points, cloud.points)
+    with pytest.raises(ValueError, match="no points to show"):
+        load_items(tmp_path / "set" / "categories")
+
+
+def test_a_detection_set_shows_the_scenes_of_every_split_with_class_names(tmp_path):
+    write_info(tmp_path, ["bed", "chair"])
+    for split, names in (("train", ["a", "b"]), ("val", ["c"])):
+        for name in names:
+            box = np.array([(0, 0, 0.5, 1, 1, 1, 0.3)])
+            ids = np.where(np.arange(40) < 10, 0, -1)
+            write_scene(tmp_path, name, Scene(points=rows(), boxes=box, categories=np.array([1]), instance_ids=ids))
+        write_split(tmp_path, split, names)
+    items = load_items(tmp_path)
+    assert [item.caption.split(":")[0] for item in items] == ["train a", "train b", "val c"]
+    assert [list(item.box_labels) for item in items] == [["chair"]] * 3
+    np.testing.assert_array_equal(items[0].points, rows())
 
 
 def test_a_recipe_with_problems_names_them(tmp_path):
