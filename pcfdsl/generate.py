@@ -136,15 +136,17 @@ def generate(
 
     Raises:
         DifferentSetError: If `out` holds a set made from other settings and `overwrite` is not set.
-        ValueError: If a sample cannot be made, naming it.
+        ValueError: If a sample cannot be made, naming it, or there is no such part.
         OSError: If something cannot be written. Finished shards are kept, and a later run goes on from there.
     """
     out, begin = Path(out), time.monotonic()
+    part, parts = shard
+    if not 0 <= part < parts:
+        raise ValueError(f"shard is {part} of {parts}; expected (i, n) with 0 <= i < n, such as (0, 4)")
     manifest = manifest_of(recipe, samples_per_shard)
     if overwrite and len(recipe):
         make_sample(recipe, 0)  # settings from which nothing can be made shall not cost the set that is there
     folder = open_folder(out, manifest, overwrite=overwrite)
-    part, parts = shard
     share = range(manifest.num_shards * part // parts, manifest.num_shards * (part + 1) // parts)
     done: list[_Done] = []
     counters: Counter[str] = Counter()

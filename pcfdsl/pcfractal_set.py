@@ -55,6 +55,12 @@ class StoredPCFractalDB(Sequence[FractalCloud]):
         if manifest.recipe != CloudRecipe.name:
             raise ValueError(f"{path} holds a set of {manifest.recipe}; expected one of {CloudRecipe.name}")
         self.config = from_dict(PCFractalConfig, manifest.config)
+        found = open_set(Path(path) / _CATEGORIES).manifest
+        if found.inputs != manifest.inputs or not found.config.items() <= manifest.config.items():
+            raise ValueError(
+                f"{path} holds clouds of one set and categories of another, as when overwriting it was interrupted; "
+                "run that command again, or the one that made the clouds with --overwrite"
+            )
         self.categories = _read_systems(Path(path) / _CATEGORIES)
 
     def __len__(self) -> int:

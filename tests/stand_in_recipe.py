@@ -1,4 +1,7 @@
-"""A recipe for tests of the driver: importable by spawned workers, a script of its own, and wrong on request."""
+"""A recipe for tests of the driver: importable by spawned workers, a script of its own, and wrong on request.
+
+As a script: OUT WORKERS DELAY [N]. With N it kills itself just before its N-th operation on a file or folder below OUT.
+"""
 
 import os
 import signal
@@ -53,6 +56,21 @@ class Noise:
         }
 
 
+def kill_before_operation(number: int, out: str) -> None:
+    """Kill this process just before its `number`-th opening, renaming, linking, removing or making of a file there."""
+    left = [number]
+
+    def count(event: str, arguments: tuple) -> None:
+        if event in ("open", "os.rename", "os.link", "os.remove", "os.mkdir") and str(arguments[0]).startswith(out):
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+
+
 if __name__ == "__main__":
     out, workers, delay = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    for number in sys.argv[4:]:
+        kill_before_operation(int(number), out)
     run(lambda: asdict(generate(Noise(delay=delay), out, workers=workers, samples_per_shard=4, progress=False)))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,15 @@ def temporaries(out) -> list[Path]:
     return [path for path in out.rglob("*") if path.name.endswith(".tmp")]
 
 
-def start(out, *, workers=1, delay=0.0, **settings) -> subprocess.Popen:
-    command = [sys.executable, SCRIPT, str(out), str(workers), str(delay)]
+def start(out, *, workers=1, delay=0.0, operation=None, **settings) -> subprocess.Popen:
+    command = [
+        sys.executable,
+        SCRIPT,
+        str(out),
+        str(workers),
+        str(delay),
+        *([] if operation is None else [str(operation)]),
+    ]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, **settings
     )
@@ -108,29 +116,37 @@ def test_running_again_makes_nothing(stand_in, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*.json")}.items() <= times.items()
 
 
-def kill_and_resume(out, whole, rng, *, workers):
+# Seven operations make the folder and its manifest, then there are eleven to a shard and its record. Killed with
+# nothing there, with a manifest not yet named, a shard not yet named, one without a record, a record not yet named:
+@pytest.mark.parametrize("operation", [2, 4, 11, 15 + 4 * 11, 16 + 8 * 11])
+def test_killed_before_any_operation_and_run_again(stand_in, tmp_path, whole, operation):
+    process = start(tmp_path / "set", operation=operation)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    make(stand_in.Noise(), tmp_path / "set")
+    assert shards(tmp_path / "set") == whole
+    assert temporaries(tmp_path) == []
+    check(tmp_path / "set")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", range(1, 41))
+def test_killed_before_every_operation_and_run_again(stand_in, tmp_path, whole, operation):
+    test_killed_before_any_operation_and_run_again(stand_in, tmp_path, whole, operation)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_killed_at_any_moment_and_run_again(tmp_path, whole, seed):
+    out, rng, workers = tmp_path / "set", random.Random(seed), 1 + seed % 2
     process = start(out, workers=workers, delay=0.01)
     while not list(out.glob("shards-*/*.json")) and process.poll() is None:  # Python itself takes a while to start
         time.sleep(0.005)
     time.sleep(rng.uniform(0, 0.45 / workers))
     process.kill()
     process.communicate()
-    killed_early = shards(out) != whole
     assert json.loads(finish(start(out, workers=workers)))["complete"]
     assert shards(out) == whole
-    return killed_early
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_at_any_moment_and_run_again(tmp_path, whole, seed):
-    assert kill_and_resume(tmp_path / "set", whole, random.Random(seed), workers=1)
-    assert temporaries(tmp_path) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
-def test_killed_at_any_moment_and_run_again_often(tmp_path, whole, seed):
-    kill_and_resume(tmp_path / "set", whole, random.Random(100 + seed), workers=1 + seed % 2)
 
 
 def assert_no_process_left(group: int) -> None:
@@ -234,6 +250,28 @@ def test_settings_that_make_nothing_cost_no_set_and_leave_none_in_the_way(stand_
     with pytest.raises(ValueError, match="no luck"):
         make(stand_in.Noise(stand_in.NoiseConfig(seed=1), wrong_at=0, how="value"), tmp_path / "new")
     assert make(stand_in.Noise(), tmp_path / "new").complete
+
+
+def test_overwriting_may_be_killed_and_done_by_several_at_once(stand_in, tmp_path):
+    out = tmp_path / "set"
+    make(stand_in.Noise(stand_in.NoiseConfig(seed=1)), out)
+    for i in range(500):  # so that removing them takes a while
+        (next(out.glob("shards-*")) / f"{i}.more").touch()
+    with ThreadPoolExecutor(3) as threads:
+        parts = [threads.submit(make, stand_in.Noise(), out, shard=(i, 3), overwrite=True) for i in range(3)]
+    assert sum(part.result().num_made for part in parts) == 50
+    assert len(list(out.glob("shards-*"))) == 1
+
+    (out / "shards-of-another").mkdir()  # as left by one that was killed after it wrote its manifest
+    assert make(stand_in.Noise(), out, overwrite=True).num_made == 0
+    assert not (out / "shards-of-another").exists()
+
+
+@pytest.mark.parametrize("shard", [(4, 4), (-1, 4), (0, 0)])
+def test_parts_that_do_not_exist(stand_in, tmp_path, shard):
+    with pytest.raises(ValueError, match=r"expected \(i, n\) with 0 <= i < n"):
+        make(stand_in.Noise(), tmp_path / "set", shard=shard)
+    assert not (tmp_path / "set").exists()
 
 
 def test_out_must_be_a_folder(stand_in, tmp_path):

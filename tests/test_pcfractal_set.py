@@ -1,5 +1,6 @@
 import hashlib
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import trimesh
 from pcfdsl.config import ConfigError
 from pcfdsl.formula.csv_io import format_ifs, read_ifs
 from pcfdsl.formula.search import SearchConfig
+from pcfdsl.generate import generate
 from pcfdsl.pcfractal_set import (
     StoredPCFractalDB,
     export_published,
@@ -127,6 +129,25 @@ def test_verify_names_what_differs(path, tmp_path, monkeypatch):
 def test_other_sets_are_refused(path):
     with pytest.raises(ValueError, match="holds a set of pcfractal_categories; expected one of pcfractal"):
         StoredPCFractalDB(path / "categories")
+
+
+def test_clouds_are_not_read_with_the_categories_of_another_set(tmp_path, monkeypatch):
+    config = replace(CONFIG, num_categories=2, num_points=100)
+    generate_pcfractal(config, tmp_path / "set", progress=False)
+
+    def interrupted(recipe, *arguments, **settings):
+        if recipe.name == "pcfractal":
+            raise KeyboardInterrupt
+        return generate(recipe, *arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pcfdsl.pcfractal_set.generate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate_pcfractal(replace(config, seed=9), tmp_path / "set", overwrite=True, progress=False)
+    with pytest.raises(ValueError, match=r"clouds of one set and categories of another.* run that command again"):
+        StoredPCFractalDB(tmp_path / "set")
+    generate_pcfractal(replace(config, seed=9), tmp_path / "set", overwrite=True, progress=False)
+    assert StoredPCFractalDB(tmp_path / "set").config.seed == 9
 
 
 def test_plan_knows_the_size(path):

@@ -14,6 +14,7 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -188,8 +189,11 @@ def open_folder(out: str | Path, manifest: Manifest, *, overwrite: bool = False)
             if not overwrite and any(out.glob("shards-*/*")):  # a set of which nothing was made is no loss
                 raise
             write_file(out / _FILE, content)
-            for old in out.glob("shards-*"):
-                if old != manifest.shard_folder(out):
+            overwrite = True
+    if overwrite:  # also what an earlier overwriting did not get round to
+        for old in out.glob("shards-*"):
+            while old != manifest.shard_folder(out) and old.exists():
+                with suppress(FileNotFoundError):  # another job of the same set is removing it as well
                     shutil.rmtree(old)
     folder = make_folder(manifest.shard_folder(out))
     remove_stale(folder)

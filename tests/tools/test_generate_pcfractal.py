@@ -1,7 +1,9 @@
 import json
 import os
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,8 @@ def test_dry_run_and_print_config_write_nothing(tool, tmp_path):
     shown = tool("generate_pcfractal", *SMOKE, "--print-config")
     assert yaml.safe_load(shown.stdout)["num_points"] == 100
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "shown.yaml").write_text(shown.stdout)
+    assert tool("generate_pcfractal", "--config", "shown.yaml", "--print-config").stdout == shown.stdout
 
 
 @pytest.mark.parametrize(
@@ -62,16 +66,39 @@ def test_dry_run_and_print_config_write_nothing(tool, tmp_path):
     [
         ((*SMOKE,), 2, "--out is required"),
         ((*SMOKE, "--out", "set", "--shard", "4/4"), 2, "expected i/n with 0 <= i < n"),
+        ((*SMOKE, "--out", "set", "num_pints=3"), 2, "num_pints"),
+        ((*SMOKE, "--out", "set", "--categories", "broken"), 1, "broken/0.csv, row 1, column 1: 'x' is not a number"),
         ((*SMOKE, "--out", "set", "--verify"), 1, "holds no stored set"),
         ((*SMOKE, "--out", "set", "--categories", "nowhere"), 1, "nowhere"),
         ((*SMOKE, "--out", "set", "search.variance_threshold=0.3", "search.max_draws=2000"), 1, "none of 2000 systems"),
     ],
 )
 def test_what_went_wrong(tool, tmp_path, arguments, code, message):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "0.csv").write_text(",".join(["x"] + ["0.1"] * 12))
     result = tool("generate_pcfractal", *arguments)
     assert (result.returncode, result.stdout) == (code, "")
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_at_any_moment_and_run_again(tool, tmp_path, seed):
+    assert tool("generate_pcfractal", *SMOKE, "--out", "whole").returncode == 0
+    command = [sys.executable, ROOT / "tools/generate_pcfractal.py", *SMOKE, "--out", tmp_path / "set"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+        while not (tmp_path / "set").exists() and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(random.Random(seed).uniform(0, 0.6))
+        process.kill()
+    resumed = tool("generate_pcfractal", *SMOKE, "--out", "set")
+    assert resumed.returncode == 0, resumed.stderr
+    assert shards(tmp_path / "set") == shards(tmp_path / "whole")
+
+
+def shards(path):
+    return {file.relative_to(path): file.read_bytes() for file in path.rglob("*.safetensors")}
 
 
 @pytest.mark.parametrize("preset", ["smoke", "small", "paper"])
