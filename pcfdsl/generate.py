@@ -221,7 +221,13 @@ def plan(
 
 
 def manifest_of(recipe: Recipe, samples_per_shard: int) -> Manifest:
-    """What a set of this recipe is made from."""
+    """What a set of this recipe is made from.
+
+    Raises:
+        ValueError: If shards are to hold no samples.
+    """
+    if samples_per_shard < 1:
+        raise ValueError(f"samples_per_shard is {samples_per_shard}; expected at least 1")
     return Manifest(
         recipe=recipe.name,
         config=to_dict(recipe.config),

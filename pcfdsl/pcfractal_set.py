@@ -19,7 +19,7 @@ from pcfdsl.generate import Recipe, generate, plan
 from pcfdsl.pcfractal_recipes import CloudRecipe, ImportedCategoryRecipe, SearchedCategoryRecipe
 from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig
 from pcfdsl.store.atomic import make_folder, write_file
-from pcfdsl.store.export import encode_ply
+from pcfdsl.store.export import encode_ply, require_no_other_files
 from pcfdsl.store.stored import StoredSet, open_set
 from pcfdsl.verify import verify
 
@@ -194,9 +194,14 @@ def export_published(path: str | Path, folder: str | Path, *, progress: bool = T
         How many files of each kind were written.
 
     Raises:
-        OSError, ValueError: As `StoredPCFractalDB`, or if files cannot be written.
+        OSError, ValueError: As `StoredPCFractalDB`, or if files cannot be written, or the folder holds files that
+            this export would not replace, so that two sets would be mixed.
     """
     database, folder = StoredPCFractalDB(path), Path(folder)
+    instances = database.config.num_instances
+    names = {f"3DIFS_param/{k:06d}.csv" for k in range(len(database.categories))}
+    names |= {"3Dfractalmodel/{0:06d}/{0:06d}_{1:04d}.ply".format(*divmod(i, instances)) for i in range(len(database))}
+    require_no_other_files(folder, names, parts=("3DIFS_param", "3Dfractalmodel"))
     systems = make_folder(folder / "3DIFS_param")
     for k, ifs in enumerate(database.categories):
         write_file(systems / f"{k:06d}.csv", format_ifs(ifs).encode())

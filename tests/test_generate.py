@@ -274,6 +274,11 @@ def test_parts_that_do_not_exist(stand_in, tmp_path, shard):
     assert not (tmp_path / "set").exists()
 
 
+def test_shards_hold_samples(stand_in, tmp_path):
+    with pytest.raises(ValueError, match="samples_per_shard is 0; expected at least 1"):
+        make(stand_in.Noise(), tmp_path / "set", samples_per_shard=0)
+
+
 def test_out_must_be_a_folder(stand_in, tmp_path):
     (tmp_path / "file").write_text("precious")
     with pytest.raises(NotADirectoryError, match="file is a file; expected a folder"):

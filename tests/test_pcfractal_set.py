@@ -106,6 +106,14 @@ def test_published_layout_there_and_back(path, tmp_path):
     verify_pcfractal(CONFIG, tmp_path / "again", categories=folder, progress=False)
 
 
+def test_exports_are_not_mixed(path, tmp_path):
+    export_published(path, tmp_path / "out", progress=False)
+    export_published(path, tmp_path / "out", progress=False)  # the same one again
+    (tmp_path / "out/3DIFS_param/000020.csv").write_text("of a larger set")
+    with pytest.raises(ValueError, match=r"holds 1 files that are not of this export, the first is 3DIFS_param/000020"):
+        export_published(path, tmp_path / "out", progress=False)
+
+
 def test_published_folders_that_cannot_be_used(path, tmp_path):
     with pytest.raises(ValueError, match=r"holds no \.csv files"):
         read_categories(tmp_path)

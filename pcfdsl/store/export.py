@@ -3,14 +3,14 @@
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pcfdsl.store.atomic import make_folder, write_file
 
-__all__ = ["encode_ply", "write_webdataset"]
+__all__ = ["encode_ply", "require_no_other_files", "write_webdataset"]
 
 
 def encode_ply(points: np.ndarray) -> bytes:
@@ -20,6 +20,27 @@ def encode_ply(points: np.ndarray) -> bytes:
     data = trimesh.PointCloud(points).export(file_type="ply")
     assert isinstance(data, bytes)
     return data
+
+
+def require_no_other_files(folder: str | Path, names: Collection[str], *, parts: Iterable[str] = ("",)) -> None:
+    """See that an export will not stand among the files of another one.
+
+    Args:
+        folder: Where it goes; need not be there.
+        names: The files it writes, relative to the folder, with forward slashes.
+        parts: Which sub-folders to look at; by default the whole folder.
+
+    Raises:
+        ValueError: If there are others.
+    """
+    folder = Path(folder)
+    found = (path.relative_to(folder).as_posix() for part in parts for path in (folder / part).rglob("*"))
+    others = sorted(name for name in found if name not in names and (folder / name).is_file())
+    if others:
+        raise ValueError(
+            f"{folder} holds {len(others)} files that are not of this export, the first is {others[0]}; "
+            "remove them or give an empty folder"
+        )
 
 
 def write_webdataset(
