@@ -1,0 +1,144 @@
+"""Voxel coordinates: from points, checked, and packed into one sortable integer each."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["COORDINATE_LIMIT", "MAX_BATCH", "check_coordinates", "pack", "quantize", "shift_keys", "unpack"]
+
+COORDINATE_LIMIT = 2**15  # coordinates lie in -COORDINATE_LIMIT..COORDINATE_LIMIT - 1
+MAX_BATCH = 2**12
+# An axis takes 17 bits although coordinates need 16: a kernel may then reach beyond the range without a carry into the
+# next axis, and what it reaches is no voxel's key.
+_AXIS_BITS = 17
+
+
+def quantize(
+    points: Tensor,
+    voxel_size: float,
+    *,
+    origin: Tensor | None = None,
+    batch_idx: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Voxels that hold at least one point, in the order of their first points.
+
+    A voxel spans [c, c + 1) * voxel_size along each axis. The first of the points in a voxel represents it, as in
+    MinkowskiEngine's `sparse_quantize`.
+
+    Args:
+        points: [N, 3] floating point, metres.
+        voxel_size: Edge, metres.
+        origin: [3] metres; where the corner of voxel (0, 0, 0) lies. None: the points' own origin.
+        batch_idx: [N] integer; which cloud of a batch each point is of. None: all are of one.
+
+    Returns:
+        Coordinates [V, 3] int64, or with `batch_idx` [V, 4] (batch, x, y, z); the representative points [V] int64,
+        increasing; and the voxel of each point [N] int64.
+
+    Raises:
+        ValueError: If there are no points, the points have another shape or type or are not finite, or voxels fall
+            outside -32768..32767.
+
+    >>> points = torch.tensor([[0.06, 0.0, 0.0], [-0.01, 0.0, 0.0], [0.09, 0.01, 0.04]])
+    >>> coordinates, points_idx, voxel_idx = quantize(points, 0.05)
+    >>> coordinates.tolist(), points_idx.tolist(), voxel_idx.tolist()
+    ([[1, 0, 0], [-1, 0, 0]], [0, 1], [0, 1, 0])
+    """
+    if points.ndim != 2 or points.shape[1] != 3 or not points.is_floating_point():
+        raise ValueError(f"points must be floating point [N, 3], got {points.dtype} {list(points.shape)}")
+    if not len(points):
+        raise ValueError("there are no points to quantize; leave empty clouds out")
+    if not 0 < voxel_size < float("inf"):
+        raise ValueError(f"voxel_size must be positive and finite (metres), got {voxel_size}")
+    if not bool(torch.isfinite(points).all()):
+        row = int((~torch.isfinite(points)).any(1).nonzero()[0])
+        raise ValueError(f"points hold NaN or infinity, first at point {row}: {points[row].tolist()}")
+    cells = torch.floor((points if origin is None else points - origin) / voxel_size)
+    far = (cells < -COORDINATE_LIMIT) | (cells >= COORDINATE_LIMIT)
+    if bool(far.any()):
+        row = int(far.any(1).nonzero()[0])
+        raise ValueError(
+            f"point {row} at {points[row].tolist()} m falls outside voxels {-COORDINATE_LIMIT}..{COORDINATE_LIMIT - 1} "
+            f"of {voxel_size} m; centre the cloud, give an origin near it, or use larger voxels"
+        )
+    if batch_idx is None:
+        batch = points.new_zeros(len(points), dtype=torch.int64)
+    else:
+        if batch_idx.shape != points.shape[:1] or batch_idx.is_floating_point():
+            raise ValueError(
+                f"batch_idx must be integer [N] = [{len(points)}], got {batch_idx.dtype} {list(batch_idx.shape)}"
+            )
+        batch = _checked_batch(batch_idx)
+    cells = torch.cat([batch[:, None], cells.long()], 1)
+    _, sorted_idx = torch.unique(pack(cells), return_inverse=True)
+    num_voxels = int(sorted_idx.max()) + 1
+    point = torch.arange(len(points), device=points.device)
+    first = point.new_full((num_voxels,), len(points)).scatter_reduce(0, sorted_idx, point, "amin")
+    first, order = first.sort()
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(num_voxels, device=points.device)
+    return cells[first, int(batch_idx is None) :], first, rank[sorted_idx]
+
+
+def check_coordinates(coordinates: Tensor, features: Tensor) -> None:
+    """Check what a sparse tensor is made of, but for duplicates (`Voxels` sees those when it sorts).
+
+    Raises:
+        ValueError: Saying what is wrong and what was expected.
+    """
+    if coordinates.ndim != 2 or coordinates.shape[1] != 4 or coordinates.dtype not in (torch.int32, torch.int64):
+        raise ValueError(
+            "coordinates must be int32 or int64 [V, 4] (batch, x, y, z), got "
+            f"{coordinates.dtype} {list(coordinates.shape)}; `quantize` makes them from points"
+        )
+    if not len(coordinates):
+        raise ValueError("there are no voxels; leave empty clouds out of the batch")
+    if features.ndim != 2 or len(features) != len(coordinates) or not features.is_floating_point():
+        raise ValueError(
+            f"features must be floating point [V, C] with V = {len(coordinates)}, got "
+            f"{features.dtype} {list(features.shape)}"
+        )
+    if features.device != coordinates.device:
+        raise ValueError(
+            f"coordinates are on {coordinates.device}, features on {features.device}; move them to one device"
+        )
+    xyz = coordinates[:, 1:]
+    if int(xyz.min()) < -COORDINATE_LIMIT or int(xyz.max()) >= COORDINATE_LIMIT:
+        raise ValueError(
+            f"voxel coordinates run from {int(xyz.min())} to {int(xyz.max())}; "
+            f"they must lie in {-COORDINATE_LIMIT}..{COORDINATE_LIMIT - 1}"
+        )
+    counts = torch.bincount(_checked_batch(coordinates[:, 0]))
+    if not bool(counts.all()):
+        empty = int((counts == 0).nonzero()[0])
+        raise ValueError(
+            f"batch item {empty} has no voxels, item {len(counts) - 1} has; number items from 0 without gaps"
+        )
+
+
+def _checked_batch(batch_idx: Tensor) -> Tensor:
+    if int(batch_idx.min()) < 0 or int(batch_idx.max()) >= MAX_BATCH:
+        raise ValueError(
+            f"batch indices run from {int(batch_idx.min())} to {int(batch_idx.max())}; they must lie in "
+            f"0..{MAX_BATCH - 1}"
+        )
+    return batch_idx.long()
+
+
+def pack(coordinates: Tensor) -> Tensor:
+    """Keys [V] int64 of coordinates [V, 4]; they sort by batch, x, y, z."""
+    batch, x, y, z = coordinates.long().unbind(1)
+    middle = 1 << (_AXIS_BITS - 1)
+    return (((((batch << _AXIS_BITS) + x + middle) << _AXIS_BITS) + y + middle) << _AXIS_BITS) + z + middle
+
+
+def unpack(keys: Tensor) -> Tensor:
+    """Coordinates [V, 4] int64 of keys [V]."""
+    middle, mask = 1 << (_AXIS_BITS - 1), (1 << _AXIS_BITS) - 1
+    axes = [((keys >> shift) & mask) - middle for shift in (2 * _AXIS_BITS, _AXIS_BITS, 0)]
+    return torch.stack([keys >> (3 * _AXIS_BITS), *axes], 1)
+
+
+def shift_keys(offsets: Tensor) -> Tensor:
+    """What to add to a voxel's key [K] int64 to get that of the voxel at an offset [K, 3] from it."""
+    x, y, z = offsets.long().unbind(1)
+    return (((x << _AXIS_BITS) + y) << _AXIS_BITS) + z
