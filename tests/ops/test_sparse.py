@@ -20,6 +20,7 @@ from pcfdsl.ops.sparse import (
     quantize,
     sparse_tensor,
 )
+from pcfdsl.ops.sparse import minkowski
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 CONVOLUTIONS = [f"conv_k{k}_s{s}" for k in (1, 2, 3, 5) for s in (1, 2)]
@@ -39,6 +40,23 @@ class Chain(nn.ModuleList):
                 visited.append(x.voxels)
             x = layer(x)
         return x
+
+
+@pytest.fixture(
+    params=[
+        "torch",
+        pytest.param(
+            "minkowski",
+            marks=pytest.mark.skipif(
+                not minkowski.is_available(),
+                reason="MinkowskiEngine is not installed (third_party/minkowskiengine/build.sh)",
+            ),
+        ),
+    ]
+)
+def backend(request) -> str:
+    """What computes; every test that asks for it holds for both."""
+    return request.param
 
 
 def layers_of(case: str) -> Chain:
@@ -91,7 +109,7 @@ def sorted_rows(coordinates):
         "block",
     ],
 )
-def test_equals_minkowski_engine_forward_and_backward(golden, case):
+def test_equals_minkowski_engine_forward_and_backward(golden, case, backend):
     arrays = golden(f"minkowski_{file_of(case)}.npz")
     chain = layers_of(case).double()
     stored = {name.removeprefix(f"{case}/"): arrays[name] for name in arrays.files if name.startswith(f"{case}/")}
@@ -99,7 +117,7 @@ def test_equals_minkowski_engine_forward_and_backward(golden, case):
     missing = chain.load_state_dict(state, strict=case != "block")
     assert all(name.split(".")[-1].startswith(("running", "num_batches")) for name in missing.missing_keys)
     features = torch.from_numpy(arrays["feats"]).requires_grad_()
-    x = chain(sparse_tensor(torch.from_numpy(arrays["coords"]), features))
+    x = chain(sparse_tensor(torch.from_numpy(arrays["coords"]), features, backend=backend))
     if case.startswith("global"):
         out, order = x, slice(None)
     else:

@@ -1,7 +1,7 @@
 """Which input voxel meets which output voxel under which weight of a kernel.
 
-The conventions are MinkowskiEngine's, so that its weights give its numbers: x runs fastest through a kernel; odd kernels
-are centred, even ones start at the voxel itself; out[c] = sum over k of in[c + offset_k * input stride] @ kernel[k].
+The conventions are those of MinkowskiEngine, so that its weights give its numbers: x runs fastest through a kernel; odd
+kernels are centred, even ones start at the voxel itself; out[c] = sum over k of in[c + offset_k * input stride] @ kernel[k].
 """
 
 import dataclasses
@@ -119,7 +119,7 @@ def match(
     """
     same = in_keys is out_keys
     searched = [
-        k for k, offset in enumerate(offsets) if not same or (any(offset) and not (_opposite(offset) in offsets[:k]))
+        k for k, offset in enumerate(offsets) if not same or (any(offset) and _opposite(offset) not in offsets[:k])
     ]
     shifts = shift_keys(torch.tensor(offsets, device=in_keys.device).view(-1, 3) * stride)
     wanted = out_keys + shifts[searched, None]

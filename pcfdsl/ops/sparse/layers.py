@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pcfdsl.ops.sparse import minkowski
 from pcfdsl.ops.sparse.coordinates import check_coordinates
 from pcfdsl.ops.sparse.kernel_map import Region, kernel_offsets
 from pcfdsl.ops.sparse.pooling import Pool
@@ -50,13 +51,31 @@ def sparse_tensor(coordinates: Tensor, features: Tensor, *, backend: SparseBacke
         coordinates: [V, 4] int32 or int64 (batch, x, y, z), each voxel once, as `quantize` gives them. Batch items
             count from 0 without gaps; x, y, z lie in -32768..32767.
         features: [V, C] floating point, on the same device.
-        backend: "torch", or "minkowski" where it is installed. "auto" is torch.
+        backend: What computes: "torch", or "minkowski" (MinkowskiEngine, where it is installed). "auto" is torch on
+            the CPU, where it is the faster, and MinkowskiEngine on CUDA where that was built for it.
 
     Raises:
-        ValueError: For other shapes, types, values or devices, and for voxels given twice.
+        ValueError: For other shapes, types, values or devices, for voxels given twice, and for a backend that is
+            unknown or not installed.
     """
     check_coordinates(coordinates, features)
-    return SparseTensor(features, TorchVoxels(coordinates))
+    voxels = TorchVoxels(coordinates)
+    if _chosen(backend, coordinates) == "torch":
+        return SparseTensor(features, voxels)
+    return SparseTensor(features, minkowski.MinkowskiVoxels(coordinates))
+
+
+def _chosen(backend: SparseBackend, coordinates: Tensor) -> str:
+    if backend == "auto":
+        return "minkowski" if coordinates.is_cuda and minkowski.has_cuda() else "torch"
+    if backend == "minkowski" and not minkowski.is_available():
+        raise ValueError(
+            "backend 'minkowski' needs MinkowskiEngine, which is not installed; use 'auto', or build it with "
+            "third_party/minkowskiengine/build.sh"
+        )
+    if backend not in ("torch", "minkowski"):
+        raise ValueError(f"backend {backend!r} is unknown; expected auto, torch or minkowski")
+    return backend
 
 
 class SparseConv3d(nn.Module):

@@ -1,0 +1,188 @@
+"""How long SR-UNet takes on this machine: `python tests/benchmarks/bench_sparse.py [--threads 2] [--profile]`.
+
+The room is a floor, walls and boxes, sampled on their surfaces with 3 mm of noise. Times are minima over several runs.
+With MinkowskiEngine installed (third_party/minkowskiengine/build.sh) the same network is timed on it in the same run;
+start that with one OpenBLAS thread, which is its fastest, and with more it may stall:
+
+    OPENBLAS_NUM_THREADS=1 python tests/benchmarks/bench_sparse.py --threads 2
+"""
+
+import argparse
+import threading
+import time
+
+import numpy as np
+import torch
+
+from pcfdsl.models.srunet import SRUNet, SRUNetConfig
+from pcfdsl.ops.sparse import SparseConv3d, minkowski, quantize, sparse_tensor
+from pcfdsl.ops.sparse.voxels import TorchVoxels
+from pcfdsl.rng import stream
+
+
+def room(num_points: int, voxel_size: float, num_boxes: int = 8) -> torch.Tensor:
+    """Voxels [V, 4] of a room of 6 x 5 x 2.8 m."""
+    random = stream(0, "benchmark room")
+    sizes = np.r_[[[6, 5, 2.8]], random.uniform(0.4, 1.4, (num_boxes, 3))]
+    centers = np.c_[random.uniform(-1, 1, (num_boxes + 1, 2)) * [2.2, 1.7], sizes[:, 2] / 2]
+    centers[0, :2] = 0
+    areas = (sizes[:, [1, 0, 0]] * sizes[:, [2, 2, 1]]).sum(1)
+    owner = random.choice(num_boxes + 1, num_points, p=areas / areas.sum())
+    surface = random.uniform(-0.5, 0.5, (num_points, 3))
+    axis = np.where(owner == 0, random.choice(3, num_points, p=[0.25, 0.25, 0.5]), random.integers(0, 3, num_points))
+    rows = np.arange(num_points)
+    surface[rows, axis] = np.where((owner == 0) & (axis == 2), -0.5, np.sign(surface[rows, axis]) / 2)
+    points = surface * sizes[owner] + centers[owner] + random.normal(0, 0.003, surface.shape)
+    coordinates, _, _ = quantize(torch.from_numpy(points).float(), voxel_size)
+    return torch.nn.functional.pad(coordinates, (1, 0))
+
+
+def seconds(*runs, repeats: int) -> list[float]:
+    """Minimum of each function over several rounds in which they take turns, after one that does not count."""
+    times = [[] for _ in runs]
+    for _ in range(repeats + 1):
+        for run, taken in zip(runs, times, strict=True):
+            start = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - start)
+    return [min(taken[1:]) for taken in times]
+
+
+def step(network: SRUNet, coordinates: torch.Tensor, features: torch.Tensor, *, autocast: bool = False):
+    """Function that runs forward and backward, kernel maps included."""
+
+    def run() -> None:
+        network.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            out = network(coordinates, features)
+        out.float().square().mean().backward()
+
+    return run
+
+
+def peak_memory(run) -> float:
+    """Megabytes that the process grew by at most while the function ran."""
+
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096
+
+    before, highest, done = resident(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.is_set():
+            highest = max(highest, resident())
+            time.sleep(0.002)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    run()
+    done.set()
+    watcher.join()
+    return (highest - before) / 1e6
+
+
+def map_seconds(coordinates: torch.Tensor, first_kernel: int) -> float:
+    """All kernel maps of the network."""
+
+    def run() -> None:
+        voxels = TorchVoxels(coordinates)
+        voxels.kernel_map(first_kernel, 1)
+        for _ in range(4):
+            voxels.kernel_map(3, 1, "hybrid")
+            voxels.kernel_map(2, 2)
+            voxels = voxels.coarser(2)
+        voxels.kernel_map(3, 1, "hybrid")
+
+    return seconds(run, repeats=5)[0]
+
+
+def product_seconds(network: SRUNet, coordinates: torch.Tensor, features: torch.Tensor, dtype=torch.float32) -> float:
+    """The matrix products of a step alone, on contiguous operands: what no implementation of this kind goes below."""
+    shapes: list[tuple[int, int, int]] = []
+
+    def record(layer: SparseConv3d, inputs, _) -> None:
+        voxels, onto = inputs[0].voxels, inputs[-1] if len(inputs) > 1 else None
+        channels = layer.kernel.shape[-2:]
+        if layer.kernel.ndim == 2:
+            shapes.append((len(inputs[0].features), *channels))
+            return
+        kernel_map = (onto or voxels).kernel_map(layer.kernel_size, layer.stride, layer.region)
+        for k, (start, stop) in enumerate(kernel_map.groups):
+            num_rows = kernel_map.num_in if k == kernel_map.identity else stop - start
+            if num_rows:
+                shapes.append((num_rows, *channels))
+
+    handles = [module.register_forward_hook(record) for module in network.modules() if isinstance(module, SparseConv3d)]
+    with torch.no_grad():
+        network(coordinates, features)
+    for handle in handles:
+        handle.remove()
+    operands = {
+        shape: (
+            torch.randn(shape[0], shape[1]).to(dtype),
+            torch.randn(shape[1:]).to(dtype),
+            torch.randn(shape[0], shape[2]).to(dtype),
+        )
+        for shape in set(shapes)
+    }
+
+    def run() -> None:
+        for shape in shapes:
+            rows, weight, grad = operands[shape]
+            rows @ weight
+            grad @ weight.T
+            rows.T @ grad
+
+    return seconds(run, repeats=3)[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--points", type=int, default=20000)
+    parser.add_argument("--voxel-size", type=float, default=0.05, help="metres")
+    parser.add_argument("--first-kernel", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--profile", action="store_true", help="operators of one step")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    coordinates = room(arguments.points, arguments.voxel_size)
+    features = torch.randn(len(coordinates), 3)
+    # Minkowski's blocks would have to reorder hybrid kernels, which its own networks do not.
+    config = SRUNetConfig(first_kernel=arguments.first_kernel, block_region="cube")
+    network = SRUNet(config, backend="torch")
+    run = step(network, coordinates, features)
+    if arguments.profile:
+        run()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            run()
+        print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=45))
+        return
+    print(
+        f"{len(coordinates):,} voxels, {arguments.threads} threads, stem {arguments.first_kernel}^3, forward + backward"
+    )
+    runs = {"torch, float32": run, "torch, bfloat16 products": step(network, coordinates, features, autocast=True)}
+    if minkowski.is_available():
+        twin = SRUNet(config, backend="minkowski")
+        twin.load_state_dict(network.state_dict())
+        runs["MinkowskiEngine, float32"] = step(twin, coordinates, features)
+    peaks = {name: peak_memory(function) for name, function in runs.items() if "bfloat16" not in name}
+    times = dict(zip(runs, seconds(*runs.values(), repeats=arguments.repeats), strict=True))
+    for name, taken in times.items():
+        memory = f"   peak {peaks[name]:6.0f} MB over the start" if name in peaks else ""
+        print(f"{name:28} {taken:7.3f} s{memory}")
+    products = product_seconds(network, coordinates, features)
+    half = product_seconds(network, coordinates, features, torch.bfloat16)
+    maps = map_seconds(coordinates, arguments.first_kernel)
+    print(f"matrix products alone        {products:7.3f} s float32, {half:.3f} s bfloat16")
+    print(f"kernel maps                  {maps:7.3f} s, {maps / times['torch, float32']:.1%} of a step")
+    if minkowski.is_available():
+        ratio = times["MinkowskiEngine, float32"] / times["torch, float32"]
+        print(f"MinkowskiEngine / torch      {ratio:7.2f}")
+
+
+if __name__ == "__main__":
+    main()
