@@ -1,10 +1,13 @@
-"""What every image data set gives: a picture and the formula that it came from."""
+"""What every image data set is: a sequence of pictures, each with the number of the formula that it came from."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
-__all__ = ["LabelledImage"]
+__all__ = ["ImageSet", "LabelledImage"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,8 +18,55 @@ class LabelledImage:
         image: uint8, [H, W] grey or [H, W, 3] RGB; row 0 is the top.
         category: Index of its category, the label.
         instance: Index within the category.
+        num_redraws: Degenerate pictures (diverged, or nearly blank) that were given up before this one.
     """
 
     image: np.ndarray
     category: int
     instance: int
+    num_redraws: int = 0
+
+
+class ImageSet(Sequence[LabelledImage], ABC):
+    """Pictures made when asked for: item i is instance i % num_instances of category i // num_instances.
+
+    A set states its number of categories and instances and draws one instance; the rest is here.
+    """
+
+    def __init__(self, num_categories: int, num_instances: int):
+        self.num_categories = num_categories
+        self.num_instances = num_instances
+
+    @abstractmethod
+    def instance(self, category: int, instance: int) -> LabelledImage:
+        """Draw one instance of one category, a function of the configuration and these two numbers alone."""
+
+    @abstractmethod
+    def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
+        """The numbers that define a category, for the manifest of class parameters."""
+
+    def file_name(self, index: int) -> str:
+        """Path of item `index` in an image folder, without an ending: the category's folder and the picture's name."""
+        category, instance = divmod(self._checked(index), self.num_instances)
+        return f"{category:05d}/{category:05d}_{instance:04d}"
+
+    def __len__(self) -> int:
+        return self.num_categories * self.num_instances
+
+    @overload
+    def __getitem__(self, index: int) -> LabelledImage: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[LabelledImage]: ...
+    def __getitem__(self, index):
+        """Item by its number, or a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.instance(*divmod(self._checked(index), self.num_instances))
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return (self[i] for i in range(len(self)))
+
+    def _checked(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside this set of {len(self)} images")
+        return index % len(self)
