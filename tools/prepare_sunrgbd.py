@@ -1,0 +1,33 @@
+"""Make a detection set of SUN RGB-D's official downloads; run again to go on. Training: configs/votenet/*sunrgbd*."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pcfdsl.command_line import positive, run
+from pcfdsl.data.sunrgbd import find_files, prepare_sunrgbd
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", help="folder with SUNRGBD.zip or SUNRGBD/, SUNRGBDMeta3DBB_v2.mat, SUNRGBDtoolbox/")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the set")
+    parser.add_argument("--labels", choices=("v1", "v2"), default="v1", help="version of the boxes (papers: v1)")
+    parser.add_argument("--max-points", type=positive, metavar="N", help="points kept of an image (VoteNet: 50000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides which points (default 0)")
+    parser.add_argument(
+        "--images", type=Path, metavar="PATH", help="the zip or folder of images, where it is elsewhere"
+    )
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes")
+    parser.add_argument("--overwrite", action="store_true", help="make everything anew whatever the folder holds")
+    args = parser.parse_args()
+    files = find_files(args.source, images=args.images)
+    options = {"labels": args.labels, "max_points": args.max_points, "seed": args.seed}
+    report = prepare_sunrgbd(files, args.out, **options, workers=args.workers, overwrite=args.overwrite)
+    print(report, file=sys.stderr)
+    print(report.to_json())
+    raise SystemExit(report.exit_code)
+
+
+if __name__ == "__main__":
+    run(main)
