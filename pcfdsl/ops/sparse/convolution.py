@@ -1,8 +1,8 @@
 """The arithmetic of a sparse convolution: gather, multiply, add, one kernel weight at a time.
 
 For each weight the rows that it meets are gathered, multiplied and added to the output. Nothing is padded: work and
-memory follow the number of pairs. The order of the additions is fixed and no row is added to twice at a time, so
-results are the same from run to run.
+memory follow the number of pairs. On the CPU threads share the output rows. The order of the additions to a row is
+fixed and no row is added to by two at a time, so results are the same from run to run.
 """
 
 import torch
@@ -10,8 +10,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pcfdsl.ops.sparse.kernel_map import KernelMap
+from pcfdsl.ops.sparse.kernels import add_rows
+from pcfdsl.ops.sparse.threads import run_each
 
 __all__ = ["convolve"]
+
+_SHARED_FROM = 2e7  # multiplications; below, starting threads costs more than they gain
 
 
 def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
@@ -56,24 +60,48 @@ class _Convolution(torch.autograd.Function):
 
 
 def _multiply_add(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+    features, weights = features.detach(), weight.detach().unbind(0)
     wide = torch.promote_types(features.dtype, torch.float32)
-    if kernel_map.identity is None:
-        out = features.new_zeros(kernel_map.num_out, weight.shape[2], dtype=wide)
-    else:
-        out = (features @ weight[kernel_map.identity]).to(wide)
-    for k, (start, stop) in enumerate(kernel_map.groups):
-        if stop > start:
-            rows = features.index_select(0, kernel_map.in_idx[start:stop]) @ weight[k]
-            out.index_add_(0, kernel_map.out_idx[start:stop], rows.to(wide))
+    out = features.new_empty(kernel_map.num_out, weight.shape[2], dtype=wide)
+
+    def add_up(share: KernelMap) -> None:
+        first, stop = share.out_range
+        if share.identity is None:
+            out[first:stop].zero_()
+        elif features.dtype == wide:
+            torch.mm(features[first:stop], weights[share.identity], out=out[first:stop])
+        else:
+            out[first:stop] = features[first:stop] @ weights[share.identity]
+        for k, in_idx, out_idx in share.pairs:
+            add_rows(out, out_idx, features.index_select(0, in_idx) @ weights[k])
+
+    run_each(add_up, kernel_map.shares(_num_threads(features, weight, kernel_map)))
     return out.to(features.dtype)
 
 
 def _correlate(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
-    out = features.new_zeros(len(kernel_map.groups), features.shape[1], grad.shape[1])
-    for k, (start, stop) in enumerate(kernel_map.groups):
-        if k == kernel_map.identity:
-            torch.mm(features.T, grad, out=out[k])
-        elif stop > start:
+    features, grad = features.detach(), grad.detach()
+    out = features.new_empty(len(kernel_map.groups), features.shape[1], grad.shape[1])
+    num_threads = _num_threads(features, out, kernel_map)
+
+    def correlate(weights: list[int]) -> None:
+        for k in weights:
+            if k == kernel_map.identity:
+                torch.mm(features.T, grad, out=out[k])
+                continue
+            start, stop = kernel_map.groups[k]
+            if stop == start:
+                out[k].zero_()
+                continue
             rows = features.index_select(0, kernel_map.in_idx[start:stop])
             torch.mm(rows.T, grad.index_select(0, kernel_map.out_idx[start:stop]), out=out[k])
+
+    run_each(correlate, kernel_map.weight_shares(num_threads))
     return out
+
+
+def _num_threads(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> int:
+    if features.device.type != "cpu":
+        return 1
+    num_rows = len(kernel_map.in_idx) + (0 if kernel_map.identity is None else kernel_map.num_in)
+    return torch.get_num_threads() if num_rows * weight.shape[1] * weight.shape[2] >= _SHARED_FROM else 1

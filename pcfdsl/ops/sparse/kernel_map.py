@@ -9,6 +9,7 @@ import functools
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,11 +66,12 @@ class KernelMap:
     """Pairs of rows, grouped by kernel weight. No row occurs twice in a group, on either side.
 
     Attributes:
-        in_idx, out_idx: [P] int64; rows of input and output voxels. Within a group output rows increase where
-            voxels are sorted.
+        in_idx, out_idx: [P] int64; rows of input and output voxels.
         groups: (start, stop) into the pairs, one per kernel weight.
         identity: The weight under which every voxel meets itself, or None; its group is left empty.
         num_in, num_out: Rows.
+        is_sorted: Whether rows increase within each group, on both sides; so they do where voxels are sorted.
+        out_range: (first, stop) of the output rows that these pairs are all of.
     """
 
     in_idx: Tensor
@@ -78,11 +80,29 @@ class KernelMap:
     identity: int | None
     num_in: int
     num_out: int
+    is_sorted: bool
+    out_range: tuple[int, int]
 
-    @property
+    @functools.cached_property
     def transposed(self) -> "KernelMap":
         """The same pairs with input and output exchanged."""
-        return KernelMap(self.out_idx, self.in_idx, self.groups, self.identity, self.num_out, self.num_in)
+        return dataclasses.replace(
+            self,
+            in_idx=self.out_idx,
+            out_idx=self.in_idx,
+            num_in=self.num_out,
+            num_out=self.num_in,
+            out_range=(0, self.num_in),
+        )
+
+    @functools.cached_property
+    def pairs(self) -> list[tuple[int, Tensor, Tensor]]:
+        """Weight, input rows and output rows of each group that is not empty, the identity's left out."""
+        return [
+            (k, self.in_idx[start:stop], self.out_idx[start:stop])
+            for k, (start, stop) in enumerate(self.groups)
+            if stop > start
+        ]
 
     def reordered(self, order: tuple[int, ...]) -> "KernelMap":
         """The map in which weight k is this one's weight order[k]."""
@@ -97,6 +117,39 @@ class KernelMap:
             for k, (start, stop) in enumerate(self.groups)
         ]
         return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+
+    def shares(self, num_shares: int) -> "list[KernelMap]":
+        """Maps that split the output rows, for as many threads; one where rows are not sorted."""
+        if num_shares == 1 or not self.is_sorted or self.out_range != (0, self.num_out):
+            return [self]
+        if num_shares not in self._shares:
+            rows = [self.num_out * i // num_shares for i in range(num_shares + 1)]
+            out_idx = self.out_idx.numpy()
+            bounds = [[a + int(i) for i in np.searchsorted(out_idx[a:b], rows)] for a, b in self.groups]
+            self._shares[num_shares] = [
+                dataclasses.replace(
+                    self,
+                    groups=tuple((bound[i], bound[i + 1]) for bound in bounds),
+                    out_range=(rows[i], rows[i + 1]),
+                )
+                for i in range(num_shares)
+            ]
+        return self._shares[num_shares]
+
+    @functools.cached_property
+    def _shares(self) -> "dict[int, list[KernelMap]]":
+        return {}
+
+    def weight_shares(self, num_shares: int) -> list[list[int]]:
+        """Weights dealt out so that each share has about as many pairs."""
+        sizes = [self.num_in if k == self.identity else stop - start for k, (start, stop) in enumerate(self.groups)]
+        shares: list[list[int]] = [[] for _ in range(num_shares)]
+        totals = [0] * num_shares
+        for k in sorted(range(len(sizes)), key=lambda k: -sizes[k]):
+            least = totals.index(min(totals))
+            shares[least].append(k)
+            totals[least] += sizes[k]
+        return shares
 
 
 def match(
@@ -145,6 +198,8 @@ def match(
         identity=identity,
         num_in=len(in_keys),
         num_out=len(out_keys),
+        is_sorted=in_order is None and out_order is None,
+        out_range=(0, len(out_keys)),
     )
 
 
