@@ -1,0 +1,82 @@
+"""What FractalDB and ExFractalDB share: categories that are systems, searched for when first needed or given."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from pcfdsl.config import ConfigError
+from pcfdsl.formula.ifs import IFS
+from pcfdsl.image.labelled import ImageSet
+from pcfdsl.pointcloud.mix import Playable
+from pcfdsl.rng import stream
+
+__all__ = ["MOST_HALVINGS", "FractalSet", "chosen_combination"]
+
+MOST_HALVINGS = 6
+
+
+class FractalSet(ImageSet):
+    """Pictures whose categories are iterated function systems.
+
+    Systems are kept once found, and so is what was made ready to play. Safe to use from several threads: two may search
+    for the same category, and find the same. Pickles with the categories found so far.
+    """
+
+    def __init__(self, num_categories: int, num_instances: int, categories: Sequence[IFS] | None, *, dim: int):
+        """Set up without generating anything.
+
+        Raises:
+            ConfigError: If the number of categories given is not the configured one, or one has another dimension.
+        """
+        super().__init__(num_categories, num_instances)
+        if categories is not None and len(categories) != num_categories:
+            raise ConfigError(
+                [("num_categories", f"is {num_categories}, but {len(categories)} were given; set it to that")]
+            )
+        for k, ifs in enumerate(categories or ()):
+            if ifs.dim != dim:
+                raise ConfigError([("categories", f"number {k} is {ifs.dim}D; this set needs {dim}D systems")])
+        self._systems: dict[int, IFS] = dict(enumerate(categories or ()))
+        self._playable: dict[tuple[int, int, int], Playable] = {}
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_systems": dict(self._systems), "_playable": {}}
+
+    @abstractmethod
+    def search(self, category: int) -> IFS:
+        """Search for the system of a category anew."""
+
+    @abstractmethod
+    def weighted_system(self, category: int, weight: int, halvings: int) -> IFS:
+        """The category's system in one of its weightings, which is halved so many times."""
+
+    def category(self, category: int) -> IFS:
+        """The system of a category."""
+        if category not in self._systems:
+            self._systems[category] = self.search(category)
+        return self._systems[category]
+
+    def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
+        """Matrices [K, D, D], offsets [K, D] and probabilities [K] of the system."""
+        ifs = self.category(category)
+        return {"matrices": ifs.matrices, "offsets": ifs.offsets, "probabilities": ifs.probabilities}
+
+    def ready(self, category: int, weight: int, halvings: int) -> Playable:
+        """`weighted_system`, made ready to play."""
+        playable = self._playable.get((category, weight, halvings))
+        if playable is None:
+            playable = Playable.of(self.weighted_system(category, weight, halvings))
+            self._playable[category, weight, halvings] = playable
+        return playable
+
+
+def chosen_combination(seed: int, category: int, instance: int, num_instances: int, num_combinations: int) -> int:
+    """Which of the combinations of weight, patch, flip or view an instance is.
+
+    All in order where there are as many instances; otherwise one of a category's draw without repetition, in order.
+    """
+    if num_instances == num_combinations:
+        return instance
+    drawn = stream(seed, "combinations", category).permutation(num_combinations)[:num_instances]
+    return int(np.sort(drawn)[instance])

@@ -1,0 +1,179 @@
+"""FractalDB: pictures of 2D fractals, each category one system found by its filling rate.
+
+An instance is a category's system with one kind of parameter weighted (25 ways), drawn with its own random numbers
+(orbit and masks: "patches", 10 ways), and flipped (4 ways, 8 with right-angle rotations).
+(Kataoka et al., Pre-training without Natural Images, ACCV 2020 / IJCV 2022.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pcfdsl.config import option, validate
+from pcfdsl.formula.ifs import IFS
+from pcfdsl.formula.iterate import NUM_LANES, draw_states, play
+from pcfdsl.formula.search import FillingSearchConfig, search_by_filling
+from pcfdsl.image.fractal_set import MOST_HALVINGS, FractalSet, chosen_combination
+from pcfdsl.image.labelled import LabelledImage
+from pcfdsl.image.raster import DrawConfig, count_ink, rasterize
+from pcfdsl.pointcloud.mix import Playable
+from pcfdsl.rng import stream
+
+__all__ = [
+    "NUM_WEIGHTS",
+    "FractalDB",
+    "FractalDBConfig",
+    "orient",
+    "weight_factors",
+    "weighted",
+]
+
+NUM_WEIGHTS = 25
+_BURN_IN = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractalDBConfig:
+    """Everything a FractalDB depends on; by default the recommended recipe: 362 px, 200,000 points, weight 0.4."""
+
+    variant: Literal["native", "official"] = option("native", "Clean rules, or the released scripts' to the letter.")
+    seed: int = option(0, "Root of every random decision.")
+    num_categories: int = option(1000, "Categories.", minimum=1)
+    num_instances: int = option(1000, "Instances per category: all of 25 x num_patches x num_flips or some.", minimum=1)
+    image_size: int = option(362, "Side of a picture, pixels.", minimum=1)
+    num_points: int = option(200_000, "Points per picture.", minimum=10)
+    weight: float = option(0.4, "Step of the parameter weights: 1 +- this, 1 +- twice this.", minimum=0.0, maximum=0.5)
+    num_patches: int = option(10, "Draws of the random numbers (orbit and masks) per weight.", minimum=1)
+    num_flips: int = option(4, "1: none; 4: flips; 8: flips and right-angle rotations.", choices=(1, 4, 8))
+    degenerate: Literal["halve", "keep"] = option(
+        "halve", "What a diverged or nearly blank picture gets: its weight halved until it is neither, or nothing."
+    )
+    least_ink: float = option(0.01, "Share of min(pixels, points) below which a picture is nearly blank.", minimum=0.0)
+    search: FillingSearchConfig = option(FillingSearchConfig(), "How categories are found.")
+    draw: DrawConfig = option(DrawConfig(), "How points become a picture.")
+
+    def __post_init__(self):
+        validate(self)
+
+    def inconsistencies(self):
+        """Yield (field, message) for what no field shows alone."""
+        possible = NUM_WEIGHTS * self.num_patches * self.num_flips
+        if self.num_instances > possible:
+            yield (
+                "num_instances",
+                f"is {self.num_instances}, but {NUM_WEIGHTS} weights x num_patches = {self.num_patches} x "
+                f"num_flips = {self.num_flips} give {possible}; raise num_patches",
+            )
+        if self.image_size <= 2 * self.draw.pad:
+            yield "image_size", f"is {self.image_size}: no room inside draw.pad = {self.draw.pad} on each side"
+
+
+class FractalDB(FractalSet):
+    """The data set as a sequence; picture (k, j) depends on (config, k, j) alone.
+
+    Categories are searched when first needed (about 30 ms each) and kept.
+
+    >>> db = FractalDB(FractalDBConfig(num_categories=4, num_instances=6, image_size=64, num_points=5000))
+    >>> len(db), db[8].category, db[8].instance, db[8].image.shape
+    (24, 1, 2, (64, 64))
+    """
+
+    def __init__(self, config: FractalDBConfig, categories: Sequence[IFS] | None = None):
+        """Set up without generating anything.
+
+        Args:
+            config: The recipe.
+            categories: Systems found earlier, from a stored set or a published CSV folder; searched for if None.
+
+        Raises:
+            ConfigError: If the number of categories given is not the configured one, or one is not 2D.
+        """
+        super().__init__(config.num_categories, config.num_instances, categories, dim=2)
+        self.config = config
+
+    def search(self, category: int) -> IFS:
+        """Search for the system of a category anew."""
+        return search_by_filling(self.config.search, self.config.seed, category).ifs
+
+    def weighted_system(self, category: int, weight: int, halvings: int) -> IFS:
+        """The category's system in one of its 25 weightings, which is halved so many times."""
+        return weighted(self.category(category), 1 + (weight_factors(self.config.weight)[weight] - 1) / 2**halvings)
+
+    def keys(self, category: int, instance: int) -> tuple[int, int, int]:
+        """Which (weight, patch, flip) an instance is."""
+        config = self.config
+        possible = NUM_WEIGHTS * config.num_patches * config.num_flips
+        combination = chosen_combination(config.seed, category, instance, config.num_instances, possible)
+        weight, rest = divmod(combination, config.num_patches * config.num_flips)
+        return weight, *divmod(rest, config.num_flips)
+
+    def file_name(self, index: int) -> str:
+        """The published name: category, weight, patch and flip."""
+        category, instance = divmod(self._checked(index), self.num_instances)
+        weight, patch, flip = self.keys(category, instance)
+        return f"{category:05d}/{category:05d}_{weight:02d}_count_{patch}_flip{flip}"
+
+    def instance(self, category: int, instance: int) -> LabelledImage:
+        """Draw one instance; a degenerate one that is kept may be blank.
+
+        Raises:
+            ValueError: If the picture is degenerate even with its weight all but gone.
+        """
+        config = self.config
+        weight, patch, flip = self.keys(category, instance)
+        pixels = config.image_size**2
+        for halvings in range(MOST_HALVINGS + 1):
+            rng = stream(config.seed, "instance", category, weight, patch)
+            points = self._orbit(self.ready(category, weight, halvings), rng)
+            image = rasterize(points, config.image_size, config.image_size, config.draw, rng=rng)
+            if config.degenerate == "keep":
+                shape = (config.image_size, config.image_size) + (3,) * config.draw.color
+                image = np.zeros(shape, np.uint8) if image is None else image
+            elif image is None or count_ink(image) < config.least_ink * min(pixels, config.num_points):
+                continue
+            return LabelledImage(orient(image, flip), category, instance, num_redraws=halvings)
+        raise ValueError(
+            f"instance {instance} of category {category} is degenerate with whatever weight; "
+            "check the category's system, or lower least_ink"
+        )
+
+    def _orbit(self, playable: Playable, rng: np.random.Generator) -> np.ndarray:
+        """Points float32 [N, 2]; fewer where the orbit diverged."""
+        skipped = (_BURN_IN + 1) * NUM_LANES
+        orbit = np.empty((skipped + self.config.num_points, 2), np.float32)
+        orbit[:NUM_LANES] = playable.start
+        filled = play(playable.table, playable.thresholds, draw_states(rng), orbit)
+        return orbit[skipped : max(filled, skipped)]
+
+
+def weight_factors(step: float) -> np.ndarray:
+    """The 25 weightings, float64 [25, 6]: factors of a b c d (matrix, row by row) and e f (offset), one not 1 per row.
+
+    In the published order: five factors 1 - 2w .. 1 + 2w for a (the third is the identity), then four for each of the
+    other parameters. A factor of 0 becomes 0.01, as published for w = 0.5.
+    """
+    values = 1 + step * np.array([-2.0, -1, 0, 1, 2])
+    values[0] = max(values[0], 0.01)
+    rows = [(0, value) for value in values] + [(p, value) for p in range(1, 6) for value in np.delete(values, 2)]
+    factors = np.ones((NUM_WEIGHTS, 6))
+    for row, (parameter, value) in enumerate(rows):
+        factors[row, parameter] = value
+    return factors
+
+
+def weighted(ifs: IFS, factors: np.ndarray) -> IFS:
+    """The 2D system with a b c d e f of every map times the six factors; the probabilities stay, as published."""
+    return IFS(ifs.matrices * factors[:4].reshape(2, 2), ifs.offsets * factors[4:], ifs.probabilities)
+
+
+def orient(image: np.ndarray, flip: int) -> np.ndarray:
+    """0 as it is, 1 top-bottom, 2 left-right, 3 both (the published numbers); 4-7 the same, transposed first."""
+    if flip >= 4:
+        image = image.swapaxes(0, 1)
+    if flip & 1:
+        image = image[::-1]
+    if flip & 2:
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)

@@ -1,0 +1,292 @@
+"""The rasteriser: points in the plane -> a picture.
+
+Points are framed (stretched to the picture, or scaled with their aspect kept), drawn as tones into a plane of bytes
+where 0 is the background, and the tones are coloured. Every drawing style is one short kernel; all of them hold no
+interpreter lock. Rows count from the top, so y points up in the picture.
+"""
+
+import colorsys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from numba import njit
+
+from pcfdsl.config import option, validate
+
+__all__ = ["DrawConfig", "count_ink", "fit_frame", "published_hues", "rasterize", "rasterize_batch", "shrink"]
+
+NUM_HUES = 128
+_WIDTH = 32  # inner loops of whole vector registers
+_EMPTY = np.zeros(0, np.uint32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawConfig:
+    """How points become a picture."""
+
+    style: Literal["dot", "patch", "image_patch", "density"] = option(
+        "patch",
+        "dot: a pixel per point. patch: a random 3x3 mask per point that covers what was there, as published. "
+        "image_patch: one random 3x3 mask for the whole picture. density: the more points, the brighter.",
+    )
+    color: bool = option(False, "Hue by point number (128 hues in turn, as published), or by density; else grey.")
+    ink: int = option(127, "Grey level of the ink; density runs from it to 255.", minimum=1, maximum=255)
+    pad: int = option(6, "Free pixels on each side.", minimum=0)
+    keep_aspect: bool = option(False, "Scale both axes alike; the published pictures stretch each by itself.")
+    supersample: int = option(1, "Draw this many times larger, then average.", minimum=1, maximum=16)
+
+    def __post_init__(self):
+        validate(self)
+
+
+def rasterize(
+    points: np.ndarray, height: int, width: int, config: DrawConfig, *, rng: np.random.Generator | None = None
+) -> np.ndarray | None:
+    """The picture of one point set, or None where there is nothing to frame: a point is not finite, or all are one.
+
+    Args:
+        points: [N, 2] float32, x to the right and y up.
+        height, width: Of the picture, pixels.
+        config: Style, colours and framing.
+        rng: Draws the masks of the two patch styles; not needed for the others.
+
+    Returns:
+        uint8 [height, width], or [height, width, 3] RGB in colour.
+
+    Raises:
+        ValueError: If the picture has no room inside its padding, or masks are needed and no generator is given.
+
+    >>> rasterize(np.array([[0, 0], [1, 1], [1, 0]], np.float32), 2, 2, DrawConfig(style="dot", pad=0))
+    array([[  0, 127],
+           [127, 127]], dtype=uint8)
+    """
+    s = config.supersample
+    frame = fit_frame(points, height * s, width * s, pad=config.pad * s, keep_aspect=config.keep_aspect)
+    if frame is None:
+        return None
+    if rng is None and config.style in ("patch", "image_patch"):
+        raise ValueError(f"the style {config.style!r} draws random masks; pass rng=stream(seed, ...)")
+    plane = np.zeros((height * s + 2, width * s + 2), np.uint8)  # a margin for the patches
+    num_tones = NUM_HUES if config.color else 1
+    first = 1 if config.color else config.ink
+    if config.style == "patch":
+        _patches(points, frame, _patch_key(rng), first, num_tones, plane)
+    elif config.style == "image_patch":
+        _dots(points, frame, first, num_tones, plane)
+        plane = _spread(plane, int(rng.integers(1, 512)))  # type: ignore[union-attr]
+    elif config.style == "density":
+        counts = np.zeros(plane.shape, np.uint32)
+        _counts(points, frame, counts)
+        _tone_of_density(counts, 1 if config.color else config.ink, plane)
+    else:
+        _dots(points, frame, first, num_tones, plane)
+    image = np.ascontiguousarray(plane[1:-1, 1:-1])
+    if config.color:
+        tones, image = image, np.empty((*image.shape, 3), np.uint8)
+        _colored(tones, _density_hues() if config.style == "density" else _index_hues(), image)
+    return image if s == 1 else shrink(image, s)
+
+
+def rasterize_batch(
+    clouds: Iterable[np.ndarray],
+    height: int,
+    width: int,
+    config: DrawConfig,
+    *,
+    rngs: Iterable[np.random.Generator | None] | None = None,
+) -> np.ndarray:
+    """`rasterize` of several point sets, [B, height, width] or [B, height, width, 3]; what has no frame is blank."""
+    clouds = list(clouds)
+    blank = np.zeros((height, width, 3) if config.color else (height, width), np.uint8)
+    drawn = [
+        rasterize(points, height, width, config, rng=rng)
+        for points, rng in zip(clouds, rngs or [None] * len(clouds), strict=True)
+    ]
+    return np.stack([blank if image is None else image for image in drawn]) if drawn else blank[None][:0]
+
+
+def fit_frame(
+    points: np.ndarray, height: int, width: int, *, pad: int = 0, keep_aspect: bool = False
+) -> np.ndarray | None:
+    """Where points fall: column = int(f0 x + f1), row = int(f2 y + f3); None where one is not finite or all are one.
+
+    The bounding box takes the picture within `pad` pixels of each side; with the aspect kept it is centred there. A set
+    without extent on one axis lies in the middle of it.
+
+    Raises:
+        ValueError: If no pixel is left inside the padding.
+    """
+    if height <= 2 * pad or width <= 2 * pad:
+        raise ValueError(f"a picture of {height} x {width} pixels has no room inside a padding of {pad} on each side")
+    if len(points) == 0:
+        return None
+    low, high = np.empty(2, np.float32), np.empty(2, np.float32)
+    _bounds(points, low, high)
+    extent = high.astype(np.float64) - low
+    if not np.isfinite(extent).all() or not extent.max() > 0:
+        return None
+    room = np.array([width - 2 * pad, height - 2 * pad]) * (1 - 1e-5)  # the largest coordinate stays inside its pixel
+    with np.errstate(divide="ignore"):
+        scale = np.where(extent > 0, room / extent, 0.0)
+    if keep_aspect:
+        scale[:] = scale[extent > 0].min()
+    middle = (low.astype(np.float64) + high) / 2
+    columns, rows = scale[0], -scale[1]
+    return np.array([columns, width / 2 - columns * middle[0], rows, height / 2 - rows * middle[1]], np.float32)
+
+
+def shrink(image: np.ndarray, factor: int) -> np.ndarray:
+    """Mean over squares of factor x factor pixels, rounded; uint8 [H, W] or [H, W, C], sides divisible by factor."""
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    squares = image.reshape(height, factor, width, factor, *image.shape[2:])
+    total = squares.sum(axis=(1, 3), dtype=np.uint32)
+    return ((total + factor * factor // 2) // (factor * factor)).astype(np.uint8)
+
+
+def count_ink(image: np.ndarray) -> int:
+    """Pixels of a grey or colour picture that are not black."""
+    if image.ndim == 3:
+        image = image[..., 0] | image[..., 1] | image[..., 2]
+    return int(np.count_nonzero(image))
+
+
+def published_hues() -> np.ndarray:
+    """FractalDB's colours: hue 2 pi n / 128 of HSI space at saturation and intensity 0.75, uint8 [128, 3].
+
+    Channels stand in the order in which the published code hands them over: blue first, and stored as red.
+    """
+    hues = np.empty((NUM_HUES, 3), np.uint8)
+    saturation = intensity = 0.75
+    low = (1 - saturation) * intensity
+    for n in range(NUM_HUES):
+        sector, hue = divmod(2 * np.pi * n / NUM_HUES, 2 * np.pi / 3)
+        main = intensity * (1 + saturation * np.cos(hue) / np.cos(np.pi / 3 - hue))
+        red, green, blue = np.roll([main, 3 * intensity - (low + main), low], int(sector))
+        hues[n] = [min(int(255 * channel), 255) for channel in (blue, green, red)]
+    return hues
+
+
+@cache
+def _index_hues() -> np.ndarray:
+    return np.concatenate([np.zeros((1, 3), np.uint8), published_hues()])
+
+
+@cache
+def _density_hues() -> np.ndarray:
+    """From violet where there are few points to red and bright where there are many."""
+    colors = [colorsys.hsv_to_rgb(0.75 * (1 - t / 255), 0.9, 0.5 + 0.5 * t / 255) for t in range(256)]
+    return np.concatenate([np.zeros((1, 3)), np.array(colors)[1:] * 255]).round().astype(np.uint8)
+
+
+def _patch_key(rng: np.random.Generator | None) -> np.ndarray:
+    return _EMPTY if rng is None else rng.integers(2**32, size=2, dtype=np.uint32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bounds(points, low, high):
+    """Smallest and largest x and y of float32 [N, 2]; NaN where there is one."""
+    flat = points.reshape(points.size)
+    smallest, largest = np.empty(_WIDTH, np.float32), np.empty(_WIDTH, np.float32)
+    total = np.zeros(_WIDTH, np.float32)  # 0 * x is NaN for what is not finite, and comparisons hide NaN
+    for j in range(_WIDTH):
+        smallest[j] = largest[j] = flat[j % 2]
+    for block in range(np.uintp(len(flat) // _WIDTH)):
+        first = block * np.uintp(_WIDTH)
+        for j in range(np.uintp(_WIDTH)):
+            value = flat[first + j]
+            smallest[j] = value if value < smallest[j] else smallest[j]
+            largest[j] = value if value > largest[j] else largest[j]
+            total[j] += np.float32(0) * value
+    for i in range(len(flat) // _WIDTH * _WIDTH, len(flat)):
+        smallest[i % 2], largest[i % 2] = min(smallest[i % 2], flat[i]), max(largest[i % 2], flat[i])
+        total[i % 2] += np.float32(0) * flat[i]
+    for d in range(2):
+        low[d], high[d] = smallest[d], largest[d]
+    for j in range(_WIDTH):
+        low[j % 2] = min(low[j % 2], smallest[j]) + total[j]
+        high[j % 2] = max(high[j % 2], largest[j]) + total[j]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _dots(points, frame, first, num_tones, plane):
+    """plane[row + 1, column + 1] = first + i % num_tones; points outside the picture are left out."""
+    height, width = np.uint64(plane.shape[0] - 2), np.uint64(plane.shape[1] - 2)
+    x_scale, x_shift, y_scale, y_shift = frame[0], frame[1], frame[2], frame[3]
+    tone, last = first, first + num_tones - 1
+    for i in range(np.uintp(len(points))):
+        column = np.uint64(np.int64(np.floor(points[i, 0] * x_scale + x_shift)))
+        row = np.uint64(np.int64(np.floor(points[i, 1] * y_scale + y_shift)))
+        if column < width and row < height:
+            plane[row + np.uint64(1), column + np.uint64(1)] = tone
+        tone = tone + 1 if tone < last else first
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _patches(points, frame, key, first, num_tones, plane):
+    """A 3x3 mask around each point, ink and background both covering what was there before.
+
+    Masks are uniform in 1..511; mask i is a hash of (key, i), so it depends on no other.
+    """
+    height, width = np.uint64(plane.shape[0] - 2), np.uint64(plane.shape[1] - 2)
+    x_scale, x_shift, y_scale, y_shift = frame[0], frame[1], frame[2], frame[3]
+    tone, last = first, first + num_tones - 1
+    for i in range(np.uintp(len(points))):
+        column = np.uint64(np.int64(np.floor(points[i, 0] * x_scale + x_shift)))
+        row = np.uint64(np.int64(np.floor(points[i, 1] * y_scale + y_shift)))
+        if column < width and row < height:
+            word = np.uint32(i) * np.uint32(0x9E3779B9) + key[0]
+            word = np.uint32(word ^ (word >> np.uint32(16))) * np.uint32(0x7FEB352D) + key[1]
+            word = np.uint32(word ^ (word >> np.uint32(15))) * np.uint32(0x846CA68B)
+            word = np.uint32(word ^ (word >> np.uint32(16)))
+            mask = np.uint64(1) + ((np.uint64(word) * np.uint64(511)) >> np.uint64(32))
+            for r in range(np.uint64(3)):
+                for c in range(np.uint64(3)):
+                    plane[row + r, column + c] = tone if mask & np.uint64(1) else 0
+                    mask >>= np.uint64(1)
+        tone = tone + 1 if tone < last else first
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _counts(points, frame, counts):
+    height, width = np.uint64(counts.shape[0] - 2), np.uint64(counts.shape[1] - 2)
+    x_scale, x_shift, y_scale, y_shift = frame[0], frame[1], frame[2], frame[3]
+    for i in range(np.uintp(len(points))):
+        column = np.uint64(np.int64(np.floor(points[i, 0] * x_scale + x_shift)))
+        row = np.uint64(np.int64(np.floor(points[i, 1] * y_scale + y_shift)))
+        if column < width and row < height:
+            counts[row + np.uint64(1), column + np.uint64(1)] += np.uint32(1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tone_of_density(counts, first, plane):
+    """From `first` at one point to 255 at the most, by the logarithm of the count."""
+    most = np.log(np.float32(counts.max()))
+    step = np.float32(255 - first) / most if most > 0 else np.float32(0)
+    for r in range(counts.shape[0]):
+        for c in range(counts.shape[1]):
+            if counts[r, c]:
+                plane[r, c] = np.uint8(first + step * np.log(np.float32(counts[r, c])) + np.float32(0.5))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _spread(plane, mask):
+    """The plane with the mask laid around each inked pixel; where two meet, the higher tone wins."""
+    out = np.zeros_like(plane)
+    for r in range(3):
+        for c in range(3):
+            if mask >> (3 * r + c) & 1:
+                for row in range(1, plane.shape[0] - 1):
+                    for column in range(1, plane.shape[1] - 1):
+                        out[row - 1 + r, column - 1 + c] = max(out[row - 1 + r, column - 1 + c], plane[row, column])
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _colored(tones, palette, image):
+    for row in range(np.uintp(tones.shape[0])):
+        for column in range(np.uintp(tones.shape[1])):
+            for channel in range(3):
+                image[row, column, channel] = palette[tones[row, column], channel]
