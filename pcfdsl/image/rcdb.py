@@ -1,0 +1,120 @@
+"""RCDB: radial contours whose category is their numbers of vertices and polygons, their noise and their step.
+
+Everything else (radius, oval, centre, greys, and the noise itself) is drawn anew for every instance.
+(Kataoka et al., Replacing Labeled Real-Image Datasets with Auto-Generated Contours, CVPR 2022.)
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from pcfdsl.config import option, validate
+from pcfdsl.formula.contour import RadialContour
+from pcfdsl.image.contours import ContourDrawing, draw_contour
+from pcfdsl.image.labelled import ImageSet, LabelledImage
+from pcfdsl.rng import stream
+
+__all__ = ["RCDB", "RCDBCategory", "RCDBConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RCDBConfig:
+    """Everything an RCDB depends on. Lengths are in pixels of `drawing.canvas`."""
+
+    variant: Literal["native", "official"] = option("native", "Clean rules, or the released script's to the letter.")
+    seed: int = option(0, "Root of every random decision.")
+    num_categories: int = option(1000, "Categories.", minimum=1)
+    num_instances: int = option(1000, "Instances per category.", minimum=1)
+    image_size: int = option(512, "Side of an image in pixels.", minimum=1)
+    vertices: tuple[int, int] = option((3, 200), "Range of the number of vertices; exponential within it.", minimum=3)
+    mean_vertices: float = option(100.0, "Mean of that exponential before it is cut to the range.", minimum=1)
+    polygons: tuple[int, int] = option((1, 200), "Range of the number of polygons.", minimum=1)
+    noise: tuple[float, float] = option((0.0, 4.0), "Range of the noise coefficient.", minimum=0)
+    step: tuple[float, float] = option((0.0, 0.1), "Range of the outward step per polygon ('line width').", minimum=0)
+    radius: tuple[int, int] = option((0, 100), "Range of an instance's radius.", minimum=0)
+    oval: tuple[float, float] = option((1.0, 2.0), "Range of an instance's resizing factor along each axis.", minimum=0)
+    start: int = option(400, "Width of the square, around the middle, in which centres lie.", minimum=0)
+    drawing: ContourDrawing = option(ContourDrawing(), "How contours are drawn.")
+
+    def __post_init__(self):
+        validate(self)
+
+    def inconsistencies(self):
+        """Yield (field, message) for what no field shows alone."""
+        for name in ("vertices", "polygons", "noise", "step", "radius", "oval"):
+            low, high = getattr(self, name)
+            if low > high:
+                yield name, f"is a range from {low} down to {high}; expected low, high"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RCDBCategory:
+    """What all instances of a category have in common; see `RadialContour`."""
+
+    num_vertices: int
+    num_polygons: int
+    noise: float
+    step: float
+
+
+class RCDB(ImageSet):
+    """The data set as a sequence.
+
+    >>> db = RCDB(RCDBConfig(num_categories=4, num_instances=3, image_size=64))
+    >>> len(db), db[7].category, db[7].instance, db[7].image.shape
+    (12, 2, 1, (64, 64))
+    """
+
+    def __init__(self, config: RCDBConfig):
+        """Set up without drawing anything."""
+        super().__init__(config.num_categories, config.num_instances)
+        self.config = config
+
+    def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
+        """Vertices, polygons, noise and step."""
+        return asdict(self.category(category))
+
+    def category(self, category: int) -> RCDBCategory:
+        """What defines a category."""
+        config, rng = self.config, stream(self.config.seed, "category", category)
+        return RCDBCategory(
+            num_vertices=_exponential(rng, config.vertices, config.mean_vertices),
+            num_polygons=int(rng.integers(*config.polygons, endpoint=True)),
+            noise=float(rng.uniform(*config.noise)),
+            step=float(rng.uniform(*config.step)),
+        )
+
+    def contour(self, category: int, instance: int) -> tuple[RadialContour, tuple[float, float]]:
+        """An instance's contour and its centre (x, y), in pixels of the canvas."""
+        config, rng = self.config, stream(self.config.seed, "instance", category, instance)
+        contour = RadialContour(
+            **asdict(self.category(category)),
+            radius=float(rng.uniform(*config.radius)),
+            oval=(float(rng.uniform(*config.oval)), float(rng.uniform(*config.oval))),
+        )
+        x, y = (config.drawing.canvas + rng.uniform(-config.start, config.start, 2)) / 2
+        return contour, (float(x), float(y))
+
+    def instance(self, category: int, instance: int) -> LabelledImage:
+        """Draw one instance of one category."""
+        config = self.config
+        contour, centre = self.contour(category, instance)
+        image = draw_contour(
+            contour,
+            config.drawing,
+            config.image_size,
+            centre=centre,
+            rng=stream(config.seed, "lines", category, instance),
+            break_rng=stream(config.seed, "breaks", category, instance),
+        )
+        return LabelledImage(image, category, instance)
+
+
+def _exponential(rng: np.random.Generator, bounds: tuple[int, int], mean: float) -> int:
+    """Whole part of an exponential variable, given that it lies within the bounds; by inversion, so one draw."""
+    low, high = bounds
+    u = rng.random()
+    first, beyond = math.exp(-low / mean), math.exp(-(high + 1) / mean)
+    return min(high, max(low, math.floor(-mean * math.log(first - u * (first - beyond)))))
