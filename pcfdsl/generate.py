@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pcfdsl.config import to_dict
-from pcfdsl.parallel import run_tasks
+from pcfdsl.parallel import Engine, run_tasks
 from pcfdsl.store.atomic import remove_stale, write_file
 from pcfdsl.store.manifest import (
     Manifest,
@@ -117,6 +117,7 @@ def generate(
     *,
     shard: tuple[int, int] = (0, 1),
     workers: int = 1,
+    engine: Engine = "local",
     overwrite: bool = False,
     samples_per_shard: int = SAMPLES_PER_SHARD,
     progress: bool = True,
@@ -128,7 +129,8 @@ def generate(
         recipe: What to make.
         out: Folder of the set.
         shard: (i, n): only the i-th of n equal parts. The parts may run at the same time, into one folder.
-        workers: Processes.
+        workers: Processes, of the local engine.
+        engine: "local", or "ray" for a cluster whose nodes all see `out`.
         overwrite: Replace a set in `out` that was made from other settings.
         samples_per_shard: A worker holds one shard in memory; part of what the set is made from.
         progress: Show a bar on stderr.
@@ -153,7 +155,7 @@ def generate(
     try:
         total = sum(len(manifest.samples_of(number)) for number in share)
         with tqdm(total=total, desc=recipe.name, unit=" samples", disable=not progress, smoothing=0.1) as bar:
-            for result in run_tasks(_MakeShard(recipe, manifest, out), share, workers=workers):
+            for result in run_tasks(_MakeShard(recipe, manifest, out), share, workers=workers, engine=engine):
                 done.append(result)
                 counters.update(result.record.counters)
                 bar.update(result.record.num_samples)

@@ -6,30 +6,39 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-__all__ = ["WorkerError", "run_tasks"]
+__all__ = ["Engine", "WorkerError", "run_tasks"]
 
 T = TypeVar("T")
+Engine = Literal["local", "ray"]
 
 
 class WorkerError(RuntimeError):
     """A worker met a bug; the message holds its traceback."""
 
 
-def run_tasks(job: Callable[[Any], T], tasks: Iterable[Any], *, workers: int = 1) -> Iterator[T]:
+def run_tasks(
+    job: Callable[[Any], T], tasks: Iterable[Any], *, workers: int = 1, engine: Engine = "local"
+) -> Iterator[T]:
     """`job(task)` for every task, in the order in which they finish.
 
     With one worker everything happens in this process. Otherwise each of the workers is a fresh process (spawned, so a
     script that gets here needs the usual `if __name__ == "__main__"`) that keeps one copy of the job for all its tasks.
     When this process dies, its workers finish the task at hand and stop; when the iteration is left early, by an
-    exception or Ctrl-C, they are ended at once.
+    exception or Ctrl-C, they are ended at once. Engine "ray" runs the tasks on a Ray cluster instead, whatever the
+    number of workers: see `pcfdsl.ray_engine`.
 
     Raises:
         ValueError: A worker's ValueError or OSError, with its message; from a single worker, as it was.
         WorkerError: Any other exception of a worker.
         OSError: If a worker was killed.
     """
+    if engine == "ray":
+        from pcfdsl.ray_engine import run_on_ray
+
+        yield from run_on_ray(job, tasks)
+        return
     if workers <= 1:
         yield from map(job, tasks)
         return

@@ -16,6 +16,7 @@ from pcfdsl.config import from_dict
 from pcfdsl.formula.csv_io import format_ifs, read_ifs
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.generate import Recipe, generate, plan
+from pcfdsl.parallel import Engine
 from pcfdsl.pcfractal_recipes import CloudRecipe, ImportedCategoryRecipe, SearchedCategoryRecipe
 from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig
 from pcfdsl.store.atomic import make_folder, write_file
@@ -86,6 +87,7 @@ def generate_pcfractal(
     categories: str | Path | None = None,
     shard: tuple[int, int] = (0, 1),
     workers: int = 1,
+    engine: Engine = "local",
     overwrite: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def generate_pcfractal(
         config: The data set.
         out: Its folder.
         categories: Folder of published CSV files to use instead of a search.
-        shard, workers, overwrite, progress: As for `generate`.
+        shard, workers, engine, overwrite, progress: As for `generate`.
 
     Returns:
         Summaries of both sets, and the names in the CSV folder that were passed over.
@@ -109,13 +111,14 @@ def generate_pcfractal(
     given, ignored = (None, []) if categories is None else read_categories(categories)
     CloudRecipe(config, given or [_ANY_SYSTEM] * config.num_categories)  # complains before the search, not after it
     recipe, per_shard = _category_recipe(config, given)
-    settings = {"samples_per_shard": per_shard, "workers": workers, "progress": progress, "note": _note_acceptance}
+    how: dict[str, Any] = {"workers": workers, "engine": engine, "progress": progress}
+    search = {"samples_per_shard": per_shard, "note": _note_acceptance, **how}
     where = Path(out) / _CATEGORIES
-    found = generate(recipe, where, shard=shard, overwrite=overwrite, **settings)
+    found = generate(recipe, where, shard=shard, overwrite=overwrite, **search)
     if not found.complete:
-        found = generate(recipe, where, **settings)
+        found = generate(recipe, where, **search)
     clouds = CloudRecipe(config, given or _read_systems(where), imported=given is not None)
-    made = generate(clouds, out, shard=shard, workers=workers, overwrite=overwrite, progress=progress)
+    made = generate(clouds, out, shard=shard, overwrite=overwrite, **how)
     result = {"categories": dataclasses.asdict(found), "clouds": dataclasses.asdict(made)}
     return result | ({"ignored": ignored} if ignored else {})
 
@@ -127,6 +130,7 @@ def verify_pcfractal(
     categories: str | Path | None = None,
     num_samples: int | None = None,
     workers: int = 1,
+    engine: Engine = "local",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Make categories and clouds again and compare them with the stored ones; arguments as `generate_pcfractal`.
@@ -140,7 +144,12 @@ def verify_pcfractal(
     given = None if categories is None else read_categories(categories)[0]
     recipe, per_shard = _category_recipe(config, given)
     where = Path(out) / _CATEGORIES
-    settings: dict[str, Any] = {"num_samples": num_samples, "workers": workers, "progress": progress}
+    settings: dict[str, Any] = {
+        "num_samples": num_samples,
+        "workers": workers,
+        "engine": engine,
+        "progress": progress,
+    }
     reports = [verify(recipe, where, samples_per_shard=per_shard, **settings)]
     clouds = CloudRecipe(config, given or _read_systems(where), imported=given is not None)
     reports.append(verify(clouds, out, **settings))

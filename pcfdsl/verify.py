@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pcfdsl.generate import SAMPLES_PER_SHARD, Recipe, make_sample, manifest_of
-from pcfdsl.parallel import run_tasks
+from pcfdsl.parallel import Engine, run_tasks
 from pcfdsl.rng import stream
 from pcfdsl.store.manifest import require_same
 from pcfdsl.store.stored import StoredSet, check, open_set
@@ -38,6 +38,7 @@ def verify(
     *,
     num_samples: int | None = None,
     workers: int = 1,
+    engine: Engine = "local",
     samples_per_shard: int = SAMPLES_PER_SHARD,
     progress: bool = True,
 ) -> VerifyReport:
@@ -47,7 +48,7 @@ def verify(
         recipe: What the set should be.
         out: Its folder.
         num_samples: How many samples to make again, drawn from the digest; all of them if None.
-        workers: Processes.
+        workers, engine: As for `generate`.
         samples_per_shard: As the set was made with.
         progress: Show a bar on stderr.
 
@@ -66,7 +67,7 @@ def verify(
     tasks = [part.tolist() for part in np.array_split(chosen, max(1, len(chosen) // 16))]
     mismatches: list[str] = []
     with tqdm(total=len(chosen), desc=f"verify {recipe.name}", unit=" samples", disable=not progress) as bar:
-        for num_compared, found in run_tasks(_Compare(recipe, stored), tasks, workers=workers):
+        for num_compared, found in run_tasks(_Compare(recipe, stored), tasks, workers=workers, engine=engine):
             mismatches += found
             bar.update(num_compared)
     return VerifyReport(

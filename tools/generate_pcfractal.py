@@ -16,6 +16,7 @@ def main() -> dict:
         "--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="make the i-th of n parts only"
     )
     parser.add_argument("--workers", type=positive, default=1, help="processes (default 1)")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster instead")
     parser.add_argument("--overwrite", action="store_true", help="replace a set made from other settings")
     parser.add_argument("--categories", metavar="DIR", help="use the systems of this folder of published CSV files")
     parser.add_argument("--dry-run", action="store_true", help="say what it would take, write nothing")
@@ -28,6 +29,7 @@ def main() -> dict:
     how = {"categories": args.categories, "workers": args.workers}
     if args.dry_run:
         return plan_pcfractal(config, **how)
+    how["engine"] = args.engine
     if args.out is None:
         parser.error("--out is required")
     if args.verify:

@@ -1,0 +1,112 @@
+"""Tasks on a Ray cluster: an engine of `pcfdsl.parallel.run_tasks`. Every node needs pcfdsl and sees the output folder.
+
+Ray runs a task again when its worker or its node is lost. A task that meets an OSError, such as a full disk, is run
+again on another node. Tasks may therefore be run more than once; those of `pcfdsl.generate` then find their work done.
+"""
+
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from pcfdsl.parallel import WorkerError
+
+__all__ = ["run_on_ray"]
+
+T = TypeVar("T")
+
+_TASKS_PER_CPU = 2  # submitted at a time, so that a node which joins later gets some, and the driver holds few
+_LOST_WORKERS = 10  # times that a task may lose its worker or node; one that kills its workers shall not do so forever
+
+
+def run_on_ray(job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]:
+    """`job(task)` for every task, in the order in which they finish, on the cluster that `ray.init` finds.
+
+    That is the one this process is connected to, else the one of RAY_ADDRESS, else one started on this machine for as
+    long as the iteration lasts.
+
+    Raises:
+        ImportError: If Ray is not installed.
+        ValueError: A task's ValueError, or its OSError where no node is left that could do better.
+        pcfdsl.parallel.WorkerError: Any other exception of a task.
+        OSError: If a task lost its worker or its node too often.
+    """
+    ray = _import_ray()
+    own = not ray.is_initialized()
+    if own:
+        ray.init(log_to_driver=False, include_dashboard=False)
+    try:
+        attempt = ray.remote(max_retries=_LOST_WORKERS)(_attempt)
+        shared_job, waiting, running = ray.put(job), iter(tasks), {}
+        failed_on: dict[Any, list[str]] = defaultdict(list)
+
+        def submit(number: int, task: Any) -> None:
+            strategy = _elsewhere(ray, failed_on[number]) if failed_on[number] else "DEFAULT"
+            running[attempt.options(scheduling_strategy=strategy).remote(shared_job, task)] = number, task
+
+        numbered = enumerate(waiting)
+        while True:
+            limit = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CPU
+            while len(running) < limit and (following := next(numbered, None)) is not None:
+                submit(*following)
+            if not running:
+                return
+            (done, *_), _ = ray.wait(list(running), num_returns=1)
+            number, task = running.pop(done)
+            try:
+                kind, value, node = ray.get(done)
+            except ray.exceptions.RayError as error:
+                raise OSError(
+                    f"a task on Ray was given up after it lost its worker or node {_LOST_WORKERS} times ({error}); "
+                    "what is finished is kept: run the same command again"
+                ) from error
+            if kind == "done":
+                yield value
+            elif kind == "bug":
+                raise WorkerError(f"in a worker process:\n{value}")
+            else:
+                failed_on[number].append(node)
+                if kind == "failed" or not _others(ray, failed_on[number]):
+                    raise ValueError(value)
+                submit(number, task)
+    finally:
+        for reference in locals().get("running", ()):
+            ray.cancel(reference, force=True)
+        if own:
+            ray.shutdown()
+
+
+def _attempt(job: Callable[[Any], Any], task: Any) -> tuple[str, Any, str]:
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    try:
+        return "done", job(task), node
+    except OSError as error:
+        return "failed here", str(error), node
+    except ValueError as error:
+        return "failed", str(error), node
+    except Exception:
+        return "bug", traceback.format_exc(), node
+
+
+def _others(ray: Any, nodes: list[str]) -> list[str]:
+    """Living nodes with processors besides these."""
+    alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    return [node["NodeID"] for node in alive if node["NodeID"] not in nodes]
+
+
+def _elsewhere(ray: Any, nodes: list[str]) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    others = _others(ray, nodes)
+    return NodeAffinitySchedulingStrategy(node_id=others[len(nodes) % len(others)], soft=True)
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise ImportError("engine ray needs Ray: pip install 'pcfdsl[ray]'") from error
+    return ray
