@@ -9,17 +9,7 @@ from pcfdsl.config import option, validate
 from pcfdsl.formula.contour import RadialContour, contour_noise, radial_polygons
 from pcfdsl.image.lines import draw_polygons
 
-__all__ = [
-    "ContourDrawing",
-    "average_down",
-    "blank",
-    "canvas_pixels",
-    "contour_polygons",
-    "draw_contour",
-    "draw_inks",
-    "finish",
-    "pack",
-]
+__all__ = ["ContourDrawing", "average_down", "blank", "contour_polygons", "draw_contour", "draw_inks", "finish"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Polygons and polylines drawn with lines one pixel wide, pixel for pixel as Pillow's `ImageDraw.line` draws each side."""
+"""Polygons with sides one pixel wide, pixel for pixel as Pillow's `ImageDraw.line` draws each of them."""
 
 import numpy as np
 from numba import njit
@@ -36,9 +36,8 @@ def draw_polygons(
         raise ValueError(f"inks are {inks.dtype} {inks.shape}; expected {image.dtype} {polygons.shape[:1]}")
     if broken is None:
         broken = np.zeros((0, 0), np.bool_)
-    _draw_polygons(
-        image, polygons, inks, float(origin[0]), float(origin[1]), broken, image.dtype.type(background), closed
-    )
+    x, y, ground = float(origin[0]), float(origin[1]), image.dtype.type(background)
+    _draw_polygons(image, polygons, inks, x, y, broken, ground, closed)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
