@@ -29,12 +29,11 @@ def main() -> dict:
     how = {"categories": args.categories, "workers": args.workers}
     if args.dry_run:
         return plan_pcfractal(config, **how)
-    how["engine"] = args.engine
     if args.out is None:
         parser.error("--out is required")
     if args.verify:
-        return verify_pcfractal(config, args.out, num_samples=args.num_samples, **how)
-    return generate_pcfractal(config, args.out, shard=args.shard, overwrite=args.overwrite, **how)
+        return verify_pcfractal(config, args.out, num_samples=args.num_samples, engine=args.engine, **how)
+    return generate_pcfractal(config, args.out, shard=args.shard, engine=args.engine, overwrite=args.overwrite, **how)
 
 
 if __name__ == "__main__":
