@@ -26,9 +26,11 @@ __all__ = [
     "Accepted",
     "accept_3d",
     "center_by_wrong_count",
+    "cut_before_nan",
     "filling_rate_2d",
     "normalize_3d",
     "orbit",
+    "pixels",
     "search_2d",
     "search_3d",
 ]
@@ -151,8 +153,8 @@ def cut_before_nan(points: np.ndarray, *, axis: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _count_pixels(points, size, pad):
-    columns = _pixels(points[:, 0], size, pad)
-    rows = _pixels(points[:, 1], size, pad)
+    columns = pixels(points[:, 0], size, pad)
+    rows = pixels(points[:, 1], size, pad)
     inked = np.zeros((size, size), np.bool_)
     count = 0
     for i in range(len(points)):
@@ -163,17 +165,20 @@ def _count_pixels(points, size, pad):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pixels(values, size, pad):
-    """Published rescale of one axis; the minimum is subtracted only when negative, and the cast truncates."""
+def pixels(values, size, pad):
+    """Published rescale of one axis; the minimum is subtracted only when negative, and the cast truncates.
+
+    Returns int64 [N]; 65536 where the coordinate has no pixel.
+    """
     low = high = values[0]
     for v in values:
         low, high = min(low, v), max(high, v)
     shift = min(low, 0.0)
-    pixels = np.empty(len(values), np.int64)
+    found = np.empty(len(values), np.int64)
     for i in range(len(values)):
         v = (values[i] - shift) / (high - low) * float(size - 2 * pad) + float(pad)
-        pixels[i] = int(v) if 0 <= v < 65536 else 65536
-    return pixels
+        found[i] = int(v) if 0 <= v < 65536 else 65536
+    return found
 
 
 def normalize_3d(points: np.ndarray, *, num_iterations: int) -> np.ndarray:

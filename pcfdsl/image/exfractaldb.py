@@ -52,9 +52,9 @@ class ExFractalDBConfig:
     point_size: int = option(1, "Side of a point, pixels.", minimum=1)
     shade_by_depth: bool = option(False, "Grey by depth instead of white.")
     degenerate: Literal["halve", "keep"] = option(
-        "halve", "What a diverged or nearly blank picture gets: its weight halved until it is neither, or nothing."
+        "halve", "A diverged or nearly blank picture: halve its weight until it is neither, or keep it."
     )
-    least_ink: float = option(0.01, "Share of min(pixels, points) below which a picture is nearly blank.", minimum=0.0)
+    least_ink: float = option(0.002, "Share of min(pixels, points) below which a picture is nearly blank.", minimum=0.0)
     search: SearchConfig = option(
         SearchConfig(variance_threshold=0.05), "How categories are found; the published scripts use 0.05."
     )
@@ -108,7 +108,9 @@ class ExFractalDB(FractalSet):
         return search_category(self.config.search, self.config.seed, category).ifs
 
     def weighted_system(self, category: int, weight: int, halvings: int) -> IFS:
-        """The category's system in one of its weightings, with the step of the weights halved so many times."""
+        """The category's system in one of its weightings, with its step halved so many times, at last without."""
+        if halvings == MOST_HALVINGS:
+            return self.category(category)
         step = self.config.parameter_step / 2**halvings
         return weighted(self.category(category), weight, step=step, steps=self.config.parameter_steps)
 
@@ -124,7 +126,7 @@ class ExFractalDB(FractalSet):
         """Draw one instance; a degenerate one that is kept may be blank.
 
         Raises:
-            ValueError: If the picture is degenerate even with its weight all but gone.
+            ValueError: If the category's own system diverges, or does not move.
         """
         return self._draw(category, instance)[0]
 
@@ -145,14 +147,13 @@ class ExFractalDB(FractalSet):
             rotation = ring_rotation(view, config.num_views, jitter=rng.uniform(-_RING_JITTER, _RING_JITTER))
             rng = stream(config.seed, "cloud", category, weight)  # all views look at one cloud
         states = rng.bit_generator.state
+        least = config.least_ink * min(config.image_size**2, config.num_points)
         for halvings in range(MOST_HALVINGS + 1):
             rng.bit_generator.state = states
             playable = self.ready(category, weight, halvings)
             points = mix(playable, playable, config.num_points, rng, noise_ratio=0.0)
-            if points is None:
-                points = np.zeros((0, 3), np.float32)
             image = render_points(
-                points,
+                np.zeros((0, 3), np.float32) if points is None else points,
                 rotation,
                 config.image_size,
                 field_of_view=config.field_of_view,
@@ -160,12 +161,11 @@ class ExFractalDB(FractalSet):
                 point_size=config.point_size,
                 shade_by_depth=config.shade_by_depth,
             )
-            if config.degenerate == "keep" or count_ink(image) >= config.least_ink * min(image.size, config.num_points):
+            enough = halvings == MOST_HALVINGS or count_ink(image) >= least
+            if config.degenerate == "keep" or (points is not None and enough):
+                points = np.zeros((0, 3), np.float32) if points is None else points
                 return LabelledImage(image, category, instance, num_redraws=halvings), points
-        raise ValueError(
-            f"instance {instance} of category {category} is degenerate with whatever weight; "
-            "check the category's system, or lower least_ink"
-        )
+        raise ValueError(f"the system of category {category} itself diverges or stays on a point; search for another")
 
     def _ring_keys(self, category: int, instance: int) -> tuple[int, int]:
         config = self.config

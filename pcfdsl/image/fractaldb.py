@@ -5,18 +5,20 @@ An instance is a category's system with one kind of parameter weighted (25 ways)
 (Kataoka et al., Pre-training without Natural Images, ACCV 2020 / IJCV 2022.)
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, draw_states, play
 from pcfdsl.formula.search import FillingSearchConfig, search_by_filling
 from pcfdsl.image.fractal_set import MOST_HALVINGS, FractalSet, chosen_combination
 from pcfdsl.image.labelled import LabelledImage
+from pcfdsl.image.metrics import isolated_fraction
 from pcfdsl.image.raster import DrawConfig, count_ink, rasterize
 from pcfdsl.pointcloud.mix import Playable
 from pcfdsl.rng import stream
@@ -48,7 +50,7 @@ class FractalDBConfig:
     num_patches: int = option(10, "Draws of the random numbers (orbit and masks) per weight.", minimum=1)
     num_flips: int = option(4, "1: none; 4: flips; 8: flips and right-angle rotations.", choices=(1, 4, 8))
     degenerate: Literal["halve", "keep"] = option(
-        "halve", "What a diverged or nearly blank picture gets: its weight halved until it is neither, or nothing."
+        "halve", "A diverged or nearly blank picture: halve its weight until it is neither, or keep it."
     )
     least_ink: float = option(0.01, "Share of min(pixels, points) below which a picture is nearly blank.", minimum=0.0)
     search: FillingSearchConfig = option(FillingSearchConfig(), "How categories are found.")
@@ -68,6 +70,23 @@ class FractalDBConfig:
             )
         if self.image_size <= 2 * self.draw.pad:
             yield "image_size", f"is {self.image_size}: no room inside draw.pad = {self.draw.pad} on each side"
+        if self.variant == "official":
+            yield from self._unpublished()
+
+    def _unpublished(self):
+        published = "in the released scripts; set it so, or use variant=native"
+        for name, found, expected in (
+            ("draw", self.draw, DrawConfig(style=self.draw.style, color=self.draw.color)),
+            ("search", self.search, FillingSearchConfig(num_points=self.search.num_points)),
+            ("num_flips", self.num_flips, 4),
+            ("degenerate", self.degenerate, "keep"),
+        ):
+            if found != expected:
+                yield name, f"is {found}, but {expected} {published}"
+        if self.draw.style not in ("dot", "patch"):
+            yield "draw.style", f"is {self.draw.style}, but dot or patch {published}"
+        if self.draw.style == "dot" and self.num_patches != 1:
+            yield "num_patches", f"is {self.num_patches}, but 1 where draw.style is dot {published}"
 
 
 class FractalDB(FractalSet):
@@ -80,6 +99,8 @@ class FractalDB(FractalSet):
     (24, 1, 2, (64, 64))
     """
 
+    variants = ("native",)
+
     def __init__(self, config: FractalDBConfig, categories: Sequence[IFS] | None = None):
         """Set up without generating anything.
 
@@ -88,9 +109,14 @@ class FractalDB(FractalSet):
             categories: Systems found earlier, from a stored set or a published CSV folder; searched for if None.
 
         Raises:
-            ConfigError: If the number of categories given is not the configured one, or one is not 2D.
+            ConfigError: If the number of categories given is not the configured one, or one is not 2D; or if the
+                variant is official (`pcfdsl.image.official.open_fractaldb` opens both).
         """
         super().__init__(config.num_categories, config.num_instances, categories, dim=2)
+        if config.variant not in self.variants:
+            raise ConfigError(
+                [("variant", f"is {config.variant}: open the set with pcfdsl.image.official.open_fractaldb")]
+            )
         self.config = config
 
     def search(self, category: int) -> IFS:
@@ -98,11 +124,13 @@ class FractalDB(FractalSet):
         return search_by_filling(self.config.search, self.config.seed, category).ifs
 
     def weighted_system(self, category: int, weight: int, halvings: int) -> IFS:
-        """The category's system in one of its 25 weightings, which is halved so many times."""
-        return weighted(self.category(category), 1 + (weight_factors(self.config.weight)[weight] - 1) / 2**halvings)
+        """The category's system in one of its 25 weightings, with its step halved so many times, at last without."""
+        if halvings == MOST_HALVINGS:
+            return self.category(category)
+        return weighted(self.category(category), weight_factors(self.config.weight / 2**halvings)[weight])
 
-    def keys(self, category: int, instance: int) -> tuple[int, int, int]:
-        """Which (weight, patch, flip) an instance is."""
+    def combination(self, category: int, instance: int) -> tuple[int, int, int]:
+        """Weight, patch and flip of an instance."""
         config = self.config
         possible = NUM_WEIGHTS * config.num_patches * config.num_flips
         combination = chosen_combination(config.seed, category, instance, config.num_instances, possible)
@@ -112,32 +140,39 @@ class FractalDB(FractalSet):
     def file_name(self, index: int) -> str:
         """The published name: category, weight, patch and flip."""
         category, instance = divmod(self._checked(index), self.num_instances)
-        weight, patch, flip = self.keys(category, instance)
+        weight, patch, flip = self.combination(category, instance)
         return f"{category:05d}/{category:05d}_{weight:02d}_count_{patch}_flip{flip}"
 
     def instance(self, category: int, instance: int) -> LabelledImage:
         """Draw one instance; a degenerate one that is kept may be blank.
 
         Raises:
-            ValueError: If the picture is degenerate even with its weight all but gone.
+            ValueError: If the category's own system diverges, or does not move.
         """
-        config = self.config
-        weight, patch, flip = self.keys(category, instance)
-        pixels = config.image_size**2
+        weight, patch, flip = self.combination(category, instance)
+        image, num_redraws = self._draw(category, weight, patch, self.config.draw)
+        return LabelledImage(orient(image, flip), category, instance, num_redraws)
+
+    def isolated_fraction(self, index: int) -> float:
+        """Share of isolated pixels among those that the points of item `index` fall on; patches would hide them."""
+        category, instance = divmod(self._checked(index), self.num_instances)
+        weight, patch, _ = self.combination(category, instance)
+        dots = dataclasses.replace(self.config.draw, style="dot")
+        return isolated_fraction(self._draw(category, weight, patch, dots)[0])
+
+    def _draw(self, category: int, weight: int, patch: int, draw: DrawConfig) -> tuple[np.ndarray, int]:
+        """Picture without its flip, and how often the weight was halved for it."""
+        config, size = self.config, self.config.image_size
+        least = config.least_ink * min(size * size, config.num_points)
         for halvings in range(MOST_HALVINGS + 1):
             rng = stream(config.seed, "instance", category, weight, patch)
             points = self._orbit(self.ready(category, weight, halvings), rng)
-            image = rasterize(points, config.image_size, config.image_size, config.draw, rng=rng)
+            image = rasterize(points, size, size, draw, rng=rng)
             if config.degenerate == "keep":
-                shape = (config.image_size, config.image_size) + (3,) * config.draw.color
-                image = np.zeros(shape, np.uint8) if image is None else image
-            elif image is None or count_ink(image) < config.least_ink * min(pixels, config.num_points):
-                continue
-            return LabelledImage(orient(image, flip), category, instance, num_redraws=halvings)
-        raise ValueError(
-            f"instance {instance} of category {category} is degenerate with whatever weight; "
-            "check the category's system, or lower least_ink"
-        )
+                return np.zeros((size, size, 3)[: 2 + draw.color], np.uint8) if image is None else image, 0
+            if image is not None and (halvings == MOST_HALVINGS or count_ink(image) >= least):
+                return image, halvings
+        raise ValueError(f"the system of category {category} itself diverges or stays on a point; search for another")
 
     def _orbit(self, playable: Playable, rng: np.random.Generator) -> np.ndarray:
         """Points float32 [N, 2]; fewer where the orbit diverged."""
@@ -154,7 +189,7 @@ def weight_factors(step: float) -> np.ndarray:
     In the published order: five factors 1 - 2w .. 1 + 2w for a (the third is the identity), then four for each of the
     other parameters. A factor of 0 becomes 0.01, as published for w = 0.5.
     """
-    values = 1 + step * np.array([-2.0, -1, 0, 1, 2])
+    values = np.round(1 + step * np.array([-2.0, -1, 0, 1, 2]), 12)  # as written: 0.2, not 1 - 2 * 0.4
     values[0] = max(values[0], 0.01)
     rows = [(0, value) for value in values] + [(p, value) for p in range(1, 6) for value in np.delete(values, 2)]
     factors = np.ones((NUM_WEIGHTS, 6))
