@@ -4,7 +4,6 @@ A stem, four times down by strided convolutions and residual blocks, four times 
 time joined with their features. Names and shapes of parameters are those of the published weights.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -22,7 +21,7 @@ from pcfdsl.ops.sparse import (
     SparseTensor,
     sparse_tensor,
 )
-from pcfdsl.ops.sparse.coordinates import pack
+from pcfdsl.ops.sparse.coordinates import check_coordinates, pack
 
 __all__ = ["SRUNet", "SRUNetConfig"]
 
@@ -76,7 +75,8 @@ class SRUNet(nn.Module):
 
     def __init__(self, config: SRUNetConfig, *, backend: SparseBackend = "auto"):
         super().__init__()
-        self.config, self.backend = config, backend
+        self.config = config
+        self.backend: SparseBackend = backend
         self.relu = SparseReLU()
         stem = config.stem_planes
         self.conv0p1s1 = SparseConv3d(config.in_channels, stem, kernel_size=config.first_kernel)
@@ -114,8 +114,7 @@ class SRUNet(nn.Module):
         Raises:
             ValueError: For other shapes, types, values or devices, and for voxels given twice.
         """
-        order = _spatial_order(coordinates)
-        levels = self._down(coordinates[order], features[order])
+        levels, order = self._down(coordinates, features)
         x = levels.pop()
         for level in range(4, 8):
             skip = levels.pop()
@@ -132,12 +131,16 @@ class SRUNet(nn.Module):
         `SparseGlobalPool("max")` makes one row per cloud of them; `voxels.coordinates` tells the batch item of each.
         Arguments as for `forward`.
         """
-        order = _spatial_order(coordinates)
-        return self._down(coordinates[order], features[order])[-1]
+        return self._down(coordinates, features)[0][-1]
 
-    def _down(self, coordinates: Tensor, features: Tensor) -> list[SparseTensor]:
-        """Tensors at strides 1 (after the stem), 2, 4, 8 and 16."""
-        x = sparse_tensor(coordinates, features, backend=self.backend)
+    def _down(self, coordinates: Tensor, features: Tensor) -> tuple[list[SparseTensor], Tensor]:
+        """Tensors at strides 1 (after the stem), 2, 4, 8 and 16; and which rows of the input theirs are at stride 1.
+
+        Voxels are sorted: neighbours in space are then near in memory, and results do not depend on the input's order.
+        """
+        check_coordinates(coordinates, features)
+        order = pack(coordinates).argsort()
+        x = sparse_tensor(coordinates[order], features[order], backend=self.backend)
         x = self.relu(self.bn0(self.conv0p1s1(x)))
         levels = [x]
         for level in range(4):
@@ -145,7 +148,7 @@ class SRUNet(nn.Module):
             x = self.relu(self.get_submodule(f"bn{level + 1}")(x))
             x = self.get_submodule(f"block{level + 1}")(x)
             levels.append(x)
-        return levels
+        return levels, order
 
     def _norm(self, channels: int) -> SparseBatchNorm:
         return SparseBatchNorm(channels, momentum=self.config.bn_momentum)
@@ -178,13 +181,3 @@ class _ResidualBlock(nn.Module):
         out = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
         kept = x if self.downsample is None else self.downsample(x)
         return self.relu(out.replace(out.features + kept.features))
-
-
-def _spatial_order(coordinates: Tensor) -> Tensor:
-    """Rows by batch, x, y, z: neighbours in space are then near in memory, and results do not depend on the order."""
-    if coordinates.ndim != 2 or coordinates.shape[1] != 4 or coordinates.is_floating_point():
-        raise ValueError(
-            "coordinates must be int32 or int64 [V, 4] (batch, x, y, z), got "
-            f"{coordinates.dtype} {list(coordinates.shape)}; `pcfdsl.ops.sparse.quantize` makes them from points"
-        )
-    return pack(coordinates).argsort()

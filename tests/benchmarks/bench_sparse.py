@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from pcfdsl.models.srunet import SRUNet, SRUNetConfig
-from pcfdsl.ops.sparse import SparseConv3d, minkowski, quantize, sparse_tensor
+from pcfdsl.ops.sparse import SparseConv3d, minkowski, quantize
 from pcfdsl.ops.sparse.voxels import TorchVoxels
 from pcfdsl.rng import stream
 

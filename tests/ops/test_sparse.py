@@ -1,12 +1,13 @@
 """Sparse convolution against MinkowskiEngine's measured numbers, dense convolution and its plain twin."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from pcfdsl.ops.sparse import (
@@ -17,10 +18,12 @@ from pcfdsl.ops.sparse import (
     SparsePool3d,
     SparseReLU,
     kernel_offsets,
+    minkowski,
     quantize,
+    reference,
     sparse_tensor,
 )
-from pcfdsl.ops.sparse import minkowski
+from pcfdsl.ops.sparse.coordinates import pack, unpack
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 CONVOLUTIONS = [f"conv_k{k}_s{s}" for k in (1, 2, 3, 5) for s in (1, 2)]
@@ -140,3 +143,353 @@ def test_quantize_equals_minkowski_engine(golden):
     np.testing.assert_array_equal(voxels, arrays["quantize/coords"])
     np.testing.assert_array_equal(point_idx, arrays["quantize/index"])
     np.testing.assert_array_equal(voxel_idx, arrays["quantize/inverse"])
+
+
+# --- dense convolution ------------------------------------------------------------------------------------------------
+
+
+def full_grid(edge: int, first: int, num_items: int = 2) -> torch.Tensor:
+    """Every voxel of a cube, in no order."""
+    axis = torch.arange(first, first + edge)
+    grid = torch.cartesian_prod(torch.arange(num_items), axis, axis, axis)
+    return grid[torch.randperm(len(grid))]
+
+
+def dense(coordinates, features, edge, first, stride=1):
+    """[B, C, X, Y, Z] of features of all voxels of a cube."""
+    batch_idx, x, y, z = coordinates.unbind(1)
+    out = features.new_zeros(int(batch_idx.max()) + 1, features.shape[1], *[edge] * 3)
+    cell = torch.stack([x, y, z]).sub(first).div(stride, rounding_mode="floor")
+    return out.index_put((batch_idx, torch.arange(features.shape[1])[:, None], *cell), features.T)
+
+
+def dense_weight(kernel):
+    """[C_out, C_in, K, K, K] over (x, y, z) of a kernel in which x runs fastest."""
+    kernel = kernel[None] if kernel.ndim == 2 else kernel
+    size = round(len(kernel) ** (1 / 3))
+    return kernel.view(size, size, size, *kernel.shape[1:]).permute(4, 3, 2, 1, 0)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5])
+def test_on_a_full_grid_equals_dense_convolution_and_its_transpose(kernel_size, stride, backend):
+    edge, first = 6, -6
+    coordinates = full_grid(edge, first)
+    features = torch.randn(len(coordinates), 3, dtype=torch.float64)
+    before = 0 if kernel_size % 2 == 0 else kernel_size // 2
+    after = kernel_size - 1 - before
+    down = SparseConv3d(3, 4, kernel_size=kernel_size, stride=stride).double()
+    up = SparseConvTranspose3d(4, 2, kernel_size=kernel_size, stride=stride).double()
+    x = sparse_tensor(coordinates, features, backend=backend)
+    coarse = down(x)
+    fine = up(coarse, x.voxels)
+
+    padded = F.pad(dense(coordinates, features, edge, first), (before, after) * 3)
+    expected = F.conv3d(padded, dense_weight(down.kernel), stride=stride)
+    mine = dense(coarse.voxels.coordinates, coarse.features, edge // stride, first, stride)
+    torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-12)
+    spread = F.conv_transpose3d(expected, dense_weight(up.kernel).transpose(0, 1), stride=stride)
+    room = F.pad(spread, (0, max(0, edge + before - spread.shape[2])) * 3)
+    expected = room[(..., *[slice(before, before + edge)] * 3)]
+    torch.testing.assert_close(dense(coordinates, fine.features, edge, first), expected, rtol=1e-10, atol=1e-12)
+
+
+# --- the plain twin ---------------------------------------------------------------------------------------------------
+
+
+def scattered(num_voxels: int, seed: int, *, num_items: int = 2, extent: int = 5) -> torch.Tensor:
+    """Different voxels around the origin, in no order; every batch item has some."""
+    random = torch.Generator().manual_seed(seed)
+    first = torch.stack([torch.arange(num_items), *torch.randint(-extent, extent, (3, num_items), generator=random)], 1)
+    more = torch.randint(-extent, extent, (num_voxels, 4), generator=random)
+    more[:, 0] %= num_items
+    voxels = torch.cat([first, more]).unique(dim=0)
+    return voxels[torch.randperm(len(voxels), generator=random)]
+
+
+def on(coordinates, backend="torch"):
+    """A sparse tensor for the sake of its voxels."""
+    return sparse_tensor(coordinates, torch.zeros(len(coordinates), 1), backend=backend)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kernel_size=st.sampled_from([1, 2, 3, 4]),
+    stride=st.sampled_from([1, 2, 3]),
+    num_voxels=st.integers(0, 60),
+    region=st.sampled_from(["cube", "hybrid", "cross"]),
+    seed=st.integers(0, 1000),
+)
+def test_equals_the_plain_twin_at_any_level(backend, kernel_size, stride, num_voxels, region, seed):
+    if kernel_size % 2 == 0:
+        region = "cube"
+    coordinates = scattered(num_voxels, seed)
+    level = on(coordinates, backend).voxels.coarser(2)
+    voxels = level.coordinates
+    features = torch.randn(len(voxels), 3, dtype=torch.float64, requires_grad=True)
+    offsets = kernel_offsets(kernel_size, region)
+    weight = torch.randn(len(offsets), 3, 2, dtype=torch.float64, requires_grad=True)
+    settings_ = {"kernel_size": kernel_size, "stride": stride, "region": region}
+    coarse = level.coarser(stride).coordinates
+    expected_coarse = reference.coarser_coordinates(voxels, 2 * stride)
+    assert sorted(coarse.tolist()) == (expected_coarse.tolist() if stride > 1 else sorted(voxels.tolist()))
+
+    assert_same(
+        level.convolve(features, weight, **settings_),
+        reference.convolve(features, weight, voxels, coarse, offsets=offsets, stride=2),
+        (features, weight),
+    )
+    given_coarse = torch.randn(len(coarse), 3, dtype=torch.float64, requires_grad=True)
+    assert_same(
+        level.convolve_transpose(given_coarse, weight, **settings_),
+        reference.convolve_transpose(given_coarse, weight, coarse, voxels, offsets=offsets, stride=2),
+        (given_coarse, weight),
+    )
+
+
+def assert_same(mine, expected, inputs):
+    """Values, and gradients of a sum that weights each value differently."""
+    torch.testing.assert_close(mine, expected, rtol=1e-10, atol=1e-12)
+    probe = torch.sin(torch.arange(mine.numel(), dtype=mine.dtype)).view_as(mine)
+    expected = expected + 0 * sum(tensor.sum() for tensor in inputs)  # has a gradient even where nothing meets
+    for a, b in zip(
+        torch.autograd.grad((mine * probe).sum(), inputs),
+        torch.autograd.grad((expected * probe).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (2, 2), (3, 2), (2, 1)])
+def test_gradients_are_those_of_numerical_differences(kernel_size, stride):
+    voxels = on(scattered(25, 3, extent=2)).voxels
+    size = {"kernel_size": kernel_size, "stride": stride, "region": "cube"}
+    weight = torch.randn(kernel_size**3, 2, 3, dtype=torch.float64, requires_grad=True)
+    fine = torch.randn(len(voxels.coordinates), 2, dtype=torch.float64, requires_grad=True)
+    coarse = torch.randn(len(voxels.coarser(stride).coordinates), 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, w: voxels.convolve(x, w, **size), (fine, weight))
+    assert torch.autograd.gradcheck(lambda x, w: voxels.convolve_transpose(x, w, **size), (coarse, weight))
+    for kind in ("max", "avg", "sum"):
+        pool = {"kernel_size": kernel_size, "stride": stride, "kind": kind}
+        assert torch.autograd.gradcheck(lambda x, pool=pool: voxels.pool(x, **pool), fine)
+        assert torch.autograd.gradcheck(lambda x, kind=kind: voxels.pool_all(x, kind=kind), fine)
+
+
+# --- rows, batches, threads, types ------------------------------------------------------------------------------------
+
+
+def test_rows_may_come_in_any_order_and_batch_items_do_not_meet(backend):
+    coordinates = scattered(200, 1, num_items=3)
+    features = torch.randn(len(coordinates), 3, dtype=torch.float64)
+    layers = Chain(
+        [
+            SparseConv3d(3, 4, kernel_size=3),
+            SparseConv3d(4, 4, kernel_size=2, stride=2),
+            SparseConvTranspose3d(4, 2, kernel_size=2, stride=2),
+        ]
+    ).double()
+
+    def run(rows):
+        return layers(sparse_tensor(coordinates[rows], features[rows], backend=backend)).features
+
+    out = run(torch.arange(len(coordinates)))
+    order = torch.randperm(len(coordinates))
+    torch.testing.assert_close(run(order), out[order], rtol=1e-12, atol=1e-13)
+    for item in range(3):
+        rows = (coordinates[:, 0] == item).nonzero()[:, 0]
+        alone = coordinates[rows].clone()
+        alone[:, 0] = 0
+        x = layers(sparse_tensor(alone, features[rows], backend=backend))
+        torch.testing.assert_close(x.features, out[rows], rtol=1e-12, atol=1e-13)
+
+
+def test_threads_share_the_work_without_changing_the_result():
+    coordinates = full_grid(22, -11, num_items=1)
+    coordinates = coordinates[torch.rand(len(coordinates)) < 0.4]
+    in_order = coordinates[pack(coordinates).argsort()]
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for num_threads in (1, 3):
+            torch.set_num_threads(num_threads)
+            for rows in (coordinates, in_order):
+                torch.manual_seed(0)
+                layers = Chain(
+                    [
+                        SparseConv3d(16, 48, kernel_size=3),
+                        SparseConv3d(48, 64, kernel_size=2, stride=2),
+                        SparseConvTranspose3d(64, 96, kernel_size=2, stride=2),
+                    ]
+                )
+                features = torch.sin(pack(rows)[:, None] * torch.arange(1, 17)).float().requires_grad_()
+                out = layers(sparse_tensor(rows, features)).features
+                out.square().sum().backward()
+                back = pack(rows).argsort()
+                results.append([out.detach()[back], features.grad[back], *(p.grad for p in layers.parameters())])
+            assert torch.get_num_threads() == num_threads
+    finally:
+        torch.set_num_threads(before)
+    for result in results[1:]:
+        for mine, expected in zip(result, results[0], strict=True):
+            torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_runs_are_repeatable_to_the_bit():
+    coordinates = scattered(3000, 5, extent=9)
+    features = torch.randn(len(coordinates), 8)
+    layer = SparseConv3d(8, 16, kernel_size=3)
+
+    def run():
+        layer.zero_grad()
+        x = features.clone().requires_grad_()
+        layer(sparse_tensor(coordinates, x)).features.square().sum().backward()
+        return x.grad, layer.kernel.grad.clone()
+
+    for first, second in zip(run(), run(), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_multiplies_in_half_precision_and_adds_up_in_float32(dtype):
+    coordinates = scattered(600, 2, extent=4)
+    features = torch.randn(len(coordinates), 16, requires_grad=True)
+    layer = SparseConv3d(16, 16, kernel_size=3)
+    exact = layer(sparse_tensor(coordinates, features)).features
+    with torch.autocast("cpu", dtype=dtype):
+        rounded = layer(sparse_tensor(coordinates, features)).features
+    assert rounded.dtype == dtype
+    error = (rounded.float() - exact).abs().max() / exact.abs().max()
+    assert 0 < error < (0.02 if dtype == torch.bfloat16 else 0.003)
+    exact_grads = torch.autograd.grad(exact.square().sum(), (features, layer.kernel))
+    grads = torch.autograd.grad(rounded.float().square().sum(), (features, layer.kernel))
+    for grad, expected in zip(grads, exact_grads, strict=True):
+        assert grad.dtype == torch.float32
+        assert (grad - expected).norm() < 0.03 * expected.norm()
+
+
+def test_voxels_and_kernel_maps_are_made_once():
+    voxels = on(scattered(300, 4)).voxels
+    assert voxels.kernel_map(3, 1) is voxels.kernel_map(3, 1)
+    assert voxels.coarser(2) is voxels.coarser(2)
+    assert voxels.kernel_map(3, 1, "hybrid").in_idx is voxels.kernel_map(3, 1).in_idx
+
+
+# --- quantisation -----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 80), st.sampled_from([0.05, 0.3, 1.0]), st.booleans(), st.booleans(), st.integers(0, 1000))
+def test_quantize_finds_the_voxel_of_every_point_and_the_first_point_of_every_voxel(
+    num_points, voxel_size, has_origin, has_batch, seed
+):
+    random = torch.Generator().manual_seed(seed)
+    points = torch.randn(num_points, 3, generator=random)
+    origin = torch.tensor([0.2, -3.0, 0.01]) if has_origin else None
+    batch_idx = torch.randint(3, (num_points,), generator=random) if has_batch else None
+    voxels, point_idx, voxel_idx = quantize(points, voxel_size, origin=origin, batch_idx=batch_idx)
+    cells = torch.floor((points - (0 if origin is None else origin)) / voxel_size).long()
+    if batch_idx is not None:
+        cells = torch.cat([batch_idx[:, None], cells], 1)
+    assert torch.equal(voxels[voxel_idx], cells)
+    assert torch.equal(cells[point_idx], voxels)
+    assert len(voxels) == len(set(map(tuple, cells.tolist())))
+    assert (point_idx.diff() > 0).all()
+    firsts = [voxel_idx.tolist().index(v) for v in range(len(voxels))]
+    assert point_idx.tolist() == firsts
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4095), *[st.integers(-32768, 32767)] * 3), min_size=2, max_size=20, unique=True)
+)
+def test_keys_sort_like_voxels_and_unpack_to_them(voxels):
+    coordinates = torch.tensor(voxels)
+    keys = pack(coordinates)
+    assert torch.equal(unpack(keys), coordinates)
+    assert coordinates[keys.argsort()].tolist() == sorted(map(list, voxels))
+
+
+def test_voxels_at_the_ends_of_the_range_have_no_neighbors_across_it():
+    ends = torch.tensor([[0, -32768, -32768, -32768], [0, 32767, 32767, 32767], [1, -32768, 32767, -32768]])
+    layer = SparseConv3d(1, 1, kernel_size=5)
+    out = layer(sparse_tensor(ends, torch.ones(3, 1))).features
+    torch.testing.assert_close(out, layer.kernel[62].expand(3, 1))
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda p: p[:0], "no points"),
+    (lambda p: p.double().long(), "floating point"),
+    (lambda p: p[:, :2], r"\[N, 3\]"),
+    (lambda p: p.index_fill(0, torch.tensor([4]), torch.nan), "NaN or infinity, first at point 4"),
+    (lambda p: p.index_fill(0, torch.tensor([2]), torch.inf), "NaN or infinity, first at point 2"),
+    (lambda p: p + 1e7, r"outside voxels -32768\.\.32767"),
+])  # fmt: skip
+def test_quantize_says_what_is_wrong_with_points(change, message):
+    with pytest.raises(ValueError, match=message):
+        quantize(change(torch.zeros(6, 3)), 0.05)
+
+
+def test_quantize_says_what_is_wrong_with_its_settings():
+    points = torch.zeros(6, 3)
+    for size in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="voxel_size must be positive and finite"):
+            quantize(points, size)
+    with pytest.raises(ValueError, match=r"batch_idx must be integer \[N\] = \[6\]"):
+        quantize(points, 0.1, batch_idx=torch.zeros(5, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"0\.\.4095"):
+        quantize(points, 0.1, batch_idx=torch.full((6,), 5000))
+
+
+@pytest.mark.parametrize(("coordinates", "features", "message"), [
+    (torch.zeros(0, 4).long(), torch.zeros(0, 1), "no voxels"),
+    (torch.zeros(3, 3).long(), torch.zeros(3, 1), r"\[V, 4\]"),
+    (torch.zeros(3, 4), torch.zeros(3, 1), "int32 or int64"),
+    (torch.eye(4).long()[:2], torch.zeros(3, 1), r"V = 2"),
+    (torch.eye(4).long()[:2], torch.zeros(2, 1).long(), "floating point"),
+    (torch.tensor([[0, 0, 0, 40000]]), torch.zeros(1, 1), r"-32768\.\.32767"),
+    (torch.tensor([[-1, 0, 0, 0]]), torch.zeros(1, 1), r"0\.\.4095"),
+    (torch.tensor([[0, 0, 0, 0], [2, 0, 0, 0]]), torch.zeros(2, 1), "batch item 1 has no voxels"),
+    (torch.tensor([[0, 1, 2, 3], [0, 0, 0, 0], [0, 1, 2, 3]]), torch.zeros(3, 1), r"more than once.*\[0, 1, 2, 3\]"),
+    (torch.tensor([[0, 1, 2, 3]]), torch.zeros(1, 1, device="meta"), "on cpu, features on meta"),
+])  # fmt: skip
+def test_sparse_tensors_say_what_is_wrong_with_them(coordinates, features, message, backend):
+    with pytest.raises(ValueError, match=message):
+        sparse_tensor(coordinates, features, backend=backend)
+
+
+def test_layers_say_what_does_not_fit():
+    x = sparse_tensor(torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]]), torch.ones(2, 3))
+    with pytest.raises(ValueError, match="takes 4 channels, the features have 3"):
+        SparseConv3d(4, 5, kernel_size=3)(x)
+    with pytest.raises(ValueError, match=r"weights are torch\.float64, the features torch\.float32"):
+        SparseConv3d(3, 5, kernel_size=3).double()(x)
+    with pytest.raises(ValueError, match="on meta, the features on cpu"):
+        SparseConv3d(3, 5, kernel_size=3).to("meta")(x)
+    with pytest.raises(ValueError, match="not made from the target's"):
+        SparseConvTranspose3d(3, 5, kernel_size=2, stride=2)(x, x.voxels)
+    for wrong in ({"kernel_size": 0}, {"kernel_size": 2, "region": "hybrid"}, {"kernel_size": 3, "region": "ball"}):
+        with pytest.raises(ValueError, match=r"kernel|region"):
+            SparseConv3d(3, 5, **wrong)
+    with pytest.raises(ValueError, match="stride must be at least 1"):
+        SparseConv3d(3, 5, kernel_size=3, stride=0)
+    with pytest.raises(ValueError, match="expected max, avg or sum"):
+        SparseGlobalPool("min")(x)
+    with pytest.raises(ValueError, match="expected auto, torch or minkowski"):
+        sparse_tensor(torch.zeros(1, 4).long(), torch.zeros(1, 1), backend="spconv")
+
+
+def test_a_backend_that_is_not_installed_is_said_to_be_missing(monkeypatch):
+    monkeypatch.setattr(minkowski, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="MinkowskiEngine, which is not installed"):
+        sparse_tensor(torch.zeros(1, 4).long(), torch.zeros(1, 1), backend="minkowski")
+    assert sparse_tensor(torch.zeros(1, 4).long(), torch.zeros(1, 1)).voxels.stride == 1
+
+
+def test_values_that_are_not_numbers_stay_visible_in_pools():
+    features = torch.tensor([[1.0], [torch.nan], [3.0]])
+    x = sparse_tensor(torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]]), features)
+    for kind in ("max", "avg", "sum"):
+        pooled = SparseGlobalPool(kind)(x)
+        assert pooled[0].isnan()
+        assert pooled[1] == 3

@@ -1,7 +1,8 @@
 """Which input voxel meets which output voxel under which weight of a kernel.
 
 The conventions are those of MinkowskiEngine, so that its weights give its numbers: x runs fastest through a kernel; odd
-kernels are centred, even ones start at the voxel itself; out[c] = sum over k of in[c + offset_k * input stride] @ kernel[k].
+kernels are centred, even ones start at the voxel itself; out[c] is the sum over k of in[c + offset_k * input stride] @
+kernel[k].
 """
 
 import dataclasses
