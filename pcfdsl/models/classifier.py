@@ -1,31 +1,32 @@
-"""Classification of whole point clouds on VoteNet's backbone, to pre-train by category instead of by detection.
+"""Classification of whole point clouds on the detectors' backbones, to pre-train by category or to judge pre-training.
 
-The set-abstraction levels carry the same names as in VoteNet (`backbone_net.sa1` ...), so `weights.transfer` takes them
-over; feature propagation, which classification does not need, is not there and so does not get transferred untrained.
+What leads down to the deepest level carries the same names as in VoteNet (`backbone_net.sa1` ... or `backbone_net.net`),
+so `weights.transfer` takes it over; the way back up, which classification does not need, is not there and so does not
+get transferred untrained.
 """
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import option
+from pcfdsl.models.backbone import BackboneConfig, SRUNetSettings
 from pcfdsl.models.layers import RowNormReLU
-from pcfdsl.models.pointnet2 import PointNet2Config, PointNet2Encoder
+from pcfdsl.models.pointnet2 import PointNet2Encoder
+from pcfdsl.models.srunet import SRUNet
+from pcfdsl.ops.sparse import SparseGlobalPool, quantize
 
 __all__ = ["ClassifierConfig", "PointCloudClassifier"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig:
-    """The classifier."""
+class ClassifierConfig(BackboneConfig):
+    """The classifier. Of the backbone only the way down is used: not `backbone.fp_widths`, not `srunet.num_seeds`."""
 
     num_classes: int = option(1000, "categories", minimum=2)
     num_hidden: int = option(256, "width of the hidden layer", minimum=1)
     dropout: float = option(0.0, "share of hidden values dropped in training", minimum=0, maximum=1)
-    backbone: PointNet2Config = option(PointNet2Config(), "PointNet++; its fp_widths are not used")
-
-    def __post_init__(self):
-        validate(self)
 
 
 class PointCloudClassifier(nn.Module):
@@ -34,8 +35,12 @@ class PointCloudClassifier(nn.Module):
     def __init__(self, config: ClassifierConfig):
         super().__init__()
         self.config = config
-        self.backbone_net = PointNet2Encoder(config.backbone)
-        num_features = config.backbone.mlps[-1][-1] * config.backbone.width
+        if config.backbone_type == "pointnet2":
+            self.backbone_net: nn.Module = PointNet2Encoder(config.backbone)
+            num_features = config.backbone.mlps[-1][-1] * config.backbone.width
+        else:
+            self.backbone_net = _SRUNetEncoder(config.srunet)
+            num_features = config.srunet.net.num_bottleneck_channels
         self.hidden = nn.Linear(num_features, config.num_hidden)
         self.norm = RowNormReLU(config.num_hidden)
         self.dropout = nn.Dropout(config.dropout)
@@ -47,6 +52,32 @@ class PointCloudClassifier(nn.Module):
         Raises:
             ValueError: If the points have another shape or type, or are not finite.
         """
-        deepest = self.backbone_net(points)[-1].features
-        rows = self.norm(self.hidden(deepest.amax(1)))
+        if self.config.backbone_type == "pointnet2":
+            pooled = self.backbone_net(points)[-1].features.amax(1)
+        else:
+            pooled = self.backbone_net(points)
+        rows = self.norm(self.hidden(pooled))
         return self.head(self.dropout(rows)).float()
+
+
+class _SRUNetEncoder(nn.Module):
+    """SR-UNet's way down; [B, N, 3] -> the maximum over the deepest voxels of each cloud, [B, C]."""
+
+    def __init__(self, settings: SRUNetSettings):
+        super().__init__()
+        self.settings = settings
+        self.net = SRUNet(settings.net, backend=settings.backend)
+        for name, _ in list(self.net.named_children()):
+            if name.startswith(("convtr", "bntr", "final")) or name in ("block5", "block6", "block7", "block8"):
+                delattr(self.net, name)
+        self.pool = SparseGlobalPool("max")
+
+    def forward(self, points: Tensor) -> Tensor:
+        if points.ndim != 3 or points.shape[2] != 3:
+            raise ValueError(
+                f"points are {tuple(points.shape)}; SR-UNet classifies [B, N, 3] (points.use_height=false)"
+            )
+        cloud_idx = torch.arange(len(points), device=points.device).repeat_interleave(points.shape[1])
+        coordinates, first, _ = quantize(points.flatten(0, 1), self.settings.voxel_size, batch_idx=cloud_idx)
+        ones = points.new_ones(len(first), self.settings.net.in_channels)
+        return self.pool(self.net.encode(coordinates, ones)).float()

@@ -9,7 +9,7 @@ import numpy as np
 
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 
-__all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "sample_surface"]
+__all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "Shape", "read_shape", "sample_surface"]
 
 MESH_FILES = (".obj", ".ply", ".off", ".stl", ".glb")
 CLOUD_FILES = (".npy", ".ply")
@@ -53,11 +53,17 @@ class FractalObjects:
 
 
 @dataclass(frozen=True, eq=False)
-class _Shape:
+class Shape:
     """Triangles to sample on, or, without triangles, points to choose from."""
 
     points: np.ndarray
     triangles: np.ndarray | None
+
+    def sample(self, rng: np.random.Generator, num_points: int) -> np.ndarray:
+        """[num_points, 3] float32 in random order; given points are repeated only where there are too few."""
+        if self.triangles is not None:
+            return sample_surface(rng, self.points[self.triangles], num_points=num_points)
+        return self.points[rng.choice(len(self.points), num_points, replace=num_points > len(self.points))]
 
 
 class MeshFolder:
@@ -88,12 +94,12 @@ class MeshFolder:
         if up not in ("y", "z"):
             raise ValueError(f"up={up!r} is not known; expected 'y' or 'z'")
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {*MESH_FILES, *CLOUD_FILES})
-        shapes: dict[str, list[_Shape]] = {}
+        shapes: dict[str, list[Shape]] = {}
         skipped = []
         for path in files:
             relative = path.relative_to(folder)
             try:
-                shape = _read_shape(path, up)
+                shape = read_shape(path, up=up)
             except Exception as error:  # readers of broken files fail in any way; each is reported, none stops the rest
                 skipped.append((str(relative), f"{type(error).__name__}: {error}"))
                 continue
@@ -114,10 +120,7 @@ class MeshFolder:
     def sample(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int]:
         category = int(rng.integers(len(self._shapes)))
         shape = self._shapes[category][int(rng.integers(len(self._shapes[category])))]
-        if shape.triangles is not None:
-            return sample_surface(rng, shape.points[shape.triangles], num_points=num_points), category
-        replace = num_points > len(shape.points)
-        return shape.points[rng.choice(len(shape.points), num_points, replace=replace)], category
+        return shape.sample(rng, num_points), category
 
     def report(self) -> str:
         """One line on what was read, and one on each file that was not."""
@@ -156,8 +159,8 @@ def _cumulative_areas(corners: np.ndarray) -> np.ndarray:
     return areas
 
 
-def _read_shape(path: Path, up: str) -> _Shape:
-    """The content of a file, z up and with its front towards -y. Whatever is wrong is raised."""
+def read_shape(path: Path, *, up: str = "z") -> Shape:
+    """The content of a file, z up and with its front towards -y. Whatever is wrong is raised, in any class of error."""
     import trimesh
 
     if path.suffix.lower() == ".npy":
@@ -185,7 +188,7 @@ def _read_shape(path: Path, up: str) -> _Shape:
         _cumulative_areas(points[triangles])
     if up == "y":
         points = np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
-    return _Shape(points, triangles)
+    return Shape(points, triangles)
 
 
 def _geometries(loaded: Any) -> Sequence[Any]:
