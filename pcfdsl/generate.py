@@ -28,6 +28,7 @@ from pcfdsl.store.manifest import (
     set_checksum,
     versions,
 )
+from pcfdsl.store.paths import as_path
 from pcfdsl.store.shards import encode
 
 __all__ = ["SAMPLES_PER_SHARD", "Plan", "Recipe", "Summary", "generate", "make_sample", "manifest_of", "plan"]
@@ -127,7 +128,7 @@ def generate(
 
     Args:
         recipe: What to make.
-        out: Folder of the set.
+        out: Folder of the set, or its URL.
         shard: (i, n): only the i-th of n equal parts. The parts may run at the same time, into one folder.
         workers: Processes, of the local engine.
         engine: "local", or "ray" for a cluster whose nodes all see `out`.
@@ -141,7 +142,7 @@ def generate(
         ValueError: If a sample cannot be made, naming it, or there is no such part.
         OSError: If something cannot be written. Finished shards are kept, and a later run goes on from there.
     """
-    out, begin = Path(out), time.monotonic()
+    out, begin = as_path(out), time.monotonic()
     part, parts = shard
     if not 0 <= part < parts:
         raise ValueError(f"shard is {part} of {parts}; expected (i, n) with 0 <= i < n, such as (0, 4)")

@@ -21,6 +21,7 @@ from pcfdsl.pcfractal_recipes import CloudRecipe, ImportedCategoryRecipe, Search
 from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig
 from pcfdsl.store.atomic import make_folder, write_file
 from pcfdsl.store.export import encode_ply, require_no_other_files
+from pcfdsl.store.paths import as_path
 from pcfdsl.store.stored import StoredSet, open_set
 from pcfdsl.verify import verify
 
@@ -56,13 +57,13 @@ class StoredPCFractalDB(Sequence[FractalCloud]):
         if manifest.recipe != CloudRecipe.name:
             raise ValueError(f"{path} holds a set of {manifest.recipe}; expected one of {CloudRecipe.name}")
         self.config = from_dict(PCFractalConfig, manifest.config)
-        found = open_set(Path(path) / _CATEGORIES).manifest
+        found = open_set(as_path(path) / _CATEGORIES).manifest
         if found.inputs != manifest.inputs or not found.config.items() <= manifest.config.items():
             raise ValueError(
                 f"{path} holds clouds of one set and categories of another, as when overwriting it was interrupted; "
                 "run that command again, or the one that made the clouds with --overwrite"
             )
-        self.categories = _read_systems(Path(path) / _CATEGORIES)
+        self.categories = _read_systems(as_path(path) / _CATEGORIES)
 
     def __len__(self) -> int:
         return len(self.stored)
@@ -113,7 +114,7 @@ def generate_pcfractal(
     recipe, per_shard = _category_recipe(config, given)
     how: dict[str, Any] = {"workers": workers, "engine": engine, "progress": progress}
     search = {"samples_per_shard": per_shard, "note": _note_acceptance, **how}
-    where = Path(out) / _CATEGORIES
+    where = as_path(out) / _CATEGORIES
     found = generate(recipe, where, shard=shard, overwrite=overwrite, **search)
     if not found.complete:
         found = generate(recipe, where, **search)
@@ -143,7 +144,7 @@ def verify_pcfractal(
     """
     given = None if categories is None else read_categories(categories)[0]
     recipe, per_shard = _category_recipe(config, given)
-    where = Path(out) / _CATEGORIES
+    where = as_path(out) / _CATEGORIES
     settings: dict[str, Any] = {
         "num_samples": num_samples,
         "workers": workers,

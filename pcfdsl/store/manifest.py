@@ -22,6 +22,7 @@ from typing import Any
 
 from pcfdsl import __version__
 from pcfdsl.store.atomic import make_folder, remove_stale, write_file
+from pcfdsl.store.paths import as_path, is_remote, remote_errors
 
 __all__ = [
     "DifferentSetError",
@@ -144,9 +145,10 @@ def read_manifest(out: str | Path) -> Manifest:
         FileNotFoundError: If the folder holds no set.
         ValueError: If its manifest is damaged or of a newer layout.
     """
-    path = Path(out) / _FILE
+    path = as_path(out) / _FILE
     try:
-        content = json.loads(path.read_bytes())
+        with remote_errors(path):
+            content = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{out} holds no stored set; expected a folder with {_FILE} in it") from None
     except ValueError:
@@ -194,7 +196,7 @@ def open_folder(out: str | Path, manifest: Manifest, *, overwrite: bool = False)
         for old in out.glob("shards-*"):
             while old != manifest.shard_folder(out) and old.exists():
                 with suppress(FileNotFoundError):  # another job of the same set is removing it as well
-                    shutil.rmtree(old)
+                    old.fs.rm(old.path, recursive=True) if is_remote(old) else shutil.rmtree(old)  # type: ignore[attr-defined]
     folder = make_folder(manifest.shard_folder(out))
     remove_stale(folder)
     return folder
@@ -217,7 +219,7 @@ def require_same(out: str | Path, manifest: Manifest) -> None:
 
 def file_checksum(path: str | Path) -> str:
     """SHA-256 (hex) of a file."""
-    with open(path, "rb") as file:
+    with as_path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

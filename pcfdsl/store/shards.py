@@ -12,6 +12,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from pcfdsl.store.paths import as_path, local_copy
+
 __all__ = ["Shard", "encode"]
 
 _OFFSETS = "@offsets"
@@ -50,17 +52,20 @@ def encode(samples: Sequence[dict[str, np.ndarray]], *, first_sample: int, diges
 class Shard:
     """Read access to a shard file, mapped into memory; samples are copied out one by one. Safe to use from threads.
 
+    A remote file is fetched first.
+
     Raises:
         ValueError: If the file cannot be used, saying how to repair it.
         OSError: If it cannot be opened.
     """
 
     def __init__(self, path: str | Path, num_bytes: int, digest: str):
-        size = Path(path).stat().st_size
+        path = as_path(path)
+        size = path.stat().st_size
         if size != num_bytes:
             raise ValueError(_damaged(path, f"has {size} bytes instead of {num_bytes}"))
         try:
-            file = safe_open(str(path), framework="numpy")
+            file = safe_open(str(local_copy(path)), framework="numpy")
             about = json.loads((file.metadata() or {}).get("pcfdsl", "{}"))
         except (SafetensorError, ValueError) as error:
             raise ValueError(_damaged(path, f"cannot be read ({error})")) from None

@@ -9,6 +9,7 @@ from typing import overload
 import numpy as np
 
 from pcfdsl.store.manifest import Manifest, ShardRecord, file_checksum, read_manifest, read_record, set_checksum
+from pcfdsl.store.paths import as_path
 from pcfdsl.store.shards import Shard
 
 __all__ = ["StoredSet", "check", "open_set"]
@@ -78,7 +79,7 @@ def open_set(path: str | Path) -> StoredSet:
         FileNotFoundError: If there is none, or some of its shards have not been made yet.
         ValueError: If its manifest cannot be used.
     """
-    path = Path(path)
+    path = as_path(path)
     manifest = read_manifest(path)
     found = [read_record(manifest.shard_path(path, shard)) for shard in range(manifest.num_shards)]
     records = [record for record in found if record is not None]
