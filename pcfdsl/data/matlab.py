@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from pcfdsl.data.matlab5 import read_matlab5
+
 __all__ = ["read_variable"]
 
 
 def read_variable(path: str | Path, name: str, *, fields: Collection[str] | None = None) -> Any:
     """A variable of a MATLAB file.
 
-    Numbers become arrays as MATLAB shows them, text becomes `str`, cells become lists in column order, and struct arrays
-    become lists of dictionaries, whatever their shape. An empty array is an empty array, whatever it would have held.
+    Numbers become arrays as MATLAB shows them, text becomes `str`, cells become lists in column order, and struct
+    arrays become lists of dictionaries, whatever their shape. An empty array is one, whatever it would have held.
 
     Args:
         path: The .mat file.
@@ -30,16 +32,16 @@ def read_variable(path: str | Path, name: str, *, fields: Collection[str] | None
     with open(path, "rb") as file:
         is_hdf5 = file.read(128)[:19] == b"MATLAB 7.3 MAT-file" or _has_hdf5_signature(file)
     try:
-        value = _read_hdf5(path, name, fields) if is_hdf5 else _read_version_5(path, name, fields)
-    except _MissingError as error:
-        raise ValueError(str(error)) from None
-    except Exception as error:  # the readers fail on damaged files in every way there is
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}); download it again") from error
-    return value
-
-
-class _MissingError(Exception):
-    """Something that the message explains is not there."""
+        return _read_hdf5(path, name, fields) if is_hdf5 else read_matlab5(path, name, fields=fields)
+    except ImportError:
+        raise ValueError(
+            f"{path} is a MATLAB file of version 7.3, which needs h5py: pip install h5py, "
+            f"or in MATLAB: load('{path.name}'); save('{path.name}', '{name}', '-v7')"
+        ) from None
+    except KeyError as error:
+        raise ValueError(f"{path} cannot be used: {error.args[0]}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}; download it again") from None
 
 
 def _has_hdf5_signature(file: Any) -> bool:
@@ -51,47 +53,22 @@ def _has_hdf5_signature(file: Any) -> bool:
     return False
 
 
-def _read_version_5(path: Path, name: str, fields: Collection[str] | None) -> Any:
-    from scipy.io import loadmat, whosmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        found = [entry[0] for entry in whosmat(path)]
-        if name not in found:
-            raise _MissingError(f"{path} has no variable {name!r}; it has {', '.join(found) or 'none'}")
-        return _plain(loadmat(path, variable_names=[name])[name], fields)
-    except MatReadError as error:
-        raise ValueError(f"it is cut off or no MATLAB file: {error}") from error
-
-
-def _plain(value: Any, fields: Collection[str] | None) -> Any:
-    """scipy's arrays of arrays -> plain values."""
-    if not isinstance(value, np.ndarray):
-        return value
-    if value.dtype.names is not None:
-        wanted = [field for field in value.dtype.names if fields is None or field in fields]
-        rows = value.ravel(order="F")
-        return [{field: _plain(row[field], fields) for field in wanted} for row in rows]
-    if value.dtype == object:
-        return [_plain(item, fields) for item in value.ravel(order="F")]
-    if value.dtype.kind in "US":
-        return "".join(value.ravel().tolist())
-    return value
-
-
 def _read_hdf5(path: Path, name: str, fields: Collection[str] | None) -> Any:
+    import h5py
+
     try:
-        import h5py
-    except ImportError:
-        raise _MissingError(
-            f"{path} is a MATLAB file of version 7.3, which needs h5py: pip install h5py, "
-            f"or in MATLAB: load('{path.name}'); save('{path.name}', '{name}', '-v7')"
-        ) from None
-    with h5py.File(path, "r") as file:
+        opened = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"it is cut off or damaged ({error})") from None
+    with opened:
+        file: Any = opened
         if name not in file:
             found = [key for key in file if not key.startswith("#")]
-            raise _MissingError(f"{path} has no variable {name!r}; it has {', '.join(found) or 'none'}")
-        return _from_hdf5(file, file[name], fields, h5py)
+            raise KeyError(f"it has no variable {name!r}; it has {', '.join(found) or 'none'}")
+        try:
+            return _from_hdf5(file, file[name], fields, h5py)
+        except Exception as error:  # h5py fails on damaged parts in every way there is
+            raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
 def _from_hdf5(file: Any, item: Any, fields: Collection[str] | None, h5py: Any) -> Any:
@@ -107,8 +84,9 @@ def _from_hdf5(file: Any, item: Any, fields: Collection[str] | None, h5py: Any) 
             {field: _from_hdf5(file, file[column[i]], fields, h5py) for field, column in columns.items()}
             for i in range(length)
         ]
-    matlab_class = bytes(item.attrs.get("MATLAB_class", b"")).decode("ascii", "replace")
-    if "MATLAB_empty" in item.attrs and item.attrs["MATLAB_empty"]:
+    matlab_class = item.attrs.get("MATLAB_class", "")
+    matlab_class = matlab_class.decode("ascii", "replace") if isinstance(matlab_class, bytes) else str(matlab_class)
+    if item.attrs.get("MATLAB_empty"):
         return "" if matlab_class == "char" else np.zeros((0, 0))
     values = item[()]
     if matlab_class == "cell":

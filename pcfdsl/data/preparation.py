@@ -173,7 +173,7 @@ def prepare_set(
         else:
             (out / "splits" / f"{split}.txt").unlink(missing_ok=True)
     digests = {name: records[name]["digest"] for name in sorted(records)}
-    counts = {name: 0 for name in classes}
+    counts = dict.fromkeys(classes, 0)
     for record in records.values():
         for name, count in record["boxes"].items():
             counts[name] += count

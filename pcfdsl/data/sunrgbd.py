@@ -190,13 +190,12 @@ def _labels(frame: Frame) -> tuple[Sequence[str], np.ndarray, tuple[str, ...]]:
     """Class names and [K, 7] float32 boxes of the ten classes that can be used, and what is wrong with the others."""
     ours = [row for row, name in enumerate(frame.names) if name in CLASSES]
     boxes = frame.boxes[ours].astype(np.float32)
-    finite = np.isfinite(boxes).all(axis=1)
-    solid = (boxes[:, 3:6] > 0).all(axis=1)
+    finite = np.all(np.isfinite(boxes), axis=1)
+    usable = finite & np.all(boxes[:, 3:6] > 0, axis=1)
     problems = tuple(
         f"metadata, box {row + 1} ({frame.names[row]}): {boxes[i].tolist()} "
         + ("has no extent" if finite[i] else "has numbers that are missing or not finite")
         for i, row in enumerate(ours)
-        if not (finite[i] and solid[i])
+        if not usable[i]
     )
-    usable = finite & solid
     return [frame.names[row] for row, fine in zip(ours, usable, strict=True) if fine], boxes[usable], problems
