@@ -15,7 +15,7 @@ from numba import njit
 
 from pcfdsl.formula.noise import perlin_1d, perlin_2d
 
-__all__ = ["RadialContour", "contour_noise", "radial_polygons"]
+__all__ = ["RadialContour", "contour_noise", "noise_from_arguments", "radial_polygons"]
 
 _RANGE = 10_000.0  # of the arguments of independent noise, as published
 
@@ -70,12 +70,24 @@ def contour_noise(
         cells: For "smooth": about how many bumps there are along a contour.
     """
     if kind == "white":
-        return perlin_1d(rng.random((num_polygons, 2, num_vertices)) * _RANGE)
+        return noise_from_arguments(rng.random((num_polygons, 2, num_vertices)))
     angles = 2 * np.pi * np.arange(num_vertices) / num_vertices
     reach = cells / (2 * np.pi)  # a circle of this radius crosses that many lattice cells
     centres = rng.random((num_polygons, 2, 1)) * 256
     values = perlin_2d(centres[:, 0] + reach * np.cos(angles), centres[:, 1] + reach * np.sin(angles))
     return np.repeat(values[:, None].astype(np.float32), 2, axis=1)
+
+
+def noise_from_arguments(uniforms: np.ndarray) -> np.ndarray:
+    """Independent noise, as published: perlin noise on a line, at as many places in it as it is asked for.
+
+    Args:
+        uniforms: In [0, 1), any shape.
+
+    Returns:
+        float32 of that shape; mean 0, standard deviation 0.33, within [-0.96, 0.96].
+    """
+    return perlin_1d(uniforms * _RANGE)
 
 
 def radial_polygons(

@@ -13,7 +13,7 @@ import numpy as np
 from pcfdsl.config import option, validate
 from pcfdsl.formula.bezier import bezier_curves
 from pcfdsl.formula.noise import fractal_noise_2d
-from pcfdsl.image.contours import average_down
+from pcfdsl.image.contours import average_down, descending_ranges
 from pcfdsl.image.labelled import ImageSet, LabelledImage
 from pcfdsl.image.lines import draw_polygons
 from pcfdsl.rng import stream
@@ -39,8 +39,7 @@ class BezierConfig:
 
     def inconsistencies(self):
         """Yield (field, message) for what no field shows alone."""
-        if self.ink[0] > self.ink[1]:
-            yield "ink", f"is a range from {self.ink[0]} down to {self.ink[1]}; expected low, high"
+        yield from descending_ranges(self, "ink")
 
 
 class Bezier(ImageSet):

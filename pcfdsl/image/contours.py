@@ -1,7 +1,9 @@
 """Contours as pictures: scale, noise, inks, breaks, colour and supersampling, the same for every contour set."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -9,14 +11,25 @@ from pcfdsl.config import option, validate
 from pcfdsl.formula.contour import RadialContour, contour_noise, radial_polygons
 from pcfdsl.image.lines import draw_polygons
 
-__all__ = ["ContourDrawing", "average_down", "blank", "contour_polygons", "draw_contour", "draw_inks", "finish"]
+__all__ = [
+    "ContourDrawConfig",
+    "average_down",
+    "background_ink",
+    "blank",
+    "contour_polygons",
+    "descending_ranges",
+    "draw_contour",
+    "draw_inks",
+    "draw_vertices",
+    "finish",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContourDrawing:
+class ContourDrawConfig:
     """How contours are drawn."""
 
-    color: Literal["grey", "color"] = option("grey", "One random grey per polygon, or one random RGB colour.")
+    color: bool = option(False, "A random RGB colour per polygon instead of a random grey.")
     background: int = option(255, "Grey of the background.", minimum=0, maximum=255)
     ink: tuple[int, int] = option((0, 255), "Range of greys, or of each channel.", minimum=0, maximum=255)
     canvas: int = option(512, "Image size, in pixels, that all lengths are meant for; others are scaled.", minimum=1)
@@ -32,29 +45,46 @@ class ContourDrawing:
 
     def inconsistencies(self):
         """Yield (field, message) for what no field shows alone."""
-        if self.ink[0] > self.ink[1]:
-            yield "ink", f"is a range from {self.ink[0]} down to {self.ink[1]}; expected low, high"
+        yield from descending_ranges(self, "ink")
 
 
-def canvas_pixels(drawing: ContourDrawing, size: int) -> int:
+def descending_ranges(config: Any, *names: str) -> Iterator[tuple[str, str]]:
+    """(field, message) for every one of these fields whose lower end is above its upper end."""
+    for name in names:
+        low, high = getattr(config, name)
+        if low > high:
+            yield name, f"is a range from {low} down to {high}; expected low, high"
+
+
+def draw_vertices(rng: np.random.Generator, low: int, high: int, *, mean: float) -> int:
+    """Whole part of an exponential number, given that it lies in the range. By inversion, so of one random number."""
+    u = rng.random()
+    first, beyond = math.exp(-low / mean), math.exp(-(high + 1) / mean)
+    return min(high, max(low, math.floor(-mean * math.log(first - u * (first - beyond)))))
+
+
+def canvas_pixels(draw: ContourDrawConfig, size: int) -> int:
     """Side of the image that is drawn into."""
-    return size * drawing.supersample
+    return size * draw.supersample
 
 
-def blank(drawing: ContourDrawing, size: int) -> np.ndarray:
+def blank(draw: ContourDrawConfig, size: int) -> np.ndarray:
     """An empty picture to draw into: uint8 [S, S] of greys, or uint32 [S, S] of packed colours."""
-    pixels = canvas_pixels(drawing, size)
-    if drawing.color == "grey":
-        return np.full((pixels, pixels), drawing.background, np.uint8)
-    return np.full((pixels, pixels), drawing.background * 0x010101, np.uint32)
+    pixels = canvas_pixels(draw, size)
+    return np.full((pixels, pixels), background_ink(draw), np.uint32 if draw.color else np.uint8)
 
 
-def draw_inks(drawing: ContourDrawing, num_polygons: int, rng: np.random.Generator) -> np.ndarray:
+def background_ink(draw: ContourDrawConfig) -> int:
+    """The background as an ink."""
+    return draw.background * (0x010101 if draw.color else 1)
+
+
+def draw_inks(draw: ContourDrawConfig, num_polygons: int, rng: np.random.Generator) -> np.ndarray:
     """One random ink per polygon, as `blank`'s picture takes them."""
-    low, high = drawing.ink
-    if drawing.color == "grey":
-        return rng.integers(low, high, num_polygons, dtype=np.uint8, endpoint=True)
-    return pack(rng.integers(low, high, (num_polygons, 3), dtype=np.uint8, endpoint=True))
+    low, high = draw.ink
+    if draw.color:
+        return pack(rng.integers(low, high, (num_polygons, 3), dtype=np.uint8, endpoint=True))
+    return rng.integers(low, high, num_polygons, dtype=np.uint8, endpoint=True)
 
 
 def pack(colors: np.ndarray) -> np.ndarray:
@@ -64,25 +94,23 @@ def pack(colors: np.ndarray) -> np.ndarray:
 
 
 def contour_polygons(
-    contour: RadialContour, drawing: ContourDrawing, size: int, rng: np.random.Generator
+    contour: RadialContour, draw: ContourDrawConfig, size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Polygons around the origin, float64 [L, V, 2] in pixels of the picture that is drawn into.
 
     Args:
         contour: Its lengths in pixels of the canvas.
-        drawing: How noise is made and what a length means.
+        draw: How noise is made and what a length means.
         size: Of the finished image.
         rng: Of the noise.
     """
-    noise = contour_noise(
-        contour.num_polygons, contour.num_vertices, rng, kind=drawing.noise_kind, cells=drawing.noise_cells
-    )
-    return radial_polygons(contour, noise) * (canvas_pixels(drawing, size) / drawing.canvas)
+    noise = contour_noise(contour.num_polygons, contour.num_vertices, rng, kind=draw.noise_kind, cells=draw.noise_cells)
+    return radial_polygons(contour, noise) * (canvas_pixels(draw, size) / draw.canvas)
 
 
 def draw_contour(
     contour: RadialContour,
-    drawing: ContourDrawing,
+    draw: ContourDrawConfig,
     size: int,
     *,
     centre: tuple[float, float],
@@ -93,23 +121,22 @@ def draw_contour(
 
     Args:
         contour: Its lengths in pixels of the canvas.
-        drawing: How to draw it.
+        draw: How to draw it.
         size: Of the image.
         centre: Of the contour (x, y), in pixels of the canvas.
         rng: Of noise and inks.
         break_rng: Of the breaks, so that a broken contour is the whole one but for them.
     """
-    picture = blank(drawing, size)
-    inks = draw_inks(drawing, contour.num_polygons, rng)
-    polygons = contour_polygons(contour, drawing, size, rng)
+    picture = blank(draw, size)
+    inks = draw_inks(draw, contour.num_polygons, rng)
+    polygons = contour_polygons(contour, draw, size, rng)
     broken = None
-    if drawing.break_fraction > 0:
-        broken = break_rng.random(polygons.shape[:2]) < drawing.break_fraction
-    scale = len(picture) / drawing.canvas
+    if draw.break_fraction > 0:
+        broken = break_rng.random(polygons.shape[:2]) < draw.break_fraction
+    scale = len(picture) / draw.canvas
     origin = (centre[0] * scale, centre[1] * scale)
-    background = drawing.background * (1 if drawing.color == "grey" else 0x010101)
-    draw_polygons(picture, polygons, inks, origin=origin, broken=broken, background=background)
-    return finish(picture, drawing.supersample)
+    draw_polygons(picture, polygons, inks, origin=origin, broken=broken, background=background_ink(draw))
+    return finish(picture, draw.supersample)
 
 
 def finish(picture: np.ndarray, supersample: int = 1) -> np.ndarray:

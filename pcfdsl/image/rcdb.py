@@ -4,24 +4,25 @@ Everything else (radius, oval, centre, greys, and the noise itself) is drawn ane
 (Kataoka et al., Replacing Labeled Real-Image Datasets with Auto-Generated Contours, CVPR 2022.)
 """
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from pcfdsl.config import option, validate
 from pcfdsl.formula.contour import RadialContour
-from pcfdsl.image.contours import ContourDrawing, draw_contour
+from pcfdsl.image.contours import ContourDrawConfig, descending_ranges, draw_contour, draw_vertices
+from pcfdsl.image.contours_official import OfficialContours, Start, official_inconsistencies, redraw_vertices
 from pcfdsl.image.labelled import ImageSet, LabelledImage
+from pcfdsl.image.python_random import PythonRandom
 from pcfdsl.rng import stream
 
-__all__ = ["RCDB", "RCDBCategory", "RCDBConfig"]
+__all__ = ["RCDB", "OfficialRCDB", "RCDBCategory", "RCDBConfig", "open_rcdb"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RCDBConfig:
-    """Everything an RCDB depends on. Lengths are in pixels of `drawing.canvas`."""
+    """Everything an RCDB depends on. Lengths are in pixels of `draw.canvas`."""
 
     variant: Literal["native", "official"] = option("native", "Clean rules, or the released script's to the letter.")
     seed: int = option(0, "Root of every random decision.")
@@ -36,17 +37,17 @@ class RCDBConfig:
     radius: tuple[int, int] = option((0, 100), "Range of an instance's radius.", minimum=0)
     oval: tuple[float, float] = option((1.0, 2.0), "Range of an instance's resizing factor along each axis.", minimum=0)
     start: int = option(400, "Width of the square, around the middle, in which centres lie.", minimum=0)
-    drawing: ContourDrawing = option(ContourDrawing(), "How contours are drawn.")
+    jobs: int = option(10, "Official only: processes the script is split into; the images depend on it.", minimum=1)
+    draw: ContourDrawConfig = option(ContourDrawConfig(), "How contours are drawn.")
 
     def __post_init__(self):
         validate(self)
 
     def inconsistencies(self):
         """Yield (field, message) for what no field shows alone."""
-        for name in ("vertices", "polygons", "noise", "step", "radius", "oval"):
-            low, high = getattr(self, name)
-            if low > high:
-                yield name, f"is a range from {low} down to {high}; expected low, high"
+        yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "oval")
+        if self.variant == "official":
+            yield from official_inconsistencies(self, ContourDrawConfig())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class RCDB(ImageSet):
         """What defines a category."""
         config, rng = self.config, stream(self.config.seed, "category", category)
         return RCDBCategory(
-            num_vertices=_exponential(rng, config.vertices, config.mean_vertices),
+            num_vertices=draw_vertices(rng, *config.vertices, mean=config.mean_vertices),
             num_polygons=int(rng.integers(*config.polygons, endpoint=True)),
             noise=float(rng.uniform(*config.noise)),
             step=float(rng.uniform(*config.step)),
@@ -94,7 +95,7 @@ class RCDB(ImageSet):
             radius=float(rng.uniform(*config.radius)),
             oval=(float(rng.uniform(*config.oval)), float(rng.uniform(*config.oval))),
         )
-        x, y = (config.drawing.canvas + rng.uniform(-config.start, config.start, 2)) / 2
+        x, y = (config.draw.canvas + rng.uniform(-config.start, config.start, 2)) / 2
         return contour, (float(x), float(y))
 
     def instance(self, category: int, instance: int) -> LabelledImage:
@@ -103,7 +104,7 @@ class RCDB(ImageSet):
         contour, centre = self.contour(category, instance)
         image = draw_contour(
             contour,
-            config.drawing,
+            config.draw,
             config.image_size,
             centre=centre,
             rng=stream(config.seed, "lines", category, instance),
@@ -112,9 +113,39 @@ class RCDB(ImageSet):
         return LabelledImage(image, category, instance)
 
 
-def _exponential(rng: np.random.Generator, bounds: tuple[int, int], mean: float) -> int:
-    """Whole part of an exponential variable, given that it lies within the bounds; by inversion, so one draw."""
-    low, high = bounds
-    u = rng.random()
-    first, beyond = math.exp(-low / mean), math.exp(-(high + 1) / mean)
-    return min(high, max(low, math.floor(-mean * math.log(first - u * (first - beyond)))))
+def open_rcdb(config: RCDBConfig) -> ImageSet:
+    """The data set of a recipe, native or official by `config.variant`."""
+    return (OfficialRCDB if config.variant == "official" else RCDB)(config)
+
+
+class OfficialRCDB(OfficialContours):
+    """RCDB as its released script makes it, pixel for pixel; `seed` is added to the seed of every job.
+
+    `category_parameters` also gives what the script writes down of a category, which describes its instance 0 only:
+    radius, ovals and centre.
+    """
+
+    def __init__(self, config: RCDBConfig):
+        """Set up without drawing anything."""
+        super().__init__(config, jobs=config.jobs)
+        self.config = config
+        self.most_ink = config.image_size // 2
+
+    def draw_category(self, random: PythonRandom) -> tuple[RadialContour, Start]:
+        """A category's contour and the centre (row, column) of its first instance, in the published order."""
+        config = self.config
+        vertices = redraw_vertices(random, *config.vertices, mean=config.mean_vertices)
+        polygons = random.randint(*config.polygons)
+        noise, step = random.uniform(*config.noise), random.uniform(*config.step)
+        radius = random.randint(*config.radius)
+        oval = (random.uniform(*config.oval), random.uniform(*config.oval))
+        contour = RadialContour(
+            num_vertices=vertices, num_polygons=polygons, noise=noise, step=step, radius=radius, oval=oval
+        )
+        return contour, self.draw_start(random, config.start)
+
+    def draw_next(self, random: PythonRandom, contour: RadialContour) -> tuple[RadialContour, Start]:
+        """What the next instance has of its own."""
+        oval = (random.uniform(*self.config.oval), random.uniform(*self.config.oval))
+        contour = replace(contour, oval=oval, radius=random.randint(*self.config.radius))
+        return contour, self.draw_start(random, self.config.start)

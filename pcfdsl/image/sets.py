@@ -8,11 +8,12 @@ from pcfdsl.image.baselines import Bezier, BezierConfig, Perlin, PerlinConfig
 from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
 from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig
 from pcfdsl.image.labelled import ImageSet
-from pcfdsl.image.rcdb import RCDB, RCDBConfig
+from pcfdsl.image.rcdb import RCDBConfig, open_rcdb
+from pcfdsl.image.visualatom import VisualAtomConfig, open_visualatom
 
 __all__ = ["ImageSetConfig", "ImageSetName", "open_images"]
 
-ImageSetName = Literal["fractaldb", "exfractaldb", "rcdb", "bezier", "perlin"]
+ImageSetName = Literal["fractaldb", "exfractaldb", "rcdb", "visualatom", "bezier", "perlin"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class ImageSetConfig:
     fractaldb: FractalDBConfig = option(FractalDBConfig(), "2D fractals.")
     exfractaldb: ExFractalDBConfig = option(ExFractalDBConfig(), "3D fractals from random viewpoints, or MV-FractalDB.")
     rcdb: RCDBConfig = option(RCDBConfig(), "Radial contours.")
+    visualatom: VisualAtomConfig = option(VisualAtomConfig(), "Radial contours with sinusoids.")
     bezier: BezierConfig = option(BezierConfig(), "Bezier curves.")
     perlin: PerlinConfig = option(PerlinConfig(), "Perlin noise.")
 
@@ -45,4 +47,11 @@ def open_images(config: ImageSetConfig) -> ImageSet:
     return _SETS[config.dataset](config.chosen)
 
 
-_SETS = {"fractaldb": FractalDB, "exfractaldb": ExFractalDB, "rcdb": RCDB, "bezier": Bezier, "perlin": Perlin}
+_SETS = {
+    "fractaldb": FractalDB,
+    "exfractaldb": ExFractalDB,
+    "rcdb": open_rcdb,
+    "visualatom": open_visualatom,
+    "bezier": Bezier,
+    "perlin": Perlin,
+}

@@ -1,0 +1,155 @@
+"""VisualAtom: radial contours with two sinusoids around them, on black.
+
+A category is everything but the centre, the greys and the noise, which every instance draws anew.
+(Takashima et al., Visual Atoms: Pre-training Vision Transformers with Sinusoidal Waves, CVPR 2023.)
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from pcfdsl.config import option, validate
+from pcfdsl.formula.contour import RadialContour
+from pcfdsl.image.contours import ContourDrawConfig, descending_ranges, draw_contour
+from pcfdsl.image.contours_official import OfficialContours, Start, official_inconsistencies
+from pcfdsl.image.labelled import ImageSet, LabelledImage
+from pcfdsl.image.python_random import PythonRandom
+from pcfdsl.rng import stream
+
+__all__ = ["OfficialVisualAtom", "VisualAtom", "VisualAtomConfig", "open_visualatom"]
+
+_DRAW = ContourDrawConfig(background=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualAtomConfig:
+    """Everything a VisualAtom depends on. Lengths are in pixels of `draw.canvas`; ranges are the released script's."""
+
+    variant: Literal["native", "official"] = option("native", "Clean rules, or the released script's to the letter.")
+    seed: int = option(0, "Root of every random decision.")
+    num_categories: int = option(1000, "Categories.", minimum=1)
+    num_instances: int = option(1000, "Instances per category.", minimum=1)
+    image_size: int = option(512, "Side of an image in pixels.", minimum=1)
+    vertices: tuple[int, int] = option((200, 1000), "Range of the number of vertices.", minimum=3)
+    polygons: tuple[int, int] = option((1, 200), "Range of the number of polygons.", minimum=1)
+    noise: tuple[float, float] = option((0.0, 4.0), "Range of the noise coefficient.", minimum=0)
+    step: tuple[float, float] = option((0.0, 0.1), "Range of the outward step per polygon ('line width').", minimum=0)
+    radius: tuple[int, int] = option((10, 60), "Range of the radius.", minimum=0)
+    waves: tuple[int, int] = option((0, 20), "Range of the two sinusoids' periods; equal only if 0.", minimum=0)
+    oval: tuple[float, float] = option((1.0, 2.0), "Range of the resizing factor along each axis.", minimum=0)
+    start: int = option(512, "Width of the square, around the middle, in which centres lie.", minimum=0)
+    jobs: int = option(1, "Official only: processes the script is split into; the images depend on it.", minimum=1)
+    draw: ContourDrawConfig = option(_DRAW, "How contours are drawn.")
+
+    def __post_init__(self):
+        validate(self)
+
+    def inconsistencies(self):
+        """Yield (field, message) for what no field shows alone."""
+        yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "waves", "oval")
+        if self.waves[0] == self.waves[1] != 0:
+            yield "waves", f"leaves both sinusoids {self.waves[0]} periods; widen the range"
+        if self.variant == "official":
+            yield from official_inconsistencies(self, ContourDrawConfig(background=0))
+
+
+class VisualAtom(ImageSet):
+    """The data set as a sequence.
+
+    >>> db = VisualAtom(VisualAtomConfig(num_categories=4, num_instances=3, image_size=64))
+    >>> len(db), db[7].category, db[7].instance, db[7].image.shape
+    (12, 2, 1, (64, 64))
+    """
+
+    def __init__(self, config: VisualAtomConfig):
+        """Set up without drawing anything."""
+        super().__init__(config.num_categories, config.num_instances)
+        self.config = config
+
+    def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
+        """The fields of its contour."""
+        contour = self.category(category)
+        return {**asdict(contour), "oval": np.array(contour.oval), "waves": np.array(contour.waves)}
+
+    def category(self, category: int) -> RadialContour:
+        """A category's contour, in pixels of the canvas."""
+        config, rng = self.config, stream(self.config.seed, "category", category)
+        first, second = (int(n) for n in rng.integers(*config.waves, 2, endpoint=True))
+        while first == second != 0:
+            second = int(rng.integers(*config.waves, endpoint=True))
+        return RadialContour(
+            num_vertices=int(rng.integers(*config.vertices, endpoint=True)),
+            num_polygons=int(rng.integers(*config.polygons, endpoint=True)),
+            noise=float(rng.uniform(*config.noise)),
+            step=float(rng.uniform(*config.step)),
+            radius=float(rng.uniform(*config.radius)),
+            oval=(float(rng.uniform(*config.oval)), float(rng.uniform(*config.oval))),
+            waves=(first, second),
+            gain=1.0,
+        )
+
+    def instance(self, category: int, instance: int) -> LabelledImage:
+        """Draw one instance of one category."""
+        config = self.config
+        rng = stream(config.seed, "instance", category, instance)
+        x, y = (config.draw.canvas + rng.uniform(-config.start, config.start, 2)) / 2
+        image = draw_contour(
+            self.category(category),
+            config.draw,
+            config.image_size,
+            centre=(float(x), float(y)),
+            rng=rng,
+            break_rng=stream(config.seed, "breaks", category, instance),
+        )
+        return LabelledImage(image, category, instance)
+
+
+def open_visualatom(config: VisualAtomConfig) -> ImageSet:
+    """The data set of a recipe, native or official by `config.variant`."""
+    return (OfficialVisualAtom if config.variant == "official" else VisualAtom)(config)
+
+
+class OfficialVisualAtom(OfficialContours):
+    """VisualAtom as its released script makes it, pixel for pixel; `seed` is added to the seed of every job."""
+
+    background = 0
+    centre_first = True
+    most_ink = 255
+
+    def __init__(self, config: VisualAtomConfig):
+        """Set up without drawing anything."""
+        super().__init__(config, jobs=config.jobs)
+        self.config = config
+
+    def file_name(self, index: int) -> str:
+        """The published name, which tells the number of vertices."""
+        category, instance = divmod(self._checked(index), self.num_instances)
+        vertices = self.category_parameters(category)["num_vertices"]
+        return f"{category:05d}/vertex_{vertices:04d}_instance_{instance:04d}"
+
+    def draw_category(self, random: PythonRandom) -> tuple[RadialContour, Start]:
+        """A category's contour and the centre (row, column) of its first instance, in the published order."""
+        config = self.config
+        vertices, polygons = random.randint(*config.vertices), random.randint(*config.polygons)
+        noise, step = random.uniform(*config.noise), random.uniform(*config.step)
+        radius, first = random.randint(*config.radius), random.randint(*config.waves)
+        second = random.randint(*config.waves)
+        while first == second != 0:
+            second = random.randint(*config.waves)
+        oval = (random.uniform(*config.oval), random.uniform(*config.oval))
+        contour = RadialContour(
+            num_vertices=vertices,
+            num_polygons=polygons,
+            noise=noise,
+            step=step,
+            radius=radius,
+            oval=oval,
+            waves=(first, second),
+            gain=1.0,
+        )
+        return contour, self.draw_start(random, config.start)
+
+    def draw_next(self, random: PythonRandom, contour: RadialContour) -> tuple[RadialContour, Start]:
+        """What the next instance has of its own: its centre."""
+        return contour, self.draw_start(random, self.config.start)
