@@ -27,6 +27,7 @@ class DetectionSample:
         classes: [K] int64.
         vote_offsets: [N, 3, 3] float32 (slot, xyz): three votes a point, the same three times where it has one object.
         vote_mask: [N] bool.
+        instance_ids: [N] int64, the row of `boxes` a point belongs to; -1 for background.
         scene_idx: Index in the data set.
     """
 
@@ -35,6 +36,7 @@ class DetectionSample:
     classes: np.ndarray
     vote_offsets: np.ndarray
     vote_mask: np.ndarray
+    instance_ids: np.ndarray
     scene_idx: int
 
 
@@ -49,6 +51,7 @@ class DetectionBatch:
         box_mask: [B, G] bool, false in padding.
         vote_offsets: [B, N, 3, 3] float32 (slot, xyz), metres.
         vote_mask: [B, N] bool, true for points of objects.
+        instance_ids: [B, N] int64, the row of `boxes` a point belongs to; -1 for background.
         scene_idx: [B] int64.
     """
 
@@ -58,6 +61,7 @@ class DetectionBatch:
     box_mask: torch.Tensor
     vote_offsets: torch.Tensor
     vote_mask: torch.Tensor
+    instance_ids: torch.Tensor
     scene_idx: torch.Tensor
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
@@ -172,6 +176,7 @@ class DetectionDataset(Dataset[DetectionSample]):
             classes=scene.categories.astype(np.int64) * (not self.class_agnostic),
             vote_offsets=offsets,
             vote_mask=mask,
+            instance_ids=scene.instance_ids.astype(np.int64),
             scene_idx=int(i),
         )
 
@@ -192,6 +197,7 @@ def collate(samples: Sequence[DetectionSample]) -> DetectionBatch:
         box_mask=torch.from_numpy(mask),
         vote_offsets=torch.from_numpy(np.stack([sample.vote_offsets for sample in samples])),
         vote_mask=torch.from_numpy(np.stack([sample.vote_mask for sample in samples])),
+        instance_ids=torch.from_numpy(np.stack([sample.instance_ids for sample in samples])),
         scene_idx=torch.tensor([sample.scene_idx for sample in samples]),
     )
 

@@ -1,7 +1,7 @@
 """VoteNet (Qi et al. 2019, "Deep Hough Voting for 3D Object Detection in Point Clouds") as published.
 
-Points -> seeds with features (PointNet++) -> votes -> clusters -> proposals. Names, shapes and order of parameters are
-those of the published code, so its checkpoints load with `load_state_dict`. Features are channel-last.
+Points -> seeds with features (PointNet++ or SR-UNet) -> votes -> clusters -> proposals. Names, shapes and order of
+parameters are those of the published code, so its checkpoints load with `load_state_dict`. Features are channel-last.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.config import option, validate
-from pcfdsl.models.pointnet2 import PointNet2, PointNet2Config
+from pcfdsl.config import option
+from pcfdsl.models.backbone import BackboneConfig, build_backbone
 from pcfdsl.models.proposals import CLUSTER_SAMPLINGS, Proposals, ProposalTensors, choose_clusters
 from pcfdsl.models.voting import Voting
 
@@ -19,7 +19,7 @@ __all__ = ["VoteNet", "VoteNetConfig", "VoteNetOutput"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoteNetConfig:
+class VoteNetConfig(BackboneConfig):
     """The network. Classes, heading bins and mean sizes are those of the data."""
 
     num_classes: int = option(1, "object classes", minimum=1)
@@ -33,17 +33,13 @@ class VoteNetConfig:
     cluster_sampling_eval: str = option("seed_fps", "how evaluation chooses them", choices=CLUSTER_SAMPLINGS)
     cluster_radius: float = option(0.3, "votes within it make a cluster, metres", minimum=0)
     cluster_neighbors: int = option(16, "votes taken per cluster", minimum=1)
-    backbone: PointNet2Config = option(PointNet2Config(), "PointNet++")
-
-    def __post_init__(self):
-        validate(self)
 
     def inconsistencies(self):
         """Yields (field, problem)."""
         if len(self.mean_sizes) not in (1, self.num_classes):
             yield "mean_sizes", f"has {len(self.mean_sizes)} sizes; expected 1 or {self.num_classes}, one per class"
-        if self.num_proposals > self.backbone.num_seeds:
-            yield "num_proposals", f"is {self.num_proposals}; the backbone has only {self.backbone.num_seeds} seeds"
+        if self.num_proposals > self.num_seeds:
+            yield "num_proposals", f"is {self.num_proposals}; the backbone has only {self.num_seeds} seeds"
 
 
 @dataclass(frozen=True)
@@ -79,8 +75,8 @@ class VoteNet(nn.Module):
     def __init__(self, config: VoteNetConfig):
         super().__init__()
         self.config = config
-        num_features = config.backbone.num_features
-        self.backbone_net = PointNet2(config.backbone)
+        num_features = config.num_features
+        self.backbone_net = build_backbone(config)
         self.vgen = Voting(num_features, vote_factor=config.vote_factor)
         self.pnet = Proposals(
             num_features,
@@ -111,7 +107,7 @@ class VoteNet(nn.Module):
             config.num_proposals,
             sampling=config.cluster_sampling if self.training else config.cluster_sampling_eval,
             vote_factor=config.vote_factor,
-            skip_near_origin=config.backbone.skip_near_origin,
+            skip_near_origin=config.backbone_type == "pointnet2" and config.backbone.skip_near_origin,
             generator=generator,
         )
         proposals: ProposalTensors = self.pnet(vote_xyz, vote_features, cluster_idx)

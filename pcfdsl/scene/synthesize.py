@@ -14,7 +14,16 @@ from pcfdsl.scene.layout import Layout, lay_out
 from pcfdsl.scene.objects import FractalObjects, ObjectSource
 from pcfdsl.scene.visibility import visible_from
 
-__all__ = ["CameraConfig", "FractalScenes", "RoomConfig", "SceneConfig", "Scenes", "SizeConfig", "compose"]
+__all__ = [
+    "CameraConfig",
+    "FractalScenes",
+    "RoomConfig",
+    "SceneConfig",
+    "Scenes",
+    "SizeConfig",
+    "compose",
+    "draw_sizes",
+]
 
 
 class Scenes(Sequence[Scene]):
@@ -135,6 +144,16 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
     )
 
 
+def draw_sizes(rng: np.random.Generator, clouds: Sequence[np.ndarray], *, config: SizeConfig) -> np.ndarray:
+    """[K, 3] full extents in metres that the objects of the given clouds shall have."""
+    sizes = np.exp(rng.uniform(np.log(config.low), np.log(config.high), (len(clouds), 3)))
+    if config.shape == "fill":
+        return sizes
+    extents = np.array([np.ptp(cloud, axis=0) for cloud in clouds]).reshape(-1, 3)
+    fitted = extents * (sizes / np.maximum(extents, 1e-9)).min(axis=1, keepdims=True)
+    return extents if config.shape == "metres" else fitted
+
+
 def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray], list[int], Layout]:
     """Placed clouds in scene coordinates, their categories, and the layout they came from."""
     limit = max(1, -(-2 * budget // max(num_objects, 1)))  # so that a large object may have twice the average
@@ -142,11 +161,7 @@ def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray]
     clouds = [np.asarray(points, np.float64) for points, _ in samples]
     if config.layout.yaw == "axis_aligned":
         clouds = [cloud @ _turn(rng.uniform(-np.pi, np.pi)).T for cloud in clouds]
-    sizes = np.exp(rng.uniform(np.log(config.sizes.low), np.log(config.sizes.high), (num_objects, 3)))
-    if config.sizes.shape != "fill":
-        extents = np.array([np.ptp(cloud, axis=0) for cloud in clouds]).reshape(-1, 3)
-        fitted = extents * (sizes / np.maximum(extents, 1e-9)).min(axis=1, keepdims=True)
-        sizes = extents if config.sizes.shape == "metres" else fitted
+    sizes = draw_sizes(rng, clouds, config=config.sizes)
     layout = lay_out(rng, np.maximum(sizes, 1e-3), config=config.layout)
 
     areas = sizes[:, 0] * sizes[:, 1] + (sizes[:, 0] + sizes[:, 1]) * sizes[:, 2]

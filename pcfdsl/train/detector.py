@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +12,17 @@ from pcfdsl.config import ConfigError, option, to_dict, validate
 from pcfdsl.data.augment import AugmentConfig
 from pcfdsl.data.detection import DetectionBatch, collate
 from pcfdsl.data.subsets import nested_subset
-from pcfdsl.evaluate.report import runs_dict
 from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
 from pcfdsl.models.weights import load_weights, read_published_checkpoint, transfer
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.checkpoint import find_weights
 from pcfdsl.train.detect import EvaluationConfig, evaluate_scenes, mean_metrics
-from pcfdsl.train.loop import train
+from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.source import PointsConfig, SceneSet, SourceConfig, mean_box_sizes, open_scenes, scene_samples
-from pcfdsl.train.task import Task, TrainConfig, TrainResult
+from pcfdsl.train.task import Task, TrainConfig
 
-__all__ = ["DetectorConfig", "InitConfig", "SeedResults", "detection_task", "train_detector"]
+__all__ = ["DetectorConfig", "InitConfig", "detection_task", "start_from", "train_detector"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,29 +65,9 @@ class DetectorConfig:
         """Yields (field, problem)."""
         if not 0 < self.train_fraction <= 1:
             yield "train_fraction", f"is {self.train_fraction}; expected more than 0, at most 1"
-        channels = 3 * self.points.use_color + self.points.use_height
-        if self.model.backbone.input_channels != channels:
-            yield (
-                "model",
-                f"backbone.input_channels is {self.model.backbone.input_channels}, but points have {channels} "
-                "feature(s): 1 with points.use_height, 3 with points.use_color",
-            )
-
-
-@dataclass(frozen=True)
-class SeedResults:
-    """What runs with different seeds came to; `runs` has one result for each seed."""
-
-    runs: Mapping[int, TrainResult]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values: every run, and over several the mean, deviation and interval of the last evaluations."""
-        runs = {
-            str(seed): {"folder": str(run.folder), "step": run.step, "metrics": run.metrics, "best": run.best}
-            for seed, run in self.runs.items()
-        }
-        metrics = [run.metrics for run in self.runs.values() if run.metrics]
-        return {"runs": runs, **(runs_dict({"over_seeds": metrics}) if len(metrics) > 1 else {})}
+        misfit = self.model.misfit(use_height=self.points.use_height, use_color=self.points.use_color)
+        if misfit is not None:
+            yield f"model.{misfit[0]}", misfit[1]
 
 
 def train_detector(
@@ -109,12 +87,9 @@ def train_detector(
     """
     scenes = open_scenes(config.data)
     validation = None if config.validation.kind == "none" else open_scenes(config.validation)
-    runs = {}
-    for seed in seeds or (config.train.seed,):
-        own = replace(config, train=replace(config.train, seed=seed))
-        folder = Path(out) / f"seed{seed}" if len(seeds) > 1 else Path(out)
-        runs[seed] = train(detection_task(own, scenes, validation), own.train, folder, overwrite=overwrite)
-    return SeedResults(runs)
+    return train_seeds(
+        lambda own: detection_task(own, scenes, validation), config, out, seeds=seeds, overwrite=overwrite
+    )
 
 
 def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSet | None = None) -> Task:
@@ -132,9 +107,7 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
     config = replace(config, model=_resolved_model(config, training, len(classes)))
     torch.manual_seed(config.train.seed)
     model = VoteNet(config.model)
-    if config.init.checkpoint is not None:
-        report = transfer(model, _read_state(config.init.checkpoint), prefixes=config.init.parts)
-        print(f"from {config.init.checkpoint}: {report}", file=sys.stderr)
+    start_from(config.init, model)
 
     def evaluate(network: nn.Module) -> dict[str, float]:
         assert validation is not None
@@ -201,6 +174,17 @@ def _loss_function(config: DetectorConfig) -> Callable:
         return parts.total, {name: value for name, value in vars(parts).items() if name != "total"}
 
     return loss
+
+
+def start_from(config: InitConfig, model: nn.Module) -> None:
+    """Take weights over as the configuration says; prints to stderr what was and what was not.
+
+    Raises:
+        OSError, ValueError: If there is no such checkpoint, or nothing of it fits.
+    """
+    if config.checkpoint is not None:
+        report = transfer(model, _read_state(config.checkpoint), prefixes=config.parts)
+        print(f"from {config.checkpoint}: {report}", file=sys.stderr)
 
 
 def _read_state(path: str) -> dict[str, Tensor]:

@@ -141,6 +141,7 @@ def test_batches_pad_boxes_and_can_move(rooms):
         "box_mask": torch.bool,
         "vote_offsets": torch.float32,
         "vote_mask": torch.bool,
+        "instance_ids": torch.int64,
         "scene_idx": torch.int64,
     }
 

@@ -190,7 +190,7 @@ def test_mean_sizes_are_those_of_the_boxes():
 
 
 def test_what_does_not_fit_is_named(tmp_path, finetuned, pretrained):
-    with pytest.raises(ConfigError, match="input_channels is 1, but points have 0"):
+    with pytest.raises(ConfigError, match="input_channels: is 1, but points have 0"):
         finetuning("points.use_height=false")
     with pytest.raises(ConfigError) as problems:
         finetuning("model.proposals=3", "train.optimizer.lr=1", "sizes=many")

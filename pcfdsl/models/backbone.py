@@ -1,0 +1,162 @@
+"""What detectors and pre-training tasks need of a backbone, for PointNet++ and SR-UNet alike.
+
+A backbone is called for seeds, a fixed number of points a scene, and asked to `describe` a batch: features of every
+point that it has any for. Its parameters are called `backbone_net.*` in every network, so they carry over.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pcfdsl.config import option, validate
+from pcfdsl.models.pointnet2 import Level, PointNet2, PointNet2Config
+from pcfdsl.models.srunet import SRUNet, SRUNetConfig
+from pcfdsl.ops.grouping import gather
+from pcfdsl.ops.sampling import farthest_point_sample
+from pcfdsl.ops.sparse import SparseBackend, quantize
+
+__all__ = ["BackboneConfig", "PointFeatures", "PointNet2Backbone", "SRUNetBackbone", "SRUNetSettings", "build_backbone"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SRUNetSettings:
+    """SR-UNet and how points become its voxels (PointContrast, Xie et al. 2020, and CSC, Hou et al. 2021)."""
+
+    voxel_size: float = option(0.025, "edge of a voxel, metres", minimum=1e-3)
+    features: Literal["ones", "color"] = option(
+        "ones", "what a voxel starts with: ones (PointContrast) or the colour of its first point (CSC)"
+    )
+    num_seeds: int = option(1024, "voxels that become seeds of a detector, by farthest point sampling", minimum=1)
+    backend: SparseBackend = option("auto", "what computes sparse convolutions")
+    net: SRUNetConfig = option(SRUNetConfig(), "the sparse U-Net")
+
+    def __post_init__(self):
+        validate(self)
+
+    def inconsistencies(self):
+        """Yields (field, problem)."""
+        if self.net.in_channels != 3:
+            yield "net", f"in_channels is {self.net.in_channels}; ones and colours have 3 channels"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """Which backbone; the settings of the other one are not used."""
+
+    backbone_type: Literal["pointnet2", "srunet"] = option("pointnet2", "PointNet++ or SR-UNet")
+    backbone: PointNet2Config = option(PointNet2Config(), "PointNet++")
+    srunet: SRUNetSettings = option(SRUNetSettings(), "SR-UNet")
+
+    def __post_init__(self):
+        validate(self)
+
+    @property
+    def num_seeds(self) -> int:
+        """Points of a scene that carry features at the end."""
+        return self.backbone.num_seeds if self.backbone_type == "pointnet2" else self.srunet.num_seeds
+
+    @property
+    def num_features(self) -> int:
+        """Channels of their features."""
+        return self.backbone.num_features if self.backbone_type == "pointnet2" else self.srunet.net.out_channels
+
+    def misfit(self, *, use_height: bool, use_color: bool) -> tuple[str, str] | None:
+        """(field, problem) where the backbone takes other channels than the points have."""
+        channels = 3 * use_color + use_height
+        if self.backbone_type == "srunet":
+            wants_color = self.srunet.features == "color"
+            if use_height or use_color != wants_color:
+                return (
+                    "srunet.features",
+                    f"is {self.srunet.features}, which needs points.use_height=false "
+                    f"points.use_color={str(wants_color).lower()}",
+                )
+        elif self.backbone.input_channels != channels:
+            return (
+                "backbone.input_channels",
+                f"is {self.backbone.input_channels}, but points have {channels} feature(s): 1 with points.use_height, "
+                "3 with points.use_color",
+            )
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class PointFeatures:
+    """Points of a batch that have features; M in all scenes together, by scene.
+
+    Attributes:
+        xyz: [M, 3] metres.
+        features: [M, C] float32.
+        point_idx: [M] int64; which point of its scene each is.
+        scene_idx: [M] int64; which scene of the batch, in increasing order.
+    """
+
+    xyz: Tensor
+    features: Tensor
+    point_idx: Tensor
+    scene_idx: Tensor
+
+    def of_points(self, values: Tensor) -> Tensor:
+        """What these points have of values of all: [B, N, ...] -> [M, ...]."""
+        return values[self.scene_idx, self.point_idx]
+
+
+class PointNet2Backbone(PointNet2):
+    """VoteNet's PointNet++; it describes its seeds."""
+
+    def describe(self, points: Tensor) -> PointFeatures:
+        """Points [B, N, 3 + C] float32 -> features of every seed."""
+        seeds = self(points)
+        assert seeds.features is not None
+        scene_idx = torch.arange(len(points), device=points.device).repeat_interleave(seeds.xyz.shape[1])
+        return PointFeatures(
+            seeds.xyz.flatten(0, 1), seeds.features.flatten(0, 1), seeds.point_idx.flatten(), scene_idx
+        )
+
+
+class SRUNetBackbone(nn.Module):
+    """SR-UNet on the voxels of a batch; it describes the first point of each voxel."""
+
+    def __init__(self, settings: SRUNetSettings):
+        super().__init__()
+        self.settings = settings
+        self.net = SRUNet(settings.net, backend=settings.backend)
+
+    def describe(self, points: Tensor) -> PointFeatures:
+        """Points [B, N, 3], or [B, N, 6] with colours, float32 -> features of one point for each voxel.
+
+        Raises:
+            ValueError: If the points have another shape or are not finite.
+        """
+        columns = 6 if self.settings.features == "color" else 3
+        if points.ndim != 3 or points.shape[2] != columns:
+            raise ValueError(
+                f"points are {tuple(points.shape)}; expected [B, N, {columns}] where SR-UNet starts with "
+                f"{self.settings.features} (leave the height out)"
+            )
+        num_scenes, num_points = points.shape[:2]
+        rows = points.flatten(0, 1)
+        scene_of_row = torch.arange(num_scenes, device=points.device).repeat_interleave(num_points)
+        coordinates, first, _ = quantize(rows[:, :3].contiguous(), self.settings.voxel_size, batch_idx=scene_of_row)
+        inputs = rows[first, 3:] if columns == 6 else rows.new_ones(len(first), 3)
+        features = self.net(coordinates, inputs).float()
+        return PointFeatures(rows[first, :3], features, first % num_points, scene_of_row[first])
+
+    def forward(self, points: Tensor) -> Level:
+        """Points as for `describe` -> seeds [B, num_seeds], farthest from each other; repeated where voxels are few."""
+        described = self.describe(points)
+        counts = torch.bincount(described.scene_idx, minlength=len(points))
+        start = counts.cumsum(0) - counts
+        place = torch.arange(len(described.xyz), device=points.device) - start[described.scene_idx]
+        padded = described.xyz.new_zeros(len(points), int(counts.max()), 3)
+        padded[described.scene_idx, place] = described.xyz
+        chosen = start[:, None] + farthest_point_sample(padded, self.settings.num_seeds, lengths=counts)
+        features = gather(described.features[None], chosen.flatten()[None])[0].view(*chosen.shape, -1)
+        return Level(described.xyz[chosen], features, described.point_idx[chosen])
+
+
+def build_backbone(config: BackboneConfig) -> PointNet2Backbone | SRUNetBackbone:
+    """The backbone of a configuration, its parameters drawn from torch's global generator."""
+    return PointNet2Backbone(config.backbone) if config.backbone_type == "pointnet2" else SRUNetBackbone(config.srunet)

@@ -1,0 +1,110 @@
+"""Contrast between two views: PointInfoNCE (PointContrast, Xie et al. 2020) and CSC's partitions (Hou et al. 2021)."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.spatial import KDTree
+from torch import Tensor, nn
+
+from pcfdsl.models.backbone import BackboneConfig, PointFeatures, build_backbone
+
+__all__ = ["Describer", "correspondences", "info_nce", "object_means"]
+
+
+class Describer(nn.Module):
+    """A backbone with a projection that pre-training throws away.
+
+    Args:
+        config: The backbone.
+        widths: Channels of each layer of the projection, ReLU between them; none leaves the features as they are.
+    """
+
+    def __init__(self, config: BackboneConfig, widths: Sequence[int]):
+        super().__init__()
+        self.backbone_net = build_backbone(config)
+        layers: list[nn.Module] = []
+        for num_in, num_out in itertools.pairwise((config.num_features, *widths)):
+            layers += [nn.Linear(num_in, num_out), nn.ReLU()]
+        self.projection = nn.Sequential(*layers[:-1])
+
+    def forward(self, points: Tensor) -> PointFeatures:
+        """Points [B, N, 3 + C] -> the points that the backbone describes, with projected features."""
+        described = self.backbone_net.describe(points)
+        features = self.projection(described.features).float()
+        return PointFeatures(described.xyz, features, described.point_idx, described.scene_idx)
+
+
+def correspondences(
+    first: Tensor, second: Tensor, *, first_scene: Tensor, second_scene: Tensor, radius: float
+) -> tuple[Tensor, Tensor]:
+    """Points of two views that are each other's nearest, and near enough.
+
+    Args:
+        first: [M, 3] positions in the frame that both views of a scene share, metres.
+        second: [K, 3] of the other views.
+        first_scene: [M] int64; points correspond within a scene only.
+        second_scene: [K] int64.
+        radius: Metres; farther points do not correspond.
+
+    Returns:
+        Rows of `first` and of `second` [P] int64; no row occurs twice.
+    """
+    rows, other_rows = [], []
+    for scene in torch.unique(first_scene).tolist():
+        a, b = ((scenes == scene).nonzero().squeeze(1) for scenes in (first_scene, second_scene))
+        if not len(a) or not len(b):
+            continue
+        own, other = (values.detach().double().cpu().numpy() for values in (first[a], second[b]))
+        distance, nearest = KDTree(other).query(own, distance_upper_bound=radius)
+        _, back = KDTree(own).query(other)
+        near = np.flatnonzero(distance < radius)
+        mutual = near[np.asarray(back)[np.asarray(nearest)[near]] == near]
+        rows.append(a[torch.from_numpy(mutual).to(a.device)])
+        other_rows.append(b[torch.from_numpy(np.asarray(nearest)[mutual]).to(b.device)])
+    empty = first_scene.new_zeros(0)
+    return torch.cat([empty, *rows]), torch.cat([empty, *other_rows])
+
+
+def info_nce(queries: Tensor, keys: Tensor, *, temperature: float, symmetric: bool = False) -> tuple[Tensor, Tensor]:
+    """PointInfoNCE: tell the key of each query from those of all others (PointContrast, equation 2).
+
+    Args:
+        queries: [P, C]; row i belongs to key i. Rows are scaled to unit length here.
+        keys: [P, C].
+        temperature: What similarities are divided by.
+        symmetric: Also tell the query of each key, and take the mean; the published loss goes one way.
+
+    Returns:
+        The mean loss, and the share of queries whose own key is the most similar. Without pairs the loss is zero, with
+        a gradient of zero.
+    """
+    if not len(queries):
+        return 0.0 * (queries.sum() + keys.sum()), queries.new_zeros(())
+    logits = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / temperature
+    labels = torch.arange(len(queries), device=queries.device)
+    loss = F.cross_entropy(logits, labels)
+    if symmetric:
+        loss = (loss + F.cross_entropy(logits.T, labels)) / 2
+    return loss, (logits.detach().argmax(1) == labels).float().mean()
+
+
+def object_means(described: PointFeatures, object_ids: Tensor, num_objects: int) -> tuple[Tensor, Tensor]:
+    """Mean feature of the described points of every object.
+
+    Args:
+        described: M points with features.
+        object_ids: [M] int64 in 0..num_objects - 1; -1 is of no object.
+        num_objects: Number of objects in the batch.
+
+    Returns:
+        [num_objects, C] means, zero where nothing is described; [num_objects] number of points.
+    """
+    held = object_ids >= 0
+    ids = object_ids[held]
+    sums = described.features.new_zeros(num_objects, described.features.shape[1])
+    sums = sums.index_add(0, ids, described.features[held])
+    counts = torch.bincount(ids, minlength=num_objects)
+    return sums / counts.clamp(min=1)[:, None], counts
