@@ -13,15 +13,14 @@ from typing import Literal
 import numpy as np
 
 from pcfdsl.data.preparation import PreparationReport, Prepared, prepare_set, take_points
+from pcfdsl.data.spec import SUNRGBD
 from pcfdsl.data.stored import assign_instances
 from pcfdsl.data.sunrgbd_images import ImageFiles, read_color, read_depth, unproject
 from pcfdsl.data.sunrgbd_meta import Frame, read_frames, read_splits, with_labels_of
 from pcfdsl.scene.boxes import Scene
 
-__all__ = ["CLASSES", "SunRgbdFiles", "find_files", "prepare_sunrgbd"]
+__all__ = ["SunRgbdFiles", "find_files", "prepare_sunrgbd"]
 
-CLASSES = ("bed", "table", "sofa", "chair", "toilet", "desk", "dresser", "night_stand", "bookshelf", "bathtub")
-EXPECTED = {"train": 5285, "val": 5050}
 
 Labels = Literal["v1", "v2"]
 
@@ -129,10 +128,10 @@ def prepare_sunrgbd(
         _MakeScene(frames=wanted, images=images, max_points=max_points, seed=seed),
         splits,
         out,
-        dataset="SUN RGB-D",
-        classes=CLASSES,
+        dataset=SUNRGBD.name,
+        classes=SUNRGBD.classes,
         settings={"labels": labels, "max_points": max_points, "seed": None if max_points is None else seed},
-        expected=EXPECTED,
+        expected=SUNRGBD.split_sizes,
         missing=missing,
         failed=failed,
         workers=workers,
@@ -156,7 +155,7 @@ class _MakeScene:
             scene=Scene(
                 points=points[kept],
                 boxes=boxes,
-                categories=np.array([CLASSES.index(label) for label in names], np.int32),
+                categories=np.array([SUNRGBD.classes.index(label) for label in names], np.int32),
                 instance_ids=assign_instances(points[kept], boxes),
                 colors=colors[kept],
             ),
@@ -188,7 +187,7 @@ def _points(frame: Frame, images: ImageFiles) -> tuple[np.ndarray, np.ndarray]:
 
 def _labels(frame: Frame) -> tuple[Sequence[str], np.ndarray, tuple[str, ...]]:
     """Class names and [K, 7] float32 boxes of the ten classes that can be used, and what is wrong with the others."""
-    ours = [row for row, name in enumerate(frame.names) if name in CLASSES]
+    ours = [row for row, name in enumerate(frame.names) if name in SUNRGBD.classes]
     boxes = frame.boxes[ours].astype(np.float32)
     finite = np.all(np.isfinite(boxes), axis=1)
     usable = finite & np.all(boxes[:, 3:6] > 0, axis=1)

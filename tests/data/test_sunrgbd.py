@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pcfdsl.data.stored import StoredDetectionSet
-from pcfdsl.data.sunrgbd import CLASSES, find_files, prepare_sunrgbd
+from pcfdsl.data.spec import SUNRGBD
+from pcfdsl.data.sunrgbd import find_files, prepare_sunrgbd
 from pcfdsl.data.sunrgbd_images import ImageFiles, read_color, read_depth, unproject
 from pcfdsl.data.sunrgbd_meta import frame_key, read_frames, read_splits
 from pcfdsl.scene.boxes import overlap_votes, points_in_boxes
@@ -48,7 +49,7 @@ def download(views, tmp_path):
 
 
 def labelled(one) -> list[int]:
-    return [row for row, name in enumerate(one.names) if name in CLASSES]
+    return [row for row, name in enumerate(one.names) if name in SUNRGBD.classes]
 
 
 @pytest.mark.parametrize("prefix", ["16", "24", "own"])
@@ -70,7 +71,7 @@ def test_points_and_boxes_come_back_exactly(views, tmp_path, prefix, zipped, lab
         boxes = one.boxes[rows] + np.array([0.01 if labels == "v1" else 0, 0, 0, 0, 0, 0, 0])
         np.testing.assert_allclose(scene.boxes[:, :6], boxes[:, :6], atol=1e-6)
         np.testing.assert_allclose(np.cos(scene.boxes[:, 6] - boxes[:, 6]), 1, atol=1e-12)
-        assert [CLASSES[k] for k in scene.categories] == [one.names[row] for row in rows]
+        assert [SUNRGBD.classes[k] for k in scene.categories] == [one.names[row] for row in rows]
         if labels == "v2":  # every point seen on a box is in it, and no other; depth is in whole millimetres
             seen = np.array([hit == row for row in rows])
             grown, shrunk = (points_in_boxes(scene.points, scene.boxes, margin=m) for m in (0.003, -0.003))
@@ -101,7 +102,7 @@ def test_the_camera_looks_along_y_and_pixels_count_from_one():
 def test_measured_labels(golden, tmp_path):
     """The boxes of the published preparation, from the same label lines: half extents and clockwise headings there."""
     measured = golden("votenet_sunrgbd_labels.npz")
-    classes = [*CLASSES, "garbage_bin"]
+    classes = [*SUNRGBD.classes, "garbage_bin"]
     one = sun.views(1)[0]
     objects = [
         {
@@ -362,7 +363,7 @@ def test_a_real_image_comes_back_from_its_depth(shared_dir, tmp_path):
     column, row = (np.round(seen[:, i] / seen[:, 2]).astype(int) - 1 for i in (0, 1))
     depth = np.zeros((530, 730))
     depth[row, column] = np.round(seen[:, 2] * 1000)
-    names = [CLASSES[instance["bbox_label_3d"]] for instance in info["instances"]]
+    names = [SUNRGBD.classes[instance["bbox_label_3d"]] for instance in info["instances"]]
     jpg = (folder / "000017.jpg").read_bytes()
     one = sun.View(sun.FOLDERS[0], names, boxes, (axes.T @ rotation).T, upper, depth.astype(np.uint16), depth, jpg)
     sun.write_download(tmp_path / "official", [one], num_train=1)
