@@ -54,7 +54,7 @@ class ExFractalDBConfig:
     degenerate: Literal["halve", "keep"] = option(
         "halve", "A diverged or nearly blank picture: halve its weight until it is neither, or keep it."
     )
-    least_ink: float = option(0.002, "Share of min(pixels, points) below which a picture is nearly blank.", minimum=0.0)
+    least_ink: float = option(0.005, "Share of min(pixels, points) below which a picture is nearly blank.", minimum=0.0)
     search: SearchConfig = option(
         SearchConfig(variance_threshold=0.05), "How categories are found; the published scripts use 0.05."
     )

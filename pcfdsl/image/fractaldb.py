@@ -170,7 +170,8 @@ class FractalDB(FractalSet):
             image = rasterize(points, size, size, draw, rng=rng)
             if config.degenerate == "keep":
                 return np.zeros((size, size, 3)[: 2 + draw.color], np.uint8) if image is None else image, 0
-            if image is not None and (halvings == MOST_HALVINGS or count_ink(image) >= least):
+            diverged = len(points) < config.num_points
+            if image is not None and not diverged and (halvings == MOST_HALVINGS or count_ink(image) >= least):
                 return image, halvings
         raise ValueError(f"the system of category {category} itself diverges or stays on a point; search for another")
 

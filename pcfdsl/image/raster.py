@@ -111,7 +111,9 @@ def rasterize_batch(
 def fit_frame(
     points: np.ndarray, height: int, width: int, *, pad: int = 0, keep_aspect: bool = False
 ) -> np.ndarray | None:
-    """Where points fall: column = int(f0 x + f1), row = int(f2 y + f3); None where one is not finite or all are one.
+    """Where points fall: column = int((x - f0) f1 + f2), row = int((y - f3) f4 + f5), float32.
+
+    None where a point is not finite, or all are one.
 
     The bounding box takes the picture within `pad` pixels of each side; with the aspect kept it is centred there. A set
     without extent on one axis lies in the middle of it.
@@ -133,9 +135,8 @@ def fit_frame(
         scale = np.where(extent > 0, room / extent, 0.0)
     if keep_aspect:
         scale[:] = scale[extent > 0].min()
-    middle = (low.astype(np.float64) + high) / 2
-    columns, rows = scale[0], -scale[1]
-    return np.array([columns, width / 2 - columns * middle[0], rows, height / 2 - rows * middle[1]], np.float32)
+    left, top = (width - scale[0] * extent[0]) / 2, (height - scale[1] * extent[1]) / 2
+    return np.array([low[0], scale[0], left, high[1], -scale[1], top], np.float32)
 
 
 def shrink(image: np.ndarray, factor: int) -> np.ndarray:
@@ -204,11 +205,11 @@ def _bounds(points, low, high):
 def _dots(points, frame, first, num_tones, plane):
     """plane[row + 1, column + 1] = first + i % num_tones; points outside the picture are left out."""
     height, width = np.uint64(plane.shape[0] - 2), np.uint64(plane.shape[1] - 2)
-    x_scale, x_shift, y_scale, y_shift = frame[0], frame[1], frame[2], frame[3]
+    x_low, x_scale, left, y_high, y_scale, top = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
     tone, last = first, first + num_tones - 1
     for i in range(np.uintp(len(points))):
-        column = np.uint64(np.int64(np.floor(points[i, 0] * x_scale + x_shift)))
-        row = np.uint64(np.int64(np.floor(points[i, 1] * y_scale + y_shift)))
+        column = np.uint64(np.int64(np.floor((points[i, 0] - x_low) * x_scale + left)))
+        row = np.uint64(np.int64(np.floor((points[i, 1] - y_high) * y_scale + top)))
         if column < width and row < height:
             plane[row + np.uint64(1), column + np.uint64(1)] = tone
         tone = tone + 1 if tone < last else first
@@ -221,16 +222,16 @@ def _patches(points, frame, key, first, num_tones, plane):
     Masks are uniform in 1..511; mask i is a hash of (key, i), so it depends on no other.
     """
     height, width = np.uint64(plane.shape[0] - 2), np.uint64(plane.shape[1] - 2)
-    x_scale, x_shift, y_scale, y_shift = frame[0], frame[1], frame[2], frame[3]
+    x_low, x_scale, left, y_high, y_scale, top = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
     tone, last = first, first + num_tones - 1
     for i in range(np.uintp(len(points))):
-        column = np.uint64(np.int64(np.floor(points[i, 0] * x_scale + x_shift)))
-        row = np.uint64(np.int64(np.floor(points[i, 1] * y_scale + y_shift)))
+        column = np.uint64(np.int64(np.floor((points[i, 0] - x_low) * x_scale + left)))
+        row = np.uint64(np.int64(np.floor((points[i, 1] - y_high) * y_scale + top)))
         if column < width and row < height:
-            word = np.uint32(i) * np.uint32(0x9E3779B9) + key[0]
-            word = np.uint32(word ^ (word >> np.uint32(16))) * np.uint32(0x7FEB352D) + key[1]
-            word = np.uint32(word ^ (word >> np.uint32(15))) * np.uint32(0x846CA68B)
-            word = np.uint32(word ^ (word >> np.uint32(16)))
+            word = np.uint32(np.uint32(i) * np.uint32(0x9E3779B9) + key[0])
+            word = np.uint32((word ^ (word >> np.uint32(16))) * np.uint32(0x7FEB352D) + key[1])
+            word = np.uint32((word ^ (word >> np.uint32(15))) * np.uint32(0x846CA68B))
+            word = word ^ (word >> np.uint32(16))
             mask = np.uint64(1) + ((np.uint64(word) * np.uint64(511)) >> np.uint64(32))
             for r in range(np.uint64(3)):
                 for c in range(np.uint64(3)):
@@ -242,10 +243,10 @@ def _patches(points, frame, key, first, num_tones, plane):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _counts(points, frame, counts):
     height, width = np.uint64(counts.shape[0] - 2), np.uint64(counts.shape[1] - 2)
-    x_scale, x_shift, y_scale, y_shift = frame[0], frame[1], frame[2], frame[3]
+    x_low, x_scale, left, y_high, y_scale, top = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
     for i in range(np.uintp(len(points))):
-        column = np.uint64(np.int64(np.floor(points[i, 0] * x_scale + x_shift)))
-        row = np.uint64(np.int64(np.floor(points[i, 1] * y_scale + y_shift)))
+        column = np.uint64(np.int64(np.floor((points[i, 0] - x_low) * x_scale + left)))
+        row = np.uint64(np.int64(np.floor((points[i, 1] - y_high) * y_scale + top)))
         if column < width and row < height:
             counts[row + np.uint64(1), column + np.uint64(1)] += np.uint32(1)
 
