@@ -1,30 +1,36 @@
 """Any image set by its name: one configuration that holds them all, and what opens it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.formula.ifs import IFS
 from pcfdsl.image.baselines import Bezier, BezierConfig, Perlin, PerlinConfig
 from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
-from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig
+from pcfdsl.image.fractaldb import FractalDBConfig
 from pcfdsl.image.labelled import ImageSet
+from pcfdsl.image.official import open_fractaldb
 from pcfdsl.image.rcdb import RCDBConfig, open_rcdb
+from pcfdsl.image.segrcdb import SegRCDBConfig
 from pcfdsl.image.visualatom import VisualAtomConfig, open_visualatom
 
-__all__ = ["ImageSetConfig", "ImageSetName", "open_images"]
+__all__ = ["FRACTAL_SETS", "ImageSetConfig", "ImageSetName", "open_images"]
 
-ImageSetName = Literal["fractaldb", "exfractaldb", "rcdb", "visualatom", "bezier", "perlin"]
+ImageSetName = Literal["fractaldb", "exfractaldb", "rcdb", "visualatom", "segrcdb", "bezier", "perlin"]
+FRACTAL_SETS = ("fractaldb", "exfractaldb")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSetConfig:
     """Which set, and its settings; those of the others are not looked at."""
 
-    dataset: ImageSetName = option("fractaldb", "The set.")
+    dataset: ImageSetName = option("fractaldb", "The set; all have labels but segrcdb, which has masks.")
     fractaldb: FractalDBConfig = option(FractalDBConfig(), "2D fractals.")
     exfractaldb: ExFractalDBConfig = option(ExFractalDBConfig(), "3D fractals from random viewpoints, or MV-FractalDB.")
     rcdb: RCDBConfig = option(RCDBConfig(), "Radial contours.")
     visualatom: VisualAtomConfig = option(VisualAtomConfig(), "Radial contours with sinusoids.")
+    segrcdb: SegRCDBConfig = option(SegRCDBConfig(), "Many radial contours in one image, with masks.")
     bezier: BezierConfig = option(BezierConfig(), "Bezier curves.")
     perlin: PerlinConfig = option(PerlinConfig(), "Perlin noise.")
 
@@ -37,19 +43,30 @@ class ImageSetConfig:
         return getattr(self, self.dataset)
 
 
-def open_images(config: ImageSetConfig) -> ImageSet:
-    """The chosen set; nothing is generated before it is asked for.
+def open_images(config: ImageSetConfig, categories: Sequence[IFS] | None = None) -> ImageSet:
+    """The chosen set of labelled images; nothing is generated before it is asked for.
+
+    Args:
+        config: Which one.
+        categories: For fractals: systems found earlier. Searched for when needed if None.
+
+    Raises:
+        ConfigError: If the chosen set has no labels, or cannot take the categories.
 
     >>> db = open_images(ImageSetConfig(dataset="rcdb", rcdb=RCDBConfig(num_categories=2, num_instances=3)))
     >>> len(db), db[4].category
     (6, 1)
     """
-    return _SETS[config.dataset](config.chosen)
+    if config.dataset == "segrcdb":
+        raise ConfigError([("dataset", "segrcdb gives masks, not labels; open it with SegRCDB(config.segrcdb)")])
+    if config.dataset in FRACTAL_SETS:
+        return (open_fractaldb if config.dataset == "fractaldb" else ExFractalDB)(config.chosen, categories)
+    if categories is not None:
+        raise ConfigError([("dataset", f"{config.dataset} has no systems of maps; only {', '.join(FRACTAL_SETS)} do")])
+    return _OTHERS[config.dataset](config.chosen)
 
 
-_SETS = {
-    "fractaldb": FractalDB,
-    "exfractaldb": ExFractalDB,
+_OTHERS: dict[str, Callable[[Any], ImageSet]] = {
     "rcdb": open_rcdb,
     "visualatom": open_visualatom,
     "bezier": Bezier,
