@@ -70,9 +70,9 @@ def confusion_table(report: ClassificationReport, classes: Sequence[str]) -> str
     if len(classes) != len(report.confusion):
         raise ValueError(f"{len(classes)} class names for {len(report.confusion)} classes; expected one per class")
     lines = ["| class | clouds | right | taken for |", "| --- | ---: | ---: | --- |"]
-    for k in np.flatnonzero(report.confusion.sum(1)):
+    for k in np.flatnonzero(report.confusion.sum(1)).tolist():
         row = report.confusion[k]
-        others = [j for j in np.argsort(-row, kind="stable") if j != k and row[j]]
+        others = [j for j in np.argsort(-row, kind="stable").tolist() if j != k and row[j]]
         taken = ", ".join(f"{classes[j]} {row[j]}" for j in others)
         lines.append(f"| {classes[k]} | {row.sum()} | {100 * report.class_accuracy[k]:.1f} | {taken} |")
     total = f"| **all** | {report.confusion.sum()} | {100 * report.accuracy:.1f} | |"

@@ -1,7 +1,7 @@
 """Classification of whole point clouds on the detectors' backbones, to pre-train by category or to judge pre-training.
 
-What leads down to the deepest level carries the same names as in VoteNet (`backbone_net.sa1` ... or `backbone_net.net`),
-so `weights.transfer` takes it over; the way back up, which classification does not need, is not there and so does not
+What leads down to the deepest level is named as in VoteNet (`backbone_net.sa1` ... or `backbone_net.net`), so
+that `weights.transfer` takes it over; the way back up, which classification does not need, is not there and does not
 get transferred untrained.
 """
 

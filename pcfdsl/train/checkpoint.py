@@ -26,6 +26,7 @@ __all__ = [
     "load_checkpoint",
     "load_resume",
     "remove_run",
+    "remove_weights",
     "save_checkpoint",
     "save_resume",
 ]
@@ -137,6 +138,12 @@ def remove_run(folder: str | Path) -> None:
     """Remove what an earlier run left, so that nothing of it can be taken for the new one's."""
     names = [f"{name}.{kind}" for name in ("last", "best") for kind in ("safetensors", "json")]
     for name in ("resume.pt", "log.jsonl", *names):
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def remove_weights(folder: str | Path) -> None:
+    """Remove the weights of a finished run, which take most of its room; log, settings and metrics stay."""
+    for name in ("last.safetensors", "best.safetensors", "resume.pt"):
         (Path(folder) / name).unlink(missing_ok=True)
 
 

@@ -1,0 +1,219 @@
+"""Studies: several arms (ways to do something) on the same cases (seeds, folds), with means and paired differences.
+
+    out/ARM/CASE/            what the run itself writes
+    out/ARM/CASE/result.json its metrics and what they depend on; a run that has it is not run again
+    out/study.json, .md      the tables, written anew after every run
+
+Runs go case after case, through all arms each time, so that a study that is stopped early is still paired.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pcfdsl.evaluate.statistics import Summary, paired_difference, summarize
+from pcfdsl.store.atomic import write_file
+
+__all__ = ["Arm", "Case", "StudyResult", "read_study", "run_study"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What all arms are run on alike.
+
+    Attributes:
+        name: A plain file name, such as fold0_seed1.
+        unit: Cases of the same unit are averaged before anything else, because they share their test data (seeds of a
+            fold) and so are no independent values; "" for a unit of its own.
+        settings: Plain values for the arms, such as {"seed": 1, "fold": "0"}.
+    """
+
+    name: str
+    unit: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to do it.
+
+    Attributes:
+        run: (case, folder) -> metrics, finite numbers by name. The folder is the run's own; a run that was stopped is
+            started again in it.
+        about: Case -> plain JSON values that the metrics depend on; a result that was made of others is not used.
+    """
+
+    run: Callable[[Case, Path], Mapping[str, float]]
+    about: Callable[[Case], Any] = lambda case: None
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Metrics so far.
+
+    Attributes:
+        runs: Arm -> case -> metrics, finished runs only; cases in the study's order.
+        units: Case -> its unit.
+        baseline: The arm that others are compared with.
+    """
+
+    runs: Mapping[str, Mapping[str, Mapping[str, float]]]
+    units: Mapping[str, str]
+    baseline: str
+
+    def summary(self, arm: str, metric: str) -> Summary | None:
+        """Mean over units and its 95 % interval; None before the first run."""
+        values = list(self._by_unit(arm, metric, self.runs[arm]).values())
+        return summarize(values) if values else None
+
+    def difference(self, arm: str, metric: str) -> Summary | None:
+        """Mean over units of what the arm gains on the baseline in the same cases; None without a common case."""
+        shared = [case for case in self.runs[arm] if case in self.runs[self.baseline]]
+        own = self._by_unit(arm, metric, shared)
+        base = self._by_unit(self.baseline, metric, shared)
+        return paired_difference(list(own.values()), list(base.values())) if shared else None
+
+    def metrics(self) -> list[str]:
+        """Names of the metrics, in the order of the first run."""
+        return next((list(run) for runs in self.runs.values() for run in runs.values()), [])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: summaries and differences of every arm and metric, and every run."""
+        arms = {
+            arm: {
+                metric: {"summary": _plain(self.summary(arm, metric)), "gain": _plain(self.difference(arm, metric))}
+                for metric in self.metrics()
+            }
+            for arm in self.runs
+        }
+        return {"baseline": self.baseline, "arms": arms, "units": dict(self.units), "runs": self.runs}
+
+    def table(self) -> str:
+        """Markdown, in percent: for each metric a table with a row for each arm."""
+        parts = []
+        for metric in self.metrics():
+            head = f"| {metric} | runs | units | mean | 95 % interval | gain on {self.baseline} | 95 % interval |"
+            lines = [head, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+            for arm, runs in self.runs.items():
+                summary, gain = self.summary(arm, metric), self.difference(arm, metric)
+                cells = [arm, str(len(runs)), str(summary.num_values if summary else 0)]
+                cells += [*_cells(summary, ""), *(_cells(gain, "+") if arm != self.baseline else ("", ""))]
+                lines.append("| " + " | ".join(cells) + " |")
+            parts.append("\n".join(lines) + "\n")
+        return "\n".join(parts)
+
+    def _by_unit(self, arm: str, metric: str, cases: Any) -> dict[str, float]:
+        values: dict[str, list[float]] = {}
+        for case in cases:
+            values.setdefault(self.units[case], []).append(self.runs[arm][case][metric])
+        return {unit: sum(of_unit) / len(of_unit) for unit, of_unit in values.items()}
+
+
+def run_study(
+    arms: Mapping[str, Arm],
+    cases: Sequence[Case],
+    out: str | Path,
+    *,
+    baseline: str,
+    shard: tuple[int, int] = (0, 1),
+    progress: Callable[[str], object] = print,
+) -> StudyResult:
+    """Run what is not finished yet, and write the tables after every run.
+
+    Args:
+        arms: By name; names are plain file names.
+        cases: What each is run on.
+        out: Folder of the study.
+        baseline: The arm that others are compared with.
+        shard: (i, n): run cases i, i + n, ... only; several processes may fill one folder so.
+        progress: Called with a line before and after each run.
+
+    Raises:
+        ValueError: If a name cannot be that of a folder or is given twice, the baseline is no arm, or the folder holds
+            a result of other settings.
+        Exception: Whatever a run raises; finished runs stay, and starting again goes on.
+    """
+    out = Path(out)
+    _check(arms, cases, baseline)
+    read_study(arms, cases, out, baseline=baseline)  # complains before the first run, not before the last
+    todo = [(case, name) for case in cases[shard[0] :: shard[1]] for name in arms]
+    for number, (case, name) in enumerate(todo, 1):
+        folder, arm = out / name / case.name, arms[name]
+        if (folder / "result.json").is_file():
+            continue
+        progress(f"[{number}/{len(todo)}] {name} {case.name}")
+        about = arm.about(case)
+        metrics = {key: float(value) for key, value in arm.run(case, folder).items()}
+        content = {"arm": name, "case": case.name, "about": about, "metrics": metrics}
+        write_file(folder / "result.json", json.dumps(content, indent=1).encode())
+        progress(f"[{number}/{len(todo)}] {name} {case.name}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+        _write(read_study(arms, cases, out, baseline=baseline), out)
+    result = read_study(arms, cases, out, baseline=baseline)
+    _write(result, out)
+    return result
+
+
+def read_study(arms: Mapping[str, Arm], cases: Sequence[Case], out: str | Path, *, baseline: str) -> StudyResult:
+    """The finished runs of a study.
+
+    Raises:
+        ValueError: If a result was made of other settings, or cannot be read.
+    """
+    runs: dict[str, dict[str, dict[str, float]]] = {name: {} for name in arms}
+    for name, arm in arms.items():
+        for case in cases:
+            path = Path(out) / name / case.name / "result.json"
+            if not path.is_file():
+                continue
+            try:
+                content = json.loads(path.read_text())
+                about, metrics = content["about"], content["metrics"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{path} is no result of a study ({error}); remove it to run it again") from None
+            expected = json.loads(json.dumps(arm.about(case)))
+            if about != expected:
+                changes = "\n  ".join(_differences(about, expected, ""))
+                raise ValueError(f"{path} was made of other settings; take another folder, or remove it:\n  {changes}")
+            runs[name][case.name] = metrics
+    return StudyResult(runs, {case.name: case.unit or case.name for case in cases}, baseline)
+
+
+def _check(arms: Mapping[str, Arm], cases: Sequence[Case], baseline: str) -> None:
+    names = [*arms, *(case.name for case in cases)]
+    for name in names:
+        if not name or name != Path(name).name or name.startswith("."):
+            raise ValueError(f"{name!r} cannot be the name of an arm or case; expected a plain file name")
+    if len({case.name for case in cases}) < len(cases):
+        raise ValueError("cases must have different names")
+    if baseline not in arms:
+        raise ValueError(f"the baseline {baseline!r} is none of the arms {', '.join(arms) or '(none)'}")
+    if not cases:
+        raise ValueError("there are no cases to run")
+
+
+def _write(result: StudyResult, out: Path) -> None:
+    write_file(out / "study.json", json.dumps(result.to_dict(), indent=1).encode())
+    write_file(out / "study.md", result.table().encode())
+
+
+def _plain(summary: Summary | None) -> dict[str, Any] | None:
+    return None if summary is None else dict(vars(summary))
+
+
+def _cells(summary: Summary | None, sign: str) -> tuple[str, str]:
+    if summary is None:
+        return "", ""
+    mean = f"{100 * summary.mean:{sign}.1f}"
+    if summary.low is None or summary.high is None:
+        return mean, ""
+    return mean, f"{100 * summary.low:{sign}.1f} to {100 * summary.high:{sign}.1f}"
+
+
+def _differences(old: Any, new: Any, key: str) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    elif old != new:
+        yield f"{key}: was {old!r}, is {new!r}"

@@ -1,0 +1,36 @@
+"""Compare starting points of a detector's or classifier's training on paired seeds and folds. Run again to go on."""
+
+import argparse
+import sys
+
+from pcfdsl.command_line import add_config, parse_shard, resolve_config, run
+from pcfdsl.train.classification import ClassificationConfig
+from pcfdsl.train.comparison import compare_pretraining, parse_starts
+from pcfdsl.train.detector import DetectorConfig
+
+CONFIGS = {"detector": DetectorConfig, "classifier": ClassificationConfig}
+
+
+def main() -> dict:
+    kind = argparse.ArgumentParser(add_help=False)
+    kind.add_argument("--downstream", choices=CONFIGS, default="detector", help="what is trained")
+    config_class = CONFIGS[kind.parse_known_args()[0].downstream]
+    parser = argparse.ArgumentParser(description=__doc__, parents=[kind])
+    add_config(parser, config_class)
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the study: study.md, study.json, runs")
+    parser.add_argument(
+        "--init", metavar="NAME[=CKPT]", nargs="+", default=["scratch"], help="the first is the baseline"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", default=[0, 1, 2], help="runs of each")
+    parser.add_argument("--hold-out", metavar="TAG", help="test on each value of a tag of the clouds: fold, library")
+    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="this process's part")
+    parser.add_argument("--keep-weights", action="store_true", help="keep the weights of finished runs")
+    args = parser.parse_intermixed_args()
+    how = {"seeds": args.seeds, "hold_out": args.hold_out, "shard": args.shard, "keep_weights": args.keep_weights}
+    config, starts = resolve_config(args, config_class), parse_starts(args.init)
+    study = compare_pretraining(config, starts, args.out, progress=lambda line: print(line, file=sys.stderr), **how)
+    return study.to_dict()
+
+
+if __name__ == "__main__":
+    run(main)
