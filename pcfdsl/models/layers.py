@@ -117,13 +117,13 @@ def set_bn_momentum(module: nn.Module, momentum: float) -> None:
 
 
 def freeze(module: nn.Module, prefixes: Iterable[str]) -> list[str]:
-    """Stop training the submodules of the given names: no gradients, and batch norm in evaluation mode.
+    """Stop training the parts of the given names: no gradients, and batch norm in evaluation mode.
 
     `module.train()` puts batch norm back into training mode, so call this after it.
 
     Args:
         module: The network.
-        prefixes: Dotted names of submodules, such as "backbone_net.sa1".
+        prefixes: Dotted names of submodules, such as "backbone_net.sa1", or of single parameters.
 
     Returns:
         Names of the parameters that are frozen now.
@@ -131,9 +131,13 @@ def freeze(module: nn.Module, prefixes: Iterable[str]) -> list[str]:
     Raises:
         ValueError: If the network has no submodule of such a name.
     """
-    submodules = dict(module.named_modules())
+    submodules, parameters = dict(module.named_modules()), dict(module.named_parameters())
     frozen = []
     for prefix in prefixes:
+        if prefix in parameters:
+            parameters[prefix].requires_grad_(False)
+            frozen.append(prefix)
+            continue
         if prefix not in submodules:
             raise ValueError(
                 f"cannot freeze {prefix!r}: no such part; parts are {', '.join(dict(module.named_children()))}"

@@ -1,7 +1,6 @@
 """Weights in files, and from one network into another. Nothing is dropped without being named."""
 
 import json
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from pcfdsl.store.atomic import write_file
 
-__all__ = ["TransferReport", "load_weights", "read_published_checkpoint", "save_weights", "transfer"]
+__all__ = ["TransferReport", "load_weights", "read_published_checkpoint", "read_torch_file", "save_weights", "transfer"]
 
 
 @dataclass(frozen=True)
@@ -82,26 +81,44 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """State dict of a published VoteNet `checkpoint.tar` or one of PointContrast and its successors.
+    """State dict of a published VoteNet `checkpoint.tar`, or one of PointContrast, DepthContrast or MMDetection3D.
 
     Read with `weights_only`, so that nothing in the file is executed. A `module.` that data-parallel training put
     before every name is removed.
 
     Raises:
-        ValueError: If the file holds no state dict.
+        OSError: If there is no such file.
+        ValueError: If the file is damaged or holds no state dict.
+    """
+    state, _ = read_torch_file(path)
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State dict of a torch file as it is, and the plain values that its `meta` holds, if any.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If the file is damaged or holds no state dict.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no checkpoint {path}") from None
+    except OSError:
+        raise
+    except Exception as error:  # torch fails on damaged files in every way there is
         raise ValueError(
             f"{path} is damaged, or not a torch checkpoint of tensors and plain values only (anything else in it would "
-            "be executed, so it is not read)"
+            "be executed, so it is not read; where you trust it, save its state dict alone)"
         ) from error
-    keys = ("model_state_dict", "state_dict")
-    state = next((content[key] for key in keys if key in content), None) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict; expected one under {' or '.join(keys)}")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    keys = ("model_state_dict", "state_dict", "model")
+    nested = isinstance(content, dict) and any(isinstance(content.get(key), dict) for key in keys)
+    state = next(content[key] for key in keys if isinstance(content.get(key), dict)) if nested else content
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no state dict; expected one under {', '.join(keys)}")
+    meta = content.get("meta") if nested else None
+    return {str(name): value for name, value in state.items()}, meta if isinstance(meta, dict) else {}
 
 
 def transfer(
@@ -112,7 +129,7 @@ def transfer(
     Args:
         module: The network; changed in place.
         state: The other network's state dict.
-        prefixes: Dotted names of the parts to copy.
+        prefixes: Dotted names of the parts, or of single tensors, to copy.
 
     Returns:
         What happened to each tensor.
@@ -124,7 +141,7 @@ def transfer(
     own = module.state_dict()
 
     def chosen(name: str) -> bool:
-        return any(name.startswith(f"{prefix}.") for prefix in prefixes)
+        return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
     found = [name for name in state if chosen(name) and name in own]
     loaded = [name for name in found if state[name].shape == own[name].shape]

@@ -111,7 +111,8 @@ class _Run:
         """Freeze, load, wrap; gives what the loss calls."""
         config = self.config
         self._training_mode()
-        self.optimizer = build_optimizer(self.model.parameters(), config.optimizer)
+        build = self.task.optimizer or (lambda model: build_optimizer(model.parameters(), config.optimizer))
+        self.optimizer = build(self.model)
         if config.average is not None:
             self.average = MovingAverage(self.model, config.average)
         if resume is not None:
@@ -213,11 +214,17 @@ class _Run:
 
     def _set_schedules(self) -> tuple[float, float | None]:
         config, epoch = self.config, int(self._epoch(self.step))
-        factor = learning_rate_factor(config.schedule, step=self.step, num_steps=self.num_steps, epoch=epoch)
+        factor = learning_rate_factor(
+            config.schedule,
+            step=self.step,
+            num_steps=self.num_steps,
+            epoch=epoch,
+            steps_per_epoch=self.num_samples / config.batch_size,
+        )
         rate = config.optimizer.learning_rate * factor
         assert self.optimizer is not None
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         momentum = bn_momentum(config.schedule, epoch=epoch)
         if momentum is not None:
             set_bn_momentum(self.model, momentum)
@@ -254,7 +261,7 @@ class _Run:
 
     def _training_mode(self) -> None:
         self.model.train()
-        freeze(self.model, self.config.freeze)
+        freeze(self.model, (*self.config.freeze, *self.task.freeze))
 
     def _weights_to_use(self) -> nn.Module:
         return self.model if self.average is None else self.average.model

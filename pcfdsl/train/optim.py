@@ -36,6 +36,8 @@ class ScheduleConfig:
     factor: float = option(0.1, "what `step` multiplies by", minimum=0.0)
     final: float = option(0.0, "share of the peak rate at which `cosine` ends", minimum=0.0, maximum=1.0)
     warmup_steps: int = option(0, "steps over which the rate rises linearly to what the schedule says", minimum=0)
+    warmup_epochs: float = option(0.0, "the same in epochs; give one of the two", minimum=0.0)
+    warmup_start: float = option(0.0, "share of the peak rate from which it rises", minimum=0.0, maximum=1.0)
     bn_momentum: float | None = option(
         None, "batch-norm momentum at the start; null leaves it as the model has it", minimum=0.0, maximum=1.0
     )
@@ -50,6 +52,8 @@ class ScheduleConfig:
         """Yields (field, problem)."""
         if list(self.milestones) != sorted(set(self.milestones)):
             yield "milestones", f"{self.milestones} must increase"
+        if self.warmup_steps and self.warmup_epochs:
+            yield "warmup_epochs", "give either warmup_steps or warmup_epochs"
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -67,7 +71,9 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
     return (torch.optim.Adam if config.name == "adam" else torch.optim.AdamW)(trained, **settings)
 
 
-def learning_rate_factor(config: ScheduleConfig, *, step: int, num_steps: int, epoch: int) -> float:
+def learning_rate_factor(
+    config: ScheduleConfig, *, step: int, num_steps: int, epoch: int, steps_per_epoch: float = 1.0
+) -> float:
     """Share of the peak learning rate at a step.
 
     Args:
@@ -75,19 +81,20 @@ def learning_rate_factor(config: ScheduleConfig, *, step: int, num_steps: int, e
         step: Steps made so far; 0 is the first.
         num_steps: Length of the run.
         epoch: Epochs completed so far.
+        steps_per_epoch: Length of an epoch, for `warmup_epochs`.
 
     >>> [learning_rate_factor(ScheduleConfig(kind="step"), step=0, num_steps=1, epoch=e) for e in (79, 80)]
     [1.0, 0.1]
     """
-    factor = 1.0
+    factor, warmup = 1.0, config.warmup_steps or round(config.warmup_epochs * steps_per_epoch)
     if config.kind == "step":
         factor = config.factor ** sum(epoch >= milestone for milestone in config.milestones)
     elif config.kind == "cosine":
-        along = (step - config.warmup_steps) / max(1, num_steps - config.warmup_steps)
+        along = (step - warmup) / max(1, num_steps - warmup)
         cosine = (1 + math.cos(math.pi * min(1.0, max(0.0, along)))) / 2
         factor = config.final + (1 - config.final) * cosine
-    if step < config.warmup_steps:
-        factor *= (step + 1) / config.warmup_steps
+    if step < warmup:
+        factor *= config.warmup_start + (1 - config.warmup_start) * (step + 1) / warmup
     return factor
 
 

@@ -70,6 +70,9 @@ class Task:
         evaluate: Model in evaluation mode -> named results; None if nothing can be evaluated. Runs in the main process.
         monitor: The result whose greatest value makes a checkpoint the best.
         settings: The resolved configuration as a plain dictionary; goes into every checkpoint.
+        optimizer: Model with its frozen parts -> optimiser, where `train.optimizer` does not say enough. The schedule
+            sets every group's learning rate, times the group's own `lr_scale` where it has one.
+        freeze: Parts that are not trained besides those of `train.freeze`.
     """
 
     model: nn.Module
@@ -79,6 +82,8 @@ class Task:
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
     monitor: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None
+    freeze: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
