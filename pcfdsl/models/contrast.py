@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pcfdsl.models.backbone import BackboneConfig, PointFeatures, build_backbone
 
-__all__ = ["Describer", "correspondences", "info_nce", "object_means"]
+__all__ = ["Describer", "correspondences", "info_nce", "object_means", "partitioned_info_nce", "partitions"]
 
 
 class Describer(nn.Module):
@@ -108,3 +108,55 @@ def object_means(described: PointFeatures, object_ids: Tensor, num_objects: int)
     sums = sums.index_add(0, ids, described.features[held])
     counts = torch.bincount(ids, minlength=num_objects)
     return sums / counts.clamp(min=1)[:, None], counts
+
+
+def partitions(positions: Tensor, *, shells: Sequence[float], num_azimuths: int, num_elevations: int) -> Tensor:
+    """Where around each point the others lie (CSC's scene context): in which shell, azimuth and elevation.
+
+    Args:
+        positions: [P, 3] metres, z up.
+        shells: Increasing radii, metres: shell k reaches from the k-th to the next one, the last one to infinity.
+        num_azimuths: Equal sectors of the horizontal circle, the first from +x counter-clockwise.
+        num_elevations: Equal sectors from straight down to straight up.
+
+    Returns:
+        [P, P] int64: the partition of point j around point i, below len(shells) * num_azimuths * num_elevations; -1
+        where j is nearer than the first shell, as i itself is.
+    """
+    offsets = positions[None] - positions[:, None]
+    x, y, z = offsets.unbind(2)
+    distance = torch.linalg.vector_norm(offsets, dim=2)
+    shell = torch.bucketize(distance, distance.new_tensor(shells), right=True) - 1
+    shell.fill_diagonal_(-1)
+    turn = torch.atan2(y, x) / (2 * torch.pi) % 1
+    rise = torch.atan2(z, torch.hypot(x, y)) / torch.pi + 0.5
+    azimuth = (turn * num_azimuths).long().clamp(max=num_azimuths - 1)
+    elevation = (rise * num_elevations).long().clamp(max=num_elevations - 1)
+    return torch.where(shell >= 0, (shell * num_azimuths + azimuth) * num_elevations + elevation, -1)
+
+
+def partitioned_info_nce(
+    queries: Tensor, keys: Tensor, partition: Tensor, *, num_partitions: int, temperature: float
+) -> Tensor:
+    """PointInfoNCE with the negatives of one partition at a time (CSC, Hou et al. 2021, equation 2).
+
+    Args:
+        queries: [P, C] of one scene; row i belongs to key i. Rows are scaled to unit length here.
+        keys: [P, C].
+        partition: [P, P] as `partitions` gives it; keys in partition -1 of a query are no negatives of it.
+        num_partitions: How many there are.
+        temperature: What similarities are divided by.
+
+    Returns:
+        [num_partitions] mean loss over the queries that have negatives in a partition; zero where none has.
+    """
+    logits = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / temperature
+    own = logits.diagonal()
+    losses = []
+    for number in range(num_partitions):
+        negative = partition == number
+        has_any = negative.any(1)
+        others = logits.masked_fill(~negative, -torch.inf)[has_any]
+        value = torch.cat([own[has_any, None], others], 1).logsumexp(1) - own[has_any]
+        losses.append(value.sum() / max(1, len(value)))
+    return torch.stack(losses)

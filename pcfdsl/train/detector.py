@@ -13,6 +13,7 @@ from pcfdsl.data.augment import AugmentConfig
 from pcfdsl.data.detection import DetectionBatch, collate
 from pcfdsl.data.subsets import nested_subset
 from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
+from pcfdsl.models.published_names import to_detector_names
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
 from pcfdsl.models.weights import load_weights, read_published_checkpoint, transfer
 from pcfdsl.scene.boxes import Scene
@@ -189,5 +190,5 @@ def start_from(config: InitConfig, model: nn.Module) -> None:
 
 def _read_state(path: str) -> dict[str, Tensor]:
     if Path(path).suffix in (".tar", ".pth", ".pt"):
-        return read_published_checkpoint(path)
+        return to_detector_names(read_published_checkpoint(path))
     return load_weights(find_weights(path))[0]

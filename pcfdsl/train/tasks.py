@@ -2,7 +2,9 @@
 
 from types import MappingProxyType
 
+from pcfdsl.train.classification import ClassificationConfig, train_classifier
 from pcfdsl.train.contrast import PointContrastConfig, train_point_contrast
+from pcfdsl.train.csc import CSCConfig, train_csc
 from pcfdsl.train.detector import DetectorConfig, train_detector
 from pcfdsl.train.random_rooms import RandomRoomsConfig, train_random_rooms
 from pcfdsl.train.segmentation import SegmentationConfig, train_segmentation
@@ -13,7 +15,9 @@ TASKS = MappingProxyType(
     {
         "detection": (DetectorConfig, train_detector),
         "pointcontrast": (PointContrastConfig, train_point_contrast),
+        "csc": (CSCConfig, train_csc),
         "random_rooms": (RandomRoomsConfig, train_random_rooms),
         "segmentation": (SegmentationConfig, train_segmentation),
+        "classification": (ClassificationConfig, train_classifier),
     }
 )
