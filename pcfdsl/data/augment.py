@@ -1,4 +1,4 @@
-"""Flips, turns and scales of clouds with their boxes, and dropout and jitter of points."""
+"""What is random about a sample: which points it has, and flips, turns, scales, dropout and jitter of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,15 @@ import numpy as np
 
 from pcfdsl.config import option, validate
 
-__all__ = ["AugmentConfig", "Transform", "axis_aligned_hull", "draw_transform", "drop_and_jitter"]
+__all__ = [
+    "AugmentConfig",
+    "Draws",
+    "Transform",
+    "axis_aligned_hull",
+    "draw_sample",
+    "draw_transform",
+    "drop_and_jitter",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +85,34 @@ class Transform:
         return Transform(
             flip_x=self.flip_x, flip_y=self.flip_y, angle=self.angle if mirrored else -self.angle, scale=1 / self.scale
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Draws:
+    """All that is random about one sample of a scene with M points.
+
+    Attributes:
+        rows: [N] int64 into the M points.
+        transform: What becomes of points and boxes.
+        offsets: [N, 3] float32 metres, added to the moved points; None for nothing.
+    """
+
+    rows: np.ndarray
+    transform: Transform = Transform()
+    offsets: np.ndarray | None = None
+
+
+def draw_sample(rng: np.random.Generator, available: int, wanted: int, *, config: AugmentConfig | None) -> Draws:
+    """A sample's draws: points without repetition where there are enough, else all of them and repeats."""
+    if wanted <= available:
+        rows = rng.choice(available, wanted, replace=False)
+    else:
+        rows = rng.permutation(np.concatenate([np.arange(available), rng.integers(available, size=wanted - available)]))
+    if config is None:
+        return Draws(rows=rows)
+    transform = draw_transform(rng, config)
+    kept, offsets = drop_and_jitter(rng, wanted, config=config)
+    return Draws(rows=rows[kept], transform=transform, offsets=offsets)
 
 
 def draw_transform(rng: np.random.Generator, config: AugmentConfig) -> Transform:

@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from pcfdsl.data.augment import AugmentConfig, axis_aligned_hull, draw_transform, drop_and_jitter
+from pcfdsl.data.augment import AugmentConfig, Draws, axis_aligned_hull, draw_sample
+from pcfdsl.data.official import check_published, published_draws
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, height_above_floor, overlap_votes, votes
 
-__all__ = ["DetectionBatch", "DetectionDataset", "DetectionSample", "collate"]
+__all__ = ["DRAWS", "VOTES", "DetectionBatch", "DetectionDataset", "DetectionSample", "collate"]
 
 VOTES = ("box", "extent", "overlap")
+DRAWS = ("native", "scannet", "sunrgbd")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,6 +99,8 @@ class DetectionDataset(Dataset[DetectionSample]):
         votes: "box": to the centre of the labelled box; "extent": to the middle of the sampled points of the instance
             (VoteNet on ScanNet); "overlap": by which boxes hold the point, up to three (VoteNet on SUN RGB-D).
         class_agnostic: All objects are class 0.
+        draws: "native", or in the order and with the generator of VoteNet's loader of that data set: see
+            `pcfdsl.data.official`.
         seed: Decides subsampling and augmentation.
         epoch: Number of the epoch that `dataset[i]` gives.
 
@@ -114,6 +118,7 @@ class DetectionDataset(Dataset[DetectionSample]):
         augment: AugmentConfig | None = None,
         votes: str = "box",
         class_agnostic: bool = False,
+        draws: str = "native",
         seed: int = 0,
         epoch: int = 0,
     ):
@@ -121,6 +126,11 @@ class DetectionDataset(Dataset[DetectionSample]):
             raise ValueError(f"num_points is {num_points}; expected at least 1")
         if votes not in VOTES:
             raise ValueError(f"votes={votes!r} is not known; expected one of {', '.join(VOTES)}")
+        if draws not in DRAWS:
+            raise ValueError(f"draws={draws!r} is not known; expected one of {', '.join(DRAWS)}")
+        if draws != "native":
+            check_published(draws, augment)
+        self.draws = draws
         self.scenes, self.num_points, self.augment, self.votes = scenes, num_points, augment, votes
         self.use_height, self.use_color, self.class_agnostic = use_height, use_color, class_agnostic
         self.seed, self.epoch = seed, epoch
@@ -144,31 +154,32 @@ class DetectionDataset(Dataset[DetectionSample]):
         scene, rng = self.scenes[i], stream(self.seed, "detection", epoch, i)
         if len(scene.points) == 0:
             raise ValueError(f"scene {i} has no points; remove it from the set")
-        features = []
-        if self.use_color:
-            if scene.colors is None:
-                raise ValueError(f"scene {i} has no colours; set use_color to false or store colours")
-            features.append(scene.colors - np.float32(0.5))
-        height = height_above_floor(scene.points)
+        if self.use_color and scene.colors is None:
+            raise ValueError(f"scene {i} has no colours; set use_color to false or store colours")
+        if self.draws == "native":
+            draws = draw_sample(rng, len(scene.points), self.num_points, config=self.augment)
+        else:
+            legacy = np.random.RandomState(rng.integers(2**32, dtype=np.uint32))
+            draws = published_draws(self.draws, legacy, len(scene.points), self.num_points, config=self.augment)
+        return self.sample(scene, draws, scene_idx=i)
 
-        rows = _subsample(rng, len(scene.points), self.num_points)
-        features = [feature[rows] for feature in features]
-        height = height[rows]
-        scene = replace(scene, points=scene.points[rows], instance_ids=scene.instance_ids[rows], colors=None)
-        if self.augment is not None:
-            transform = draw_transform(rng, self.augment)
-            boxes = transform.boxes(scene.boxes)
-            kept, offsets = drop_and_jitter(rng, self.num_points, config=self.augment)
-            scene = replace(
-                scene,
-                points=transform.points(scene.points)[kept] + offsets,
-                boxes=axis_aligned_hull(boxes) if self.augment.hull else boxes,
-                instance_ids=scene.instance_ids[kept],
-            )
-            features = [feature[kept] for feature in features]
-            height = height[kept] * np.float32(transform.scale)
+    def sample(self, scene: Scene, draws: Draws, *, scene_idx: int) -> DetectionSample:
+        """The sample of a scene that given draws make."""
+        transform, rows = draws.transform, draws.rows
+        features = []
+        if self.use_color and scene.colors is not None:
+            features.append(scene.colors[rows] - np.float32(0.5))
         if self.use_height:
-            features.append(height[:, None])
+            features.append(height_above_floor(scene.points)[rows, None] * np.float32(transform.scale))
+        points = transform.points(scene.points[rows])
+        boxes = transform.boxes(scene.boxes.astype(np.float64))
+        scene = replace(
+            scene,
+            points=points if draws.offsets is None else points + draws.offsets,
+            boxes=axis_aligned_hull(boxes) if self.augment is not None and self.augment.hull else boxes,
+            instance_ids=scene.instance_ids[rows],
+            colors=None,
+        )
         offsets, mask = _three_votes(scene, self.votes)
         return DetectionSample(
             points=np.concatenate([scene.points, *features], axis=1).astype(np.float32),
@@ -177,7 +188,7 @@ class DetectionDataset(Dataset[DetectionSample]):
             vote_offsets=offsets,
             vote_mask=mask,
             instance_ids=scene.instance_ids.astype(np.int64),
-            scene_idx=int(i),
+            scene_idx=int(scene_idx),
         )
 
 
@@ -200,12 +211,6 @@ def collate(samples: Sequence[DetectionSample]) -> DetectionBatch:
         instance_ids=torch.from_numpy(np.stack([sample.instance_ids for sample in samples])),
         scene_idx=torch.tensor([sample.scene_idx for sample in samples]),
     )
-
-
-def _subsample(rng: np.random.Generator, available: int, wanted: int) -> np.ndarray:
-    if wanted <= available:
-        return rng.choice(available, wanted, replace=False)
-    return rng.permutation(np.concatenate([np.arange(available), rng.integers(available, size=wanted - available)]))
 
 
 def _three_votes(scene: Scene, kind: str) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.data.augment import AugmentConfig
-from pcfdsl.data.detection import VOTES, DetectionDataset
+from pcfdsl.data.detection import DRAWS, VOTES, DetectionDataset
 from pcfdsl.data.stored import StoredDetectionSet
 from pcfdsl.pointcloud.official import open_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
@@ -56,6 +56,9 @@ class PointsConfig:
     use_color: bool = option(False, "colours as features")
     votes: str = option("box", "where points vote to: see pcfdsl.data.detection", choices=VOTES)
     class_agnostic: bool = option(False, "one class, object")
+    draws: str = option(
+        "native", "how points and augmentations are drawn; or as VoteNet's loader of a data set does", choices=DRAWS
+    )
 
     def __post_init__(self) -> None:
         validate(self)
@@ -110,6 +113,7 @@ def scene_samples(
         use_color=config.use_color,
         votes=config.votes,
         class_agnostic=config.class_agnostic,
+        draws=config.draws,
         augment=augment,
         seed=seed,
     )
