@@ -62,7 +62,7 @@ def test_the_nearer_point_is_seen_whatever_the_order():
     pictures = [
         render_points(points[list(order)], np.eye(3), 9, shade_by_depth=True) for order in ((0, 1, 2), (2, 1, 0))
     ]
-    np.testing.assert_array_equal(*pictures)
+    np.testing.assert_array_equal(pictures[0], pictures[1])
     assert pictures[0].max() == int(255 - 191 * (4 - 0.9 - 2.5) / 3)
     assert np.count_nonzero(pictures[0]) == 1
 

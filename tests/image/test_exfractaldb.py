@@ -1,5 +1,6 @@
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,13 @@ def expanding():
 
 
 def test_degenerate_instances_get_half_the_weight_and_are_counted():
-    settings = {"num_categories": 1, "num_instances": 1740, "views": "ring", "num_points": 20_000, "image_size": 64}
+    settings: dict[str, Any] = {
+        "num_categories": 1,
+        "num_instances": 1740,
+        "views": "ring",
+        "num_points": 20_000,
+        "image_size": 64,
+    }
     halved = ExFractalDB(ExFractalDBConfig(**settings), [expanding()])
     kept = ExFractalDB(ExFractalDBConfig(**settings, degenerate="keep"), [expanding()])
     weight = 11  # the first parameter times 1 + 6 * 0.1

@@ -1,6 +1,7 @@
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,7 +147,13 @@ def degenerate_pair():
 
 
 def test_degenerate_pictures_get_half_the_weight_and_are_counted():
-    settings = {"num_categories": 1, "num_instances": 25, "num_patches": 1, "num_flips": 1, "image_size": 64}
+    settings: dict[str, Any] = {
+        "num_categories": 1,
+        "num_instances": 25,
+        "num_patches": 1,
+        "num_flips": 1,
+        "image_size": 64,
+    }
     halved = FractalDB(FractalDBConfig(**settings, num_points=20_000), [degenerate_pair()])
     kept = FractalDB(FractalDBConfig(**settings, num_points=20_000, degenerate="keep"), [degenerate_pair()])
     assert [halved[row].num_redraws for row in range(5)] == [0, 0, 0, 0, 1]  # 0.7 * 1.8 expands, 0.7 * 1.4 does not
@@ -163,7 +170,7 @@ def test_a_system_that_goes_nowhere_is_an_error():
 
 def test_dust_is_warned_of_and_patches_do_not_hide_it():
     systems, _ = published_categories()
-    config = {"num_categories": len(systems), "num_instances": 4, "weight": 0.0, "image_size": 512}
+    config: dict[str, Any] = {"num_categories": len(systems), "num_instances": 4, "weight": 0.0, "image_size": 512}
     dust = FractalDB(FractalDBConfig(**config, num_points=10_000), systems)
     text = dust.sparsity_warning(num_images=6)
     assert text is not None

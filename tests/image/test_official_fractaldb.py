@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tests.conftest import GOLDEN
 
 MEASURED = json.loads((GOLDEN / "fractaldb_2d.json").read_text())
 NAMES = list(MEASURED["categories"])
-SMALL = {"variant": "official", "seed": 1, "degenerate": "keep", "image_size": 64, "num_points": 3000}
+SMALL: dict[str, Any] = {"variant": "official", "seed": 1, "degenerate": "keep", "image_size": 64, "num_points": 3000}
 
 
 def system(name):

@@ -79,6 +79,7 @@ def isolated_patches(style):
     """Pictures of single points: every patch stands alone."""
     grid = np.stack(np.meshgrid(np.arange(150), np.arange(150)), -1).reshape(-1, 2).astype(np.float32)
     image = rasterize(grid, 750, 750, DrawConfig(style=style, pad=2), rng=stream(1))
+    assert image is not None
     cells = image.reshape(150, 5, 150, 5).swapaxes(1, 2).reshape(-1, 25) != 0
     return cells @ (1 << np.arange(25))
 
@@ -123,6 +124,7 @@ def test_density_orders_pixels_by_their_counts():
 def test_hues_follow_the_number_of_the_point():
     points = np.stack([np.arange(300), np.zeros(300)], 1).astype(np.float32)
     image = rasterize(points, 1, 300, DrawConfig(style="dot", pad=0, color=True))
+    assert image is not None
     np.testing.assert_array_equal(image[0], published_hues()[np.arange(300) % 128])
 
 

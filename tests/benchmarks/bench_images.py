@@ -1,0 +1,150 @@
+"""Pictures per second on one core, in memory, and where the time goes.
+
+python tests/benchmarks/bench_images.py
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import get_args, get_type_hints
+
+import numpy as np
+from numba import njit
+
+from pcfdsl.formula.search import FillingSearchConfig, search_by_filling
+from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
+from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig
+from pcfdsl.image.labelled import ImageSet
+from pcfdsl.image.official import open_fractaldb
+from pcfdsl.image.raster import DrawConfig, rasterize
+from pcfdsl.pointcloud.mix import mix
+from pcfdsl.rng import stream
+
+NUM_CATEGORIES = 10
+
+
+def seconds(run: Callable[[], object], repeats: int = 7) -> float:
+    """Least wall time of several runs after one that warms up: others may be at work on the machine."""
+    run()
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+@njit
+def straightforward(matrices, offsets, cumulative, num_points, size, image):
+    """One orbit in float64 with numba's own generator, its bounding box, a dot per point: what one writes first."""
+    points = np.empty((num_points, 2))
+    x = y = 0.0
+    for i in range(num_points):
+        u = np.random.random()  # noqa: NPY002
+        k = 0
+        while u > cumulative[k]:
+            k += 1
+        m = matrices[k]
+        x, y = m[0, 0] * x + m[0, 1] * y + offsets[k, 0], m[1, 0] * x + m[1, 1] * y + offsets[k, 1]
+        points[i, 0], points[i, 1] = x, y
+    low_x, high_x, low_y, high_y = points[:, 0].min(), points[:, 0].max(), points[:, 1].min(), points[:, 1].max()
+    image[:] = 0
+    for i in range(num_points):
+        column = int((points[i, 0] - low_x) / (high_x - low_x) * (size - 1))
+        row = int((points[i, 1] - low_y) / (high_y - low_y) * (size - 1))
+        image[row, column] = 127
+
+
+def rate(db: ImageSet, count: int = 100) -> float:
+    """Pictures per second over pictures spread over the set, categories known and kernels compiled."""
+    chosen = np.linspace(0, len(db) - 1, count).astype(int).tolist()
+    return count / seconds(lambda: [db[i].image for i in chosen])
+
+
+def fractal_db(size: int, num_points: int, draw: DrawConfig) -> FractalDB:
+    return FractalDB(
+        FractalDBConfig(num_categories=NUM_CATEGORIES, image_size=size, num_points=num_points, draw=draw), SYSTEMS
+    )
+
+
+def fractaldb() -> None:
+    print("FractalDB [pictures/s]                 ours  straightforward   ratio   game / drawing [ms]")
+    for size, num_points in ((256, 100_000), (362, 200_000)):
+        image = np.zeros((size, size), np.uint8)
+        ifs = SYSTEMS[0]
+        cumulative = np.append(np.cumsum(ifs.probabilities)[:-1], 2.0)
+        plain = 1 / seconds(
+            lambda: straightforward(ifs.matrices, ifs.offsets, cumulative, num_points, size, image)  # noqa: B023
+        )
+        for style in get_args(get_type_hints(DrawConfig)["style"]):
+            for color in (False, True):
+                draw = DrawConfig(style=style, color=color)
+                db = fractal_db(size, num_points, draw)
+                ready = db.ready(0, 2, 0)
+                points = db._orbit(ready, stream(0))
+                game = seconds(lambda: db._orbit(ready, stream(0)), 30)  # noqa: B023
+                drawing = seconds(lambda: rasterize(points, size, size, draw, rng=stream(0)), 30)  # noqa: B023
+                ours, label = rate(db), f"{size} px, {num_points // 1000}k, {style}{', colour' * color}"
+                print(
+                    f"  {label:36s} {ours:5.0f} {plain:12.0f} {ours / plain:10.1f} {1e3 * game:10.2f} / {1e3 * drawing:.2f}"
+                )
+
+
+def official() -> None:
+    for draw, num_patches in ((DrawConfig(style="dot"), 1), (DrawConfig(style="patch"), 10)):
+        config = FractalDBConfig(
+            variant="official",
+            degenerate="keep",
+            num_categories=NUM_CATEGORIES,
+            num_instances=100 * num_patches,
+            num_patches=num_patches,
+            image_size=256,
+            num_points=100_000,
+            draw=draw,
+        )
+        print(
+            f"official FractalDB, 256 px, 100k, {draw.style}: {rate(open_fractaldb(config, SYSTEMS), 20):.0f} pictures/s"
+        )
+
+
+def exfractaldb() -> None:
+    for num_points in (10_000, 50_000):
+        for shaded in (False, True):
+            db = ExFractalDB(
+                ExFractalDBConfig(num_categories=NUM_CATEGORIES, num_points=num_points, shade_by_depth=shaded)
+            )
+            ready = db.ready(0, 0, 0)
+            cloud = seconds(lambda: mix(ready, ready, num_points, stream(0), noise_ratio=0.0), 30)  # noqa: B023
+            print(
+                f"ExFractalDB, 224 px, {num_points // 1000}k points{', shaded' * shaded}: {rate(db, 400):.0f} "
+                f"pictures/s; a cloud takes {1e3 * cloud:.2f} ms"
+            )
+
+
+def threads() -> None:
+    db = fractal_db(256, 100_000, DrawConfig(style="dot"))
+    chosen = range(0, len(db), 25)
+
+    def make(workers: int) -> float:
+        with ThreadPoolExecutor(workers) as pool:
+            chunks = [chosen[w::workers] for w in range(workers)]
+            return seconds(lambda: list(pool.map(lambda chunk: [db[i].category for i in chunk], chunks)), 3)
+
+    print(f"FractalDB 256 px, two threads: {make(1) / make(2):.2f} times one")
+
+
+def search() -> None:
+    start = time.perf_counter()
+    draws = sum(search_by_filling(FillingSearchConfig(), 1, k).num_draws for k in range(40))
+    taken = time.perf_counter() - start
+    print(f"search by filling rate 0.2 (512 px, 100k): {draws / taken:.0f} draws/s, ", end="")
+    print(f"1 of {draws / 40:.0f} accepted, {1e3 * taken / 40:.0f} ms a category")
+
+
+if __name__ == "__main__":
+    SYSTEMS = [search_by_filling(FillingSearchConfig(), 0, k).ifs for k in range(NUM_CATEGORIES)]
+    fractaldb()
+    exfractaldb()
+    official()
+    threads()
+    search()
