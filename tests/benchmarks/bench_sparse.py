@@ -8,6 +8,9 @@ start that with one OpenBLAS thread, which is its fastest, and with more it may 
 """
 
 import argparse
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -61,11 +64,11 @@ def step(network: SRUNet, coordinates: torch.Tensor, features: torch.Tensor, *, 
 
 
 def peak_memory(run) -> float:
-    """Megabytes that the process grew by at most while the function ran."""
+    """Megabytes that the process grows by at most while the function runs."""
 
     def resident() -> int:
         with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * 4096
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     before, highest, done = resident(), 0, threading.Event()
 
@@ -81,6 +84,12 @@ def peak_memory(run) -> float:
     done.set()
     watcher.join()
     return (highest - before) / 1e6
+
+
+def peak_memory_apart(backend: str) -> float:
+    """The same of a first step in a process of its own, since memory once taken is not given back."""
+    command = [sys.executable, "-W", "ignore", *sys.argv, "--peak-of", backend]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def map_seconds(coordinates: torch.Tensor, first_kernel: int) -> float:
@@ -145,6 +154,7 @@ def main() -> None:
     parser.add_argument("--voxel-size", type=float, default=0.05, help="metres")
     parser.add_argument("--first-kernel", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--peak-of", choices=["torch", "minkowski"], help="print only the megabytes of one step")
     parser.add_argument("--profile", action="store_true", help="operators of one step")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -153,8 +163,14 @@ def main() -> None:
     features = torch.randn(len(coordinates), 3)
     # Minkowski's blocks would have to reorder hybrid kernels, which its own networks do not.
     config = SRUNetConfig(first_kernel=arguments.first_kernel, block_region="cube")
-    network = SRUNet(config, backend="torch")
+    network = SRUNet(config, backend=arguments.peak_of or "torch")
     run = step(network, coordinates, features)
+    if arguments.peak_of:
+        few = room(500, 0.3)
+        step(network, few, torch.randn(len(few), 3))()  # libraries take what they need once
+        network.zero_grad(set_to_none=True)
+        print(peak_memory(run))
+        return
     if arguments.profile:
         run()
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
@@ -169,10 +185,12 @@ def main() -> None:
         twin = SRUNet(config, backend="minkowski")
         twin.load_state_dict(network.state_dict())
         runs["MinkowskiEngine, float32"] = step(twin, coordinates, features)
-    peaks = {name: peak_memory(function) for name, function in runs.items() if "bfloat16" not in name}
+    peaks = {"torch, float32": peak_memory_apart("torch")}
+    if minkowski.is_available():
+        peaks["MinkowskiEngine, float32"] = peak_memory_apart("minkowski")
     times = dict(zip(runs, seconds(*runs.values(), repeats=arguments.repeats), strict=True))
     for name, taken in times.items():
-        memory = f"   peak {peaks[name]:6.0f} MB over the start" if name in peaks else ""
+        memory = f"   peak {peaks[name]:6.0f} MB over what the process had before" if name in peaks else ""
         print(f"{name:28} {taken:7.3f} s{memory}")
     products = product_seconds(network, coordinates, features)
     half = product_seconds(network, coordinates, features, torch.bfloat16)

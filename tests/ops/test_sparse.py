@@ -24,6 +24,7 @@ from pcfdsl.ops.sparse import (
     sparse_tensor,
 )
 from pcfdsl.ops.sparse.coordinates import pack, unpack
+from pcfdsl.ops.sparse.kernels import add_rows, find_pairs, find_pairs_torch
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 CONVOLUTIONS = [f"conv_k{k}_s{s}" for k in (1, 2, 3, 5) for s in (1, 2)]
@@ -372,6 +373,26 @@ def test_voxels_and_kernel_maps_are_made_once():
     assert voxels.kernel_map(3, 1) is voxels.kernel_map(3, 1)
     assert voxels.coarser(2) is voxels.coarser(2)
     assert voxels.kernel_map(3, 1, "hybrid").in_idx is voxels.kernel_map(3, 1).in_idx
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 1000))
+def test_pairs_of_keys_are_those_of_binary_search(num_in, num_out, seed):
+    random = torch.Generator().manual_seed(seed)
+    in_keys, out_keys = (torch.randperm(80, generator=random)[:n].sort()[0] for n in (num_in, num_out))
+    shifts = torch.tensor([-3, 0, 17, 500, 1])
+    for mine, expected in zip(
+        find_pairs(in_keys, out_keys, shifts), find_pairs_torch(in_keys, out_keys, shifts), strict=True
+    ):
+        assert torch.equal(mine, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_rows_are_added_exactly(dtype):
+    out = torch.randn(9, 5, dtype=torch.promote_types(dtype, torch.float32))
+    rows, idx = torch.randn(4, 5).to(dtype), torch.tensor([8, 0, 3, 1])
+    expected = out.index_add(0, idx, rows.to(out.dtype))
+    add_rows(out, idx, rows)
+    assert torch.equal(out, expected)
 
 
 # --- quantisation -----------------------------------------------------------------------------------------------------

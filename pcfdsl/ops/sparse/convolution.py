@@ -1,9 +1,11 @@
 """The arithmetic of a sparse convolution: gather, multiply, add, one kernel weight at a time.
 
 For each weight the rows that it meets are gathered, multiplied and added to the output. Nothing is padded: work and
-memory follow the number of pairs. On the CPU threads share the output rows. The order of the additions to a row is
-fixed and no row is added to by two at a time, so results are the same from run to run.
+memory follow the number of pairs. On the CPU threads share the weights, each with a sum of its own. Sums are added up
+in a fixed order and no row is added to by two at a time, so results are the same from run to run.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -50,54 +52,67 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx, grad):  # type: ignore[override]
         features, weight = ctx.saved_tensors
         needs_features, needs_weight, _ = ctx.needs_input_grad
-        grad = grad.contiguous()
-        grad_features = grad_weight = None
-        if needs_features:
-            grad_features = _multiply_add(grad, weight.transpose(1, 2), ctx.kernel_map.transposed)
-        if needs_weight:
-            grad_weight = _correlate(features, grad, ctx.kernel_map)
+        grad_features, grad_weight = _gradients(
+            features, weight, grad.contiguous(), ctx.kernel_map, needs_features, needs_weight
+        )
         return grad_features, grad_weight, None
 
 
 def _multiply_add(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-    features, weights = features.detach(), weight.detach().unbind(0)
-    wide = torch.promote_types(features.dtype, torch.float32)
-    out = features.new_empty(kernel_map.num_out, weight.shape[2], dtype=wide)
+    weights = weight.unbind(0)
 
-    def add_up(share: KernelMap) -> None:
-        first, stop = share.out_range
-        if share.identity is None:
-            out[first:stop].zero_()
-        elif features.dtype == wide:
-            torch.mm(features[first:stop], weights[share.identity], out=out[first:stop])
-        else:
-            out[first:stop] = features[first:stop] @ weights[share.identity]
-        for k, in_idx, out_idx in share.pairs:
-            add_rows(out, out_idx, features.index_select(0, in_idx) @ weights[k])
+    def partial_sum(share: list[int]) -> Tensor:
+        out = _start(features, weights, kernel_map, share, kernel_map.num_out)
+        for k in share:
+            if k in kernel_map.pairs:
+                in_idx, out_idx = kernel_map.pairs[k]
+                add_rows(out, out_idx, features.index_select(0, in_idx) @ weights[k])
+        return out
 
-    run_each(add_up, kernel_map.shares(_num_threads(features, weight, kernel_map)))
-    return out.to(features.dtype)
+    shares = kernel_map.shares(_num_threads(features, weight, kernel_map))
+    return _total(run_each(partial_sum, shares)).to(features.dtype)
 
 
-def _correlate(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
-    features, grad = features.detach(), grad.detach()
-    out = features.new_empty(len(kernel_map.groups), features.shape[1], grad.shape[1])
-    num_threads = _num_threads(features, out, kernel_map)
+def _gradients(
+    features: Tensor, weight: Tensor, grad: Tensor, kernel_map: KernelMap, needs_features: bool, needs_weight: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Of the features and of the weight; rows of the output's gradient are gathered once for both."""
+    weights = weight.transpose(1, 2).unbind(0)
+    grad_weight = torch.empty_like(weight) if needs_weight else None
 
-    def correlate(weights: list[int]) -> None:
-        for k in weights:
-            if k == kernel_map.identity:
-                torch.mm(features.T, grad, out=out[k])
+    def partial_sum(share: list[int]) -> Tensor | None:
+        out = _start(grad, weights, kernel_map, share, kernel_map.num_in) if needs_features else None
+        for k in share:
+            in_idx, out_idx = kernel_map.pairs.get(k, (None, None))
+            if in_idx is None and k != kernel_map.identity:
+                if grad_weight is not None:
+                    grad_weight[k].zero_()
                 continue
-            start, stop = kernel_map.groups[k]
-            if stop == start:
-                out[k].zero_()
-                continue
-            rows = features.index_select(0, kernel_map.in_idx[start:stop])
-            torch.mm(rows.T, grad.index_select(0, kernel_map.out_idx[start:stop]), out=out[k])
+            rows = grad if out_idx is None else grad.index_select(0, out_idx)
+            if grad_weight is not None:
+                met = features if in_idx is None else features.index_select(0, in_idx)
+                torch.mm(met.T, rows, out=grad_weight[k])
+            if out is not None and in_idx is not None:
+                add_rows(out, in_idx, rows @ weights[k])
+        return out
 
-    run_each(correlate, kernel_map.weight_shares(num_threads))
-    return out
+    partial = run_each(partial_sum, kernel_map.shares(_num_threads(features, weight, kernel_map)))
+    sums = [out for out in partial if out is not None]
+    return (_total(sums).to(features.dtype) if sums else None), grad_weight
+
+
+def _start(rows: Tensor, weights: Sequence[Tensor], kernel_map: KernelMap, share: list[int], num_out: int) -> Tensor:
+    """What a sum begins with: the product under the identity in the share that has it, otherwise zeros."""
+    dtype = torch.promote_types(rows.dtype, torch.float32)
+    if kernel_map.identity in share:
+        return (rows @ weights[kernel_map.identity]).to(dtype)
+    return rows.new_zeros(num_out, weights[0].shape[1], dtype=dtype)
+
+
+def _total(sums: list[Tensor]) -> Tensor:
+    for other in sums[1:]:
+        sums[0] += other
+    return sums[0]
 
 
 def _num_threads(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> int:

@@ -10,11 +10,11 @@ import functools
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pcfdsl.ops.sparse.coordinates import shift_keys
+from pcfdsl.ops.sparse.kernels import find_pairs
 
 __all__ = ["KernelMap", "Region", "kernel_offsets", "match"]
 
@@ -71,8 +71,6 @@ class KernelMap:
         groups: (start, stop) into the pairs, one per kernel weight.
         identity: The weight under which every voxel meets itself, or None; its group is left empty.
         num_in, num_out: Rows.
-        is_sorted: Whether rows increase within each group, on both sides; so they do where voxels are sorted.
-        out_range: (first, stop) of the output rows that these pairs are all of.
     """
 
     in_idx: Tensor
@@ -81,29 +79,20 @@ class KernelMap:
     identity: int | None
     num_in: int
     num_out: int
-    is_sorted: bool
-    out_range: tuple[int, int]
 
     @functools.cached_property
     def transposed(self) -> "KernelMap":
         """The same pairs with input and output exchanged."""
-        return dataclasses.replace(
-            self,
-            in_idx=self.out_idx,
-            out_idx=self.in_idx,
-            num_in=self.num_out,
-            num_out=self.num_in,
-            out_range=(0, self.num_in),
-        )
+        return KernelMap(self.out_idx, self.in_idx, self.groups, self.identity, self.num_out, self.num_in)
 
     @functools.cached_property
-    def pairs(self) -> list[tuple[int, Tensor, Tensor]]:
-        """Weight, input rows and output rows of each group that is not empty, the identity's left out."""
-        return [
-            (k, self.in_idx[start:stop], self.out_idx[start:stop])
+    def pairs(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """Input rows and output rows of each weight's group; of those that have any, the identity's left out."""
+        return {
+            k: (self.in_idx[start:stop], self.out_idx[start:stop])
             for k, (start, stop) in enumerate(self.groups)
             if stop > start
-        ]
+        }
 
     def reordered(self, order: tuple[int, ...]) -> "KernelMap":
         """The map in which weight k is this one's weight order[k]."""
@@ -112,36 +101,14 @@ class KernelMap:
 
     def all_pairs(self) -> tuple[Tensor, Tensor]:
         """Input and output rows [P'] of all pairs, those of the identity included, in the order of the weights."""
-        itself = torch.arange(self.num_in, device=self.in_idx.device)
-        pairs = [
-            (itself, itself) if k == self.identity else (self.in_idx[start:stop], self.out_idx[start:stop])
-            for k, (start, stop) in enumerate(self.groups)
-        ]
-        return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+        pairs = dict(self.pairs)
+        if self.identity is not None:
+            itself = torch.arange(self.num_in, device=self.in_idx.device)
+            pairs[self.identity] = (itself, itself)
+        in_idx, out_idx = zip(*(pairs[k] for k in sorted(pairs)), strict=True)
+        return torch.cat(in_idx), torch.cat(out_idx)
 
-    def shares(self, num_shares: int) -> "list[KernelMap]":
-        """Maps that split the output rows, for as many threads; one where rows are not sorted."""
-        if num_shares == 1 or not self.is_sorted or self.out_range != (0, self.num_out):
-            return [self]
-        if num_shares not in self._shares:
-            rows = [self.num_out * i // num_shares for i in range(num_shares + 1)]
-            out_idx = self.out_idx.numpy()
-            bounds = [[a + int(i) for i in np.searchsorted(out_idx[a:b], rows)] for a, b in self.groups]
-            self._shares[num_shares] = [
-                dataclasses.replace(
-                    self,
-                    groups=tuple((bound[i], bound[i + 1]) for bound in bounds),
-                    out_range=(rows[i], rows[i + 1]),
-                )
-                for i in range(num_shares)
-            ]
-        return self._shares[num_shares]
-
-    @functools.cached_property
-    def _shares(self) -> "dict[int, list[KernelMap]]":
-        return {}
-
-    def weight_shares(self, num_shares: int) -> list[list[int]]:
+    def shares(self, num_shares: int) -> list[list[int]]:
         """Weights dealt out so that each share has about as many pairs."""
         sizes = [self.num_in if k == self.identity else stop - start for k, (start, stop) in enumerate(self.groups)]
         shares: list[list[int]] = [[] for _ in range(num_shares)]
@@ -176,13 +143,10 @@ def match(
         k for k, offset in enumerate(offsets) if not same or (any(offset) and _opposite(offset) not in offsets[:k])
     ]
     shifts = shift_keys(torch.tensor(offsets, device=in_keys.device).view(-1, 3) * stride)
-    wanted = out_keys + shifts[searched, None]
-    place = torch.searchsorted(in_keys, wanted).clamp_(max=len(in_keys) - 1)
-    group, out_place = (in_keys[place] == wanted).nonzero(as_tuple=True)
-    in_place = place[group, out_place]
+    in_place, out_place, counts = find_pairs(in_keys, out_keys, shifts[searched])
     in_rows = in_place if in_order is None else in_order[in_place]
     out_rows = out_place if out_order is None else out_order[out_place]
-    bounds = [0, *torch.bincount(group, minlength=len(searched)).cumsum(0).tolist()]
+    bounds = [0, *counts.cumsum(0).tolist()]
     groups = {k: (bounds[i], bounds[i + 1]) for i, k in enumerate(searched)}
     identity = offsets.index((0, 0, 0)) if same and (0, 0, 0) in offsets else None
     if same:
@@ -199,8 +163,6 @@ def match(
         identity=identity,
         num_in=len(in_keys),
         num_out=len(out_keys),
-        is_sorted=in_order is None and out_order is None,
-        out_range=(0, len(out_keys)),
     )
 
 

@@ -8,24 +8,26 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
 import torch
 
 __all__ = ["run_each"]
 
+Share = TypeVar("Share")
+Result = TypeVar("Result")
 
-def run_each(function: Callable[[Any], None], shares: Sequence[Any]) -> None:
+
+def run_each(function: Callable[[Share], Result], shares: Sequence[Share]) -> list[Result]:
     """function(share) for every share, each in a thread of its own and without recording gradients."""
 
-    def run(share: Any) -> None:
+    def run(share: Share) -> Result:
         with torch.no_grad():
-            function(share)
+            return function(share)
 
     if len(shares) == 1:
-        run(shares[0])
-    else:
-        list(_pool(os.getpid(), len(shares)).map(run, shares))
+        return [run(shares[0])]
+    return list(_pool(os.getpid(), len(shares)).map(run, shares))
 
 
 @functools.lru_cache(maxsize=4)
