@@ -1,0 +1,88 @@
+"""Pictures as files: PNG, and tars of them that WebDataset readers (timm's among them) take."""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pcfdsl.store.atomic import write_file
+from pcfdsl.store.paths import as_path
+
+__all__ = [
+    "PICTURE_ENDINGS",
+    "decode_png",
+    "encode_image_tar",
+    "encode_png",
+    "read_image",
+    "read_tar",
+    "write_tar_index",
+]
+
+PICTURE_ENDINGS = {"image": ".png", "mask": ".mask.png"}
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """uint8 [H, W] or [H, W, 3] as the content of a PNG file; of one Pillow, equal pictures give equal bytes."""
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, format="PNG")
+    return content.getvalue()
+
+
+def decode_png(data: bytes) -> np.ndarray:
+    """The inverse of `encode_png`."""
+    return np.array(Image.open(io.BytesIO(data)))
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """A picture from a file of any kind that Pillow reads: uint8 [H, W] where it is grey, else [H, W, 3].
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it is not a picture, naming it.
+    """
+    data = as_path(path).read_bytes()
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises of damaged files
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def encode_image_tar(samples: Iterable[tuple[int, dict[str, np.ndarray]]]) -> bytes:
+    """A tar of numbered samples: of each `<number>.png` from its array `image`, `<number>.mask.png` where it has a
+    `mask`, `<number>.cls` with its `category` in digits where it has one, and `<number>.json` with all its scalars.
+    The bytes follow from the samples alone: no times, no owners.
+    """
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for number, sample in samples:
+            scalars = {key: array.item() for key, array in sorted(sample.items()) if np.ndim(array) == 0}
+            for key, ending in PICTURE_ENDINGS.items():
+                if key in sample:
+                    _add(tar, f"{number:09d}{ending}", encode_png(sample[key]))
+            if "category" in scalars:
+                _add(tar, f"{number:09d}.cls", str(scalars["category"]).encode())
+            _add(tar, f"{number:09d}.json", json.dumps(scalars).encode())
+    return content.getvalue()
+
+
+def read_tar(path: str | Path) -> dict[str, bytes]:
+    """Content of a tar's members by name."""
+    with tarfile.open(fileobj=io.BytesIO(as_path(path).read_bytes())) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+
+
+def write_tar_index(folder: str | Path, names: Sequence[str], counts: Sequence[int]) -> None:
+    """Write `_info.json`, from which timm knows the tars of the split `train` and how many samples each holds."""
+    train = {"name": "train", "filenames": list(names), "shard_lengths": list(counts), "num_samples": sum(counts)}
+    write_file(as_path(folder) / "_info.json", (json.dumps({"splits": {"train": train}}) + "\n").encode())
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # time, owner and group are zero and empty unless set
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
