@@ -14,7 +14,7 @@ def main() -> dict | None:
     config_class, train = TASKS[first.parse_known_args()[0].task]
     parser = argparse.ArgumentParser(description=__doc__, parents=[first])
     add_config(parser, config_class)
-    parser.add_argument("--backbone", choices=("pointnet2", "srunet"), help="the settings' model.backbone_type")
+    parser.add_argument("--backbone", choices=("pointnet2", "srunet"), help="model.backbone_type; SR-UNet without height")
     parser.add_argument("--out", metavar="DIR", help="folder of the run: checkpoints and logs")
     parser.add_argument("--seed", dest="seeds", type=int, nargs=1, metavar="N", help="the settings' train.seed")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="one run for each, and their mean")
@@ -25,6 +25,7 @@ def main() -> dict | None:
     parser.add_argument("--overwrite", action="store_true", help="start anew whatever the folder holds")
     args = parser.parse_intermixed_args()
     short = {"model.backbone_type": args.backbone, "init.checkpoint": args.init_from}
+    short["points.use_height"] = False if args.backbone == "srunet" else None
     short |= {"train_fraction": args.train_fraction, "train.num_workers": args.workers, "train.device": args.device}
     args.overrides += [f"{key}={json.dumps(value)}" for key, value in short.items() if value is not None]
     config = resolve_config(args, config_class)

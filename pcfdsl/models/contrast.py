@@ -113,6 +113,9 @@ def object_means(described: PointFeatures, object_ids: Tensor, num_objects: int)
 def partitions(positions: Tensor, *, shells: Sequence[float], num_azimuths: int, num_elevations: int) -> Tensor:
     """Where around each point the others lie (CSC's scene context): in which shell, azimuth and elevation.
 
+    CSC's released code has shells and azimuths alike; for its second angle it takes that in the yz plane, folded to
+    half a turn, where this takes the elevation.
+
     Args:
         positions: [P, 3] metres, z up.
         shells: Increasing radii, metres: shell k reaches from the k-th to the next one, the last one to infinity.

@@ -31,9 +31,9 @@ class OptimizerConfig:
 class ScheduleConfig:
     """Learning rate and batch-norm momentum over the run."""
 
-    kind: str = option("constant", "learning rate over the run", choices=("constant", "step", "cosine"))
+    kind: str = option("constant", "learning rate over the run", choices=("constant", "step", "exponential", "cosine"))
     milestones: tuple[int, ...] = option((80, 120, 160), "epochs at which `step` multiplies the rate", minimum=0)
-    factor: float = option(0.1, "what `step` multiplies by", minimum=0.0)
+    factor: float = option(0.1, "what `step` multiplies by, and `exponential` after every epoch", minimum=0.0)
     final: float = option(0.0, "share of the peak rate at which `cosine` ends", minimum=0.0, maximum=1.0)
     warmup_steps: int = option(0, "steps over which the rate rises linearly to what the schedule says", minimum=0)
     warmup_epochs: float = option(0.0, "the same in epochs; give one of the two", minimum=0.0)
@@ -89,6 +89,8 @@ def learning_rate_factor(
     factor, warmup = 1.0, config.warmup_steps or round(config.warmup_epochs * steps_per_epoch)
     if config.kind == "step":
         factor = config.factor ** sum(epoch >= milestone for milestone in config.milestones)
+    elif config.kind == "exponential":
+        factor = config.factor**epoch
     elif config.kind == "cosine":
         along = (step - warmup) / max(1, num_steps - warmup)
         cosine = (1 + math.cos(math.pi * min(1.0, max(0.0, along)))) / 2
