@@ -13,7 +13,15 @@ from torch import Tensor, nn
 
 from pcfdsl.store.atomic import write_file
 
-__all__ = ["TransferReport", "load_weights", "read_published_checkpoint", "read_torch_file", "save_weights", "transfer"]
+__all__ = [
+    "TransferReport",
+    "load_weights",
+    "read_published_checkpoint",
+    "read_torch_file",
+    "save_weights",
+    "transfer",
+    "write_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,13 @@ def save_weights(path: str | Path, module: nn.Module, *, metadata: Mapping[str, 
     Raises:
         ValueError: If the name ends otherwise.
     """
+    return write_weights(path, module.state_dict(), metadata=metadata)
+
+
+def write_weights(path: str | Path, state: Mapping[str, Tensor], *, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write a state dict as `save_weights` writes a module's."""
     path = _checked(path)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_file(path, save(state, metadata={key: json.dumps(value) for key, value in (metadata or {}).items()}))
     return path
 
