@@ -1,5 +1,7 @@
 """Labelled clouds: fractals by category, a .npz of shapes, or a folder of meshes and clouds by class."""
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,9 +76,9 @@ def read_cloud_npz(path: str | Path) -> CloudSet:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, KeyError, AttributeError) as error:  # a .npy has no `files`, a torn zip no members
+    except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no .npz of arrays ({error})") from None
     if missing := {"points", "label"} - arrays.keys():
         raise ValueError(f"{path} has no array {', '.join(sorted(missing))}; expected points [S, P, 3] and label [S]")

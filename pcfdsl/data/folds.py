@@ -17,9 +17,9 @@ class SplitConfig:
     """Training and test part of a set of labelled shapes."""
 
     by: str = option(
-        "random",
-        "what the test part is: `random` (a share of each class), `none` (no test), or a tag of the set such as fold "
-        "or library, whose value is held out",
+        "none",
+        "what the test part is: none, `random` (a share of each class), or a tag of the set such as fold or library, "
+        "of which one value is held out",
     )
     held_out: str = option("0", "the value of that tag that is tested on")
     test_share: float = option(0.2, "share of each class that a random split tests on", minimum=0.0, maximum=0.9)
@@ -96,7 +96,7 @@ def held_out_values(clouds: CloudSet, tag: str) -> tuple[str, ...]:
 def _tag(clouds: CloudSet, tag: str) -> np.ndarray:
     if tag not in clouds.tags:
         raise ConfigError(
-            [("by", f"is {tag!r}; expected random, none or one of {', '.join(clouds.tags) or 'no tags'}")]
+            [("by", f"is {tag!r}; expected none, random or one of {', '.join(clouds.tags) or 'no tags'}")]
         )
     return clouds.tags[tag].astype(str)
 

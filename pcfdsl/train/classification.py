@@ -63,11 +63,11 @@ class ClassificationConfig:
     """Everything a classifier's training depends on."""
 
     data: CloudSourceConfig = option(CloudSourceConfig(), "labelled clouds")
-    split: SplitConfig = option(SplitConfig(by="none"), "which of them are trained and which tested on")
+    split: SplitConfig = option(SplitConfig(), "which of them are trained and which tested on")
     points: CloudPointsConfig = option(CloudPointsConfig(), "what the network sees of a cloud")
     augment: CloudAugmentConfig = option(CloudAugmentConfig(), "augmentation of training samples")
     model: ClassifierConfig = option(ClassifierConfig(), "the network; num_classes is that of the data")
-    init: InitConfig = option(InitConfig(parts=("backbone_net",)), "where the weights start from")
+    init: InitConfig = option(InitConfig(), "where the weights start from")
     label_smoothing: float = option(0.0, "share of the target spread over all classes", minimum=0.0, maximum=0.99)
     votes: int = option(1, "draws of a test cloud's points whose probabilities are averaged", minimum=1)
     train: TrainConfig = option(TrainConfig(epochs=100.0, batch_size=32), "optimisation")

@@ -69,6 +69,9 @@ def compare_pretraining(
     """
     if not starts:
         raise ValueError("there are no starting points; name at least scratch")
+    for path in filter(None, starts.values()):
+        for seed in seeds:
+            find_weights(_own_path(path, seed))
     if config.train.evaluations == 0:
         raise ConfigError([("train.evaluations", "is 0, but a comparison needs an evaluation at the end")])
     if isinstance(config, ClassificationConfig):
@@ -119,8 +122,8 @@ def _arm(
 ) -> Arm:
     def settings(case: Case) -> Any:
         seed = case.settings["seed"]
-        path = None if checkpoint is None else checkpoint.replace("{seed}", str(seed))
         own = own_config(config, case)
+        path = None if checkpoint is None else _own_path(checkpoint, seed)
         return replace(own, init=replace(own.init, checkpoint=path), train=replace(own.train, seed=seed))
 
     def run(case: Case, folder: Path) -> dict[str, float]:
@@ -139,6 +142,10 @@ def _arm(
         return {"settings": {**to_dict(own), "train": train_settings}, "checkpoint": init}
 
     return Arm(run=run, about=about)
+
+
+def _own_path(checkpoint: str, seed: int) -> str:
+    return checkpoint.replace("{seed}", str(seed))
 
 
 def _digest(path: Path) -> str:
