@@ -58,6 +58,10 @@ class FileRecipe(Recipe, Protocol):
         """Path of each array that is a picture, below the folder."""
         ...
 
+    def file_picture(self, picture: np.ndarray, /) -> np.ndarray:
+        """Such an array as the file is to hold it."""
+        ...
+
     def interleaved(self, index: int, /) -> int:
         """Number of the sample at a place of an order for training; tars are in this order."""
         ...
@@ -213,7 +217,7 @@ class _WriteBlock:
         numbers = self.manifest.samples_of(block)
         checksums, counters, num_bytes = [], Counter[str](), 0
         for path, data, counts in self._write(block):
-            write_file(self.out / path, data)
+            write_file(self.out / path, data, durable=False)  # the record has the checksum
             checksums.append(hashlib.sha256(data).hexdigest())
             counters.update(counts)
             num_bytes += len(data)
@@ -241,7 +245,10 @@ class _WriteBlock:
         """By name: each picture of a sample as it is on disk and as it is made now."""
         if self.file_format == "folder":
             made, names = make_sample(self.recipe, place), self.recipe.file_names(place)
-            return {name: (decode_png((self.out / name).read_bytes()), made[key]) for key, name in names.items()}
+            return {
+                name: (decode_png((self.out / name).read_bytes()), self.recipe.file_picture(made[key]))
+                for key, name in names.items()
+            }
         block = place // self.manifest.samples_per_shard
         number = self.recipe.interleaved(place)
         made, members = make_sample(self.recipe, number), read_tar(self.out / _tar_name(block))
@@ -274,7 +281,7 @@ class _WriteBlock:
         for i in places:
             sample, counted = make_sample(self.recipe, i), False
             for key, name in self.recipe.file_names(i).items():
-                yield name, encode_png(sample[key]), {} if counted else _counts(sample)
+                yield name, encode_png(self.recipe.file_picture(sample[key])), {} if counted else _counts(sample)
                 counted = True
 
 

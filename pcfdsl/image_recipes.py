@@ -21,7 +21,7 @@ class ImageCategoryRecipe:
     def __init__(self, config: ImageSetConfig):
         self.config = config.chosen
         self.name = f"{config.dataset}_categories"
-        self._images = SegRCDB(config.segrcdb) if config.dataset == "segrcdb" else open_images(config)
+        self._images = SegRCDB(config.chosen) if config.dataset == "segrcdb" else open_images(config)
 
     def __len__(self) -> int:
         return self._images.num_categories
@@ -88,6 +88,12 @@ class ImageRecipe:
         """Where the arrays that are pictures go in an image folder, in the published way."""
         return {"image": f"image/{self._images.file_name(index)}.png"}
 
+    def file_picture(self, picture: np.ndarray) -> np.ndarray:
+        """An image as its file holds it: those of the released scripts are RGB, their greys too."""
+        if getattr(self.config, "variant", "native") == "official" and picture.ndim == 2:
+            return np.repeat(picture[:, :, None], 3, axis=2)
+        return picture
+
     def interleaved(self, index: int) -> int:
         """Number of the sample at a place in an order in which neighbours are of different categories."""
         return index % self._images.num_categories * self._images.num_instances + index // self._images.num_categories
@@ -99,9 +105,9 @@ class PairRecipe:
     name = "segrcdb"
 
     def __init__(self, config: ImageSetConfig):
-        self.config = config.segrcdb
+        self.config = config.chosen
         self.inputs: dict[str, str] = {}
-        self._pairs = SegRCDB(config.segrcdb)
+        self._pairs = SegRCDB(config.chosen)
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -115,6 +121,10 @@ class PairRecipe:
         """Where the arrays go in a folder, in the published way."""
         name = self._pairs.file_name(index)
         return {"image": f"image/{name}.png", "mask": f"mask/{name}.png"}
+
+    def file_picture(self, picture: np.ndarray) -> np.ndarray:
+        """An image or a mask as its file holds it: as it is."""
+        return picture
 
     def interleaved(self, index: int) -> int:
         """The same number: pairs are of all categories."""

@@ -10,7 +10,7 @@ import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from tqdm import tqdm
@@ -29,9 +29,10 @@ from pcfdsl.store.paths import as_path
 from pcfdsl.store.stored import StoredSet, open_set
 from pcfdsl.verify import verify
 
-__all__ = ["ImageFormat", "StoredImages", "generate_images", "plan_images", "verify_images"]
+__all__ = ["IMAGE_FORMATS", "ImageFormat", "StoredImages", "generate_images", "plan_images", "verify_images"]
 
 ImageFormat = Literal["shards", "folder", "webdataset"]
+IMAGE_FORMATS = get_args(ImageFormat)
 
 _CATEGORIES = "categories"
 _CATEGORIES_PER_SHARD = 16  # a search takes longer than a picture
@@ -221,7 +222,7 @@ def _write_parameters(config: ImageSetConfig, path: Path, folder: Path, *, progr
             text = format_ifs(IFS(sample["matrices"], sample["offsets"], sample["probabilities"]))
         else:
             text = _rows(config, sample)
-        write_file(folder / f"{k + first:05d}.csv", text.encode())
+        write_file(folder / f"{k + first:05d}.csv", text.encode(), durable=False)
 
 
 # What the released RCDB script calls its nine parameters, in its order.

@@ -1,21 +1,19 @@
 """Generate an image set: find its categories, draw its images. Run it again to finish, check or repair."""
 
 import argparse
-from typing import get_args
 
 from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run
-from pcfdsl.config import load
-from pcfdsl.image.sets import ImageSetConfig, ImageSetName
-from pcfdsl.image_set import ImageFormat, generate_images, plan_images, verify_images
+from pcfdsl.image.sets import ImageSetConfig
+from pcfdsl.image_set import IMAGE_FORMATS, generate_images, plan_images, verify_images
 
 
 def main() -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config(parser, ImageSetConfig)
-    parser.add_argument("--dataset", choices=get_args(ImageSetName), help="short for dataset=NAME")
+    parser.add_argument("--dataset", metavar="NAME", help="short for dataset=NAME")
     parser.add_argument("--out", metavar="DIR", help="folder of the set")
-    parser.add_argument("--format", choices=get_args(ImageFormat), default="shards", help="(default shards)")
-    parser.add_argument("--seed", type=int, help="short for NAME.seed=SEED")
+    parser.add_argument("--format", choices=IMAGE_FORMATS, default="shards", help="(default shards)")
+    parser.add_argument("--seed", type=int, help="short for seed=SEED")
     parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="the i-th of n parts only")
     parser.add_argument("--workers", type=positive, default=1, help="processes (default 1)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster instead")
@@ -25,9 +23,8 @@ def main() -> dict:
     parser.add_argument("--verify", action="store_true", help="make samples again and compare them bit for bit")
     parser.add_argument("--num-samples", type=positive, help="with --verify: how many to make again (default all)")
     args = parser.parse_intermixed_args()  # key=value may stand anywhere
-    args.overrides += [f"dataset={args.dataset}"] if args.dataset else []
-    if args.seed is not None:
-        args.overrides.append(f"{load(ImageSetConfig, args.config, args.overrides).dataset}.seed={args.seed}")
+    for key in ("dataset", "seed"):
+        args.overrides += [] if getattr(args, key) is None else [f"{key}={getattr(args, key)}"]
     config = resolve_config(args, ImageSetConfig)
     how = {"image_format": args.format, "categories": args.categories, "workers": args.workers, "engine": args.engine}
     if args.dry_run:

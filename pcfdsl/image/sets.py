@@ -1,7 +1,7 @@
 """Any image set by its name: one configuration that holds them all, and what opens it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pcfdsl.config import ConfigError, option, validate
@@ -26,6 +26,7 @@ class ImageSetConfig:
     """Which set, and its settings; those of the others are not looked at."""
 
     dataset: ImageSetName = option("fractaldb", "The set; all have labels but segrcdb, which has masks.")
+    seed: int | None = option(None, "Root of every random decision, in place of the chosen set's own.")
     fractaldb: FractalDBConfig = option(FractalDBConfig(), "2D fractals.")
     exfractaldb: ExFractalDBConfig = option(ExFractalDBConfig(), "3D fractals from random viewpoints, or MV-FractalDB.")
     rcdb: RCDBConfig = option(RCDBConfig(), "Radial contours.")
@@ -40,7 +41,8 @@ class ImageSetConfig:
     @property
     def chosen(self) -> Any:
         """Settings of the chosen set."""
-        return getattr(self, self.dataset)
+        settings = getattr(self, self.dataset)
+        return settings if self.seed is None else replace(settings, seed=self.seed)
 
 
 def open_images(config: ImageSetConfig, categories: Sequence[IFS] | None = None) -> ImageSet:

@@ -16,7 +16,13 @@ _SUFFIX = ".tmp"
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")  # have no folders, and a bucket is not made by the way
 
 
-def write_file(path: str | Path, content: bytes | Callable[[BinaryIO], object], *, exclusive: bool = False) -> bool:
+def write_file(
+    path: str | Path,
+    content: bytes | Callable[[BinaryIO], object],
+    *,
+    exclusive: bool = False,
+    durable: bool = True,
+) -> bool:
     """Write a file under a temporary name, flush it to the disk, and only then give it its name.
 
     A remote file is sent whole from memory; object stores show it once all of it has arrived.
@@ -25,6 +31,8 @@ def write_file(path: str | Path, content: bytes | Callable[[BinaryIO], object], 
         path: The file, or a URL; its folder is made where it is not there.
         content: All of it, or what writes it to an open file.
         exclusive: Keep a file that is there already instead of replacing it.
+        durable: Wait until the disk has it, some ten milliseconds. Without, it is whole whatever kills the writer, but
+            may be lost or empty after a power failure: for files whose checksums are kept elsewhere.
 
     Returns:
         Whether the file was written; False only with `exclusive`.
@@ -40,8 +48,9 @@ def write_file(path: str | Path, content: bytes | Callable[[BinaryIO], object], 
     try:
         with open(temporary, "xb") as file:
             content(file) if callable(content) else file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         if exclusive:
             try:
                 os.link(temporary, path)  # unlike a rename, a link never replaces
@@ -53,7 +62,8 @@ def write_file(path: str | Path, content: bytes | Callable[[BinaryIO], object], 
                 os.replace(temporary, path)
         else:
             os.replace(temporary, path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except OSError as error:
         raise OSError(
             f"cannot write {path}: {error.strerror or error}; what is finished is kept, "
