@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pcfdsl.config import ConfigError, option, to_dict, validate
 from pcfdsl.data.augment import AugmentConfig
 from pcfdsl.data.detection import DetectionBatch, collate
+from pcfdsl.data.spec import SPECS, spec_of
 from pcfdsl.data.subsets import nested_subset
 from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
 from pcfdsl.models.published_names import to_detector_names
@@ -50,8 +51,9 @@ class DetectorConfig:
     model: VoteNetConfig = option(VoteNetConfig(), "the network")
     sizes: str = option(
         "one",
-        "mean sizes: one or one per class, from the training boxes; or as model.mean_sizes says",
-        choices=("one", "per_class", "given"),
+        "mean sizes: one or one per class, from the training boxes; the benchmark's published ones; or as "
+        "model.mean_sizes says",
+        choices=("one", "per_class", "published", "given"),
     )
     loss: LossWeights = option(LossWeights(), "weights of the loss")
     padded_truth_bug: bool = option(False, "match proposals to padding as the published code does")
@@ -105,7 +107,7 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
         )
     training = _share(scenes.scenes, config.train_fraction, config.subset_seed)
     classes = ("object",) if config.points.class_agnostic else scenes.classes
-    config = replace(config, model=_resolved_model(config, training, len(classes)))
+    config = replace(config, model=_resolved_model(config, training, classes))
     torch.manual_seed(config.train.seed)
     model = VoteNet(config.model)
     start_from(config.init, model)
@@ -144,13 +146,20 @@ def _share(scenes: Sequence[Scene], fraction: float, seed: int) -> Sequence[Scen
     return scenes if len(chosen) == len(scenes) else _Part(scenes, tuple(chosen.tolist()))
 
 
-def _resolved_model(config: DetectorConfig, scenes: Sequence[Scene], num_classes: int) -> VoteNetConfig:
+def _resolved_model(config: DetectorConfig, scenes: Sequence[Scene], classes: tuple[str, ...]) -> VoteNetConfig:
+    num_classes = len(classes)
     if config.sizes == "given":
         if config.model.num_classes != num_classes:
             raise ConfigError(
                 [("model.num_classes", f"is {config.model.num_classes}, but the data have {num_classes} classes")]
             )
         return config.model
+    if config.sizes == "published":
+        spec = spec_of(classes)
+        if spec is None:
+            names = " nor ".join(spec.name for spec in SPECS)
+            raise ConfigError([("sizes", f"is published, but the classes are neither those of {names}")])
+        return replace(config.model, num_classes=num_classes, mean_sizes=spec.mean_sizes)
     sizes = mean_box_sizes(
         scenes, num_classes, per_class=config.sizes == "per_class" and not config.points.class_agnostic
     )
