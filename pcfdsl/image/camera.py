@@ -55,7 +55,7 @@ def render_points(
         field_of_view: Of the whole side, degrees.
         distance: Of the camera from the origin.
         point_size: Pixels.
-        shade_by_depth: Grey from 255 at depth distance - 1.5 to 64 at distance + 1.5, instead of white.
+        shade_by_depth: Grey from 255 at depth distance - 1 to 64 at distance + 1, instead of white.
     """
     image = np.zeros((size, size), np.uint8)
     focal = size / 2 / np.tan(np.radians(field_of_view) / 2)
@@ -102,7 +102,7 @@ def _draw_shaded(points, rotation, focal, distance, point_size, image, nearest):
         if not depth >= _NEAR:
             continue
         left, top = int(np.floor(column - before)), int(np.floor(row - before))
-        grey = np.uint8(min(max(255 - 191 * (depth - distance + 1.5) / 3, 64), 255))
+        grey = np.uint8(min(max(255 - 191 * (depth - distance + 1) / 2, 64), 255))
         for r in range(max(top, 0), min(top + point_size, size)):
             for c in range(max(left, 0), min(left + point_size, size)):
                 if depth < nearest[r, c]:

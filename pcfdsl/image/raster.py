@@ -149,9 +149,7 @@ def shrink(image: np.ndarray, factor: int) -> np.ndarray:
 
 def count_ink(image: np.ndarray) -> int:
     """Pixels of a grey or colour picture that are not black."""
-    if image.ndim == 3:
-        image = image[..., 0] | image[..., 1] | image[..., 2]
-    return int(np.count_nonzero(image))
+    return int(np.count_nonzero(image)) if image.ndim == 2 else _count_colored(image)
 
 
 def published_hues() -> np.ndarray:
@@ -281,3 +279,12 @@ def _colored(tones, palette, image):
         for column in range(np.uintp(tones.shape[1])):
             for channel in range(3):
                 image[row, column, channel] = palette[tones[row, column], channel]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _count_colored(image):
+    count = 0
+    for row in range(np.uintp(image.shape[0])):
+        for column in range(np.uintp(image.shape[1])):
+            count += (image[row, column, 0] | image[row, column, 1] | image[row, column, 2]) != 0
+    return count

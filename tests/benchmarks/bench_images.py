@@ -37,7 +37,7 @@ def seconds(run: Callable[[], object], repeats: int = 21) -> float:
 
 @njit
 def straightforward(matrices, offsets, cumulative, num_points, size, image):
-    """One float64 orbit with numba's own generator, its bounding box, a dot per point: what one writes first."""
+    """One float64 orbit with numba's own generator, its bounding box, dots: what one writes first."""
     points = np.empty((num_points, 2))
     x = y = 0.0
     for i in range(num_points):
@@ -114,9 +114,8 @@ def official() -> None:
             num_points=100_000,
             draw=draw,
         )
-        print(
-            f"official FractalDB, 256 px, 100k, {draw.style}: {rate(open_fractaldb(config, SYSTEMS), 20):.0f} pictures/s"
-        )
+        ours = rate(open_fractaldb(config, SYSTEMS), 20)
+        print(f"official FractalDB, 256 px, 100k, {draw.style}: {ours:.0f} pictures/s")
 
 
 def exfractaldb() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +19,14 @@ from pcfdsl.formula.normalize import (
     unit_sphere,
 )
 from pcfdsl.formula.sample import uniform
-from pcfdsl.formula.search import SearchConfig, checked_orbit, screen, search_category
+from pcfdsl.formula.search import (
+    FillingSearchConfig,
+    SearchConfig,
+    checked_orbit,
+    screen,
+    search_by_filling,
+    search_category,
+)
 from pcfdsl.rng import stream
 
 clouds = hnp.arrays(
@@ -122,3 +131,29 @@ def test_a_threshold_that_nothing_reaches_ends_in_an_error_that_says_why():
 def test_inconsistent_settings():
     with pytest.raises(ConfigError, match="min_maps: is 5, more than max_maps = 3"):
         SearchConfig(min_maps=5, max_maps=3)
+
+
+def test_a_filled_category_depends_on_config_seed_and_number_alone():
+    config = FillingSearchConfig(image_size=128, num_points=20_000, filling_threshold=0.3)
+    later = search_by_filling(config, 7, 3)
+    for k in range(3):
+        search_by_filling(config, 7, k)
+    again = search_by_filling(config, 7, 3)
+    np.testing.assert_array_equal(later.ifs.matrices, again.ifs.matrices)
+    assert later.num_draws == again.num_draws > 1
+    assert later.filling_rate == again.filling_rate >= 0.3
+    assert search_by_filling(config, 8, 3).ifs.offsets.flat[0] != later.ifs.offsets.flat[0]
+    contractive = replace(config, sampler="contractive")
+    assert search_by_filling(contractive, 7, 3).ifs.contraction_factors().max() <= 1 + 1e-9
+
+
+def test_one_draw_in_about_forty_fills_a_fifth_of_the_published_picture():
+    draws = [search_by_filling(FillingSearchConfig(), 0, k).num_draws for k in range(30)]
+    assert 25 < np.mean(draws) < 75  # 42.7 in the published search
+
+
+def test_a_filling_that_cannot_be_or_is_not_reached_ends_in_an_error():
+    with pytest.raises(ConfigError, match=r"filling_threshold: 0.5 of 512 x 512 pixels is more than num_points"):
+        FillingSearchConfig(filling_threshold=0.5)
+    with pytest.raises(ConfigError, match=r"none of 5 systems filled 0.9 of 64 x 64 pixels with 9000 points; lower it"):
+        search_by_filling(FillingSearchConfig(filling_threshold=0.9, image_size=64, num_points=9000, max_draws=5), 0, 0)

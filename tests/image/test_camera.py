@@ -53,7 +53,7 @@ def test_pictures_are_those_of_the_pinhole_equation(points, seed, point_size, sh
         nearest[rows, columns] = np.minimum(nearest[rows, columns], depth[i])
     if certain.all():
         np.testing.assert_array_equal(image != 0, inked)
-        grey = np.clip(255 - 191 * (nearest[inked] - 2.5) / 3, 64, 255) if shaded else 255
+        grey = np.clip(255 - 191 * (nearest[inked] - 3) / 2, 64, 255) if shaded else 255
         assert np.abs(image[inked] - np.asarray(grey)).max(initial=0) <= 1.01
 
 
@@ -63,7 +63,7 @@ def test_the_nearer_point_is_seen_whatever_the_order():
         render_points(points[list(order)], np.eye(3), 9, shade_by_depth=True) for order in ((0, 1, 2), (2, 1, 0))
     ]
     np.testing.assert_array_equal(pictures[0], pictures[1])
-    assert pictures[0].max() == int(255 - 191 * (4 - 0.9 - 2.5) / 3)
+    assert pictures[0].max() == int(255 - 191 * (4 - 0.9 - 3) / 2)
     assert np.count_nonzero(pictures[0]) == 1
 
 
