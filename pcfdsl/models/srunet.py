@@ -77,7 +77,7 @@ class SRUNet(nn.Module):
         super().__init__()
         self.config = config
         self.backend: SparseBackend = backend
-        self.relu = SparseReLU()
+        self.relu = SparseReLU(inplace=True)
         stem = config.stem_planes
         self.conv0p1s1 = SparseConv3d(config.in_channels, stem, kernel_size=config.first_kernel)
         self.bn0 = self._norm(stem)
@@ -169,7 +169,7 @@ class _ResidualBlock(nn.Module):
         self.norm1 = SparseBatchNorm(out_channels, momentum=config.block_bn_momentum)
         self.conv2 = SparseConv3d(out_channels, out_channels, **settings)
         self.norm2 = SparseBatchNorm(out_channels, momentum=config.block_bn_momentum)
-        self.relu = SparseReLU()
+        self.relu = SparseReLU(inplace=True)
         self.downsample = None
         if in_channels != out_channels:
             self.downsample = nn.Sequential(

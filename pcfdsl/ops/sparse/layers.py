@@ -217,8 +217,16 @@ class SparseBatchNorm(nn.Module):
 
 
 class SparseReLU(nn.Module):
-    """ReLU."""
+    """ReLU.
+
+    Args:
+        inplace: Overwrite the input's features, where nothing else needs them.
+    """
+
+    def __init__(self, *, inplace: bool = False):
+        super().__init__()
+        self.inplace = inplace
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """[V, C] -> [V, C]."""
-        return x.replace(torch.relu(x.features))
+        return x.replace(torch.relu_(x.features) if self.inplace else torch.relu(x.features))
