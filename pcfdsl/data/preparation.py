@@ -127,7 +127,7 @@ def prepare_set(
     workers: int = 1,
     overwrite: bool = False,
 ) -> PreparationReport:
-    """Write a stored set (`pcfdsl.data.stored`) with `manifest.json` and `report.json`.
+    """Write a stored set (`pcfdsl.data.stored`) with `preparation.json`, the manifest, and `report.json`.
 
     A scene that an earlier run with the same settings finished is checked against its record and kept.
 
@@ -149,7 +149,8 @@ def prepare_set(
         ValueError: If the folder holds a set of other settings, or no scene at all could be made.
     """
     out = Path(out)
-    identity = json.loads(json.dumps({"dataset": dataset, "classes": list(classes), "settings": dict(settings)}))
+    content = {"format": FORMAT, "dataset": dataset, "classes": list(classes), "settings": dict(settings)}
+    identity = json.loads(json.dumps(content))
     _claim(out, identity, overwrite=overwrite)
     write_info(out, classes)
     key = _digest(json.dumps(identity, sort_keys=True).encode())
@@ -190,8 +191,8 @@ def prepare_set(
         digest=_digest("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()),
         reused=sum(record["reused"] for record in records.values()),
     )
-    manifest = {"format": FORMAT, **identity, "splits": written, "digest": report.digest, "scenes": digests}
-    write_file(out / "manifest.json", _json(manifest))
+    manifest = {**identity, "splits": written, "digest": report.digest, "scenes": digests}
+    write_file(out / "preparation.json", _json(manifest))
     write_file(out / "report.json", _json(report.to_dict()))
     return report
 
@@ -257,8 +258,8 @@ def _claim(out: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
             earlier = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             earlier = None
-        if earlier != identity:
-            differing = [key for key in identity if not isinstance(earlier, dict) or earlier.get(key) != identity[key]]
+        differing = [key for key in identity if not isinstance(earlier, dict) or earlier.get(key) != identity[key]]
+        if differing:
             raise ValueError(
                 f"{out} holds a set that was prepared otherwise: {', '.join(differing)} differ "
                 f"(now {json.dumps({key: identity[key] for key in differing})}); take another folder, or overwrite it"

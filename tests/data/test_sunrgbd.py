@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pcfdsl.data.stored import StoredDetectionSet
 from pcfdsl.data.spec import SUNRGBD
+from pcfdsl.data.stored import StoredDetectionSet
 from pcfdsl.data.sunrgbd import find_files, prepare_sunrgbd
 from pcfdsl.data.sunrgbd_images import ImageFiles, read_color, read_depth, unproject
 from pcfdsl.data.sunrgbd_meta import frame_key, read_frames, read_splits
@@ -137,7 +137,7 @@ def test_kept_points_are_a_seeded_part_of_all(download, tmp_path):
     other = prepare_sunrgbd(files, tmp_path / "c", max_points=500, seed=1)
     assert first.digest == again.digest != other.digest
     assert first.settings == {"labels": "v1", "max_points": 500, "seed": 0}
-    manifests = [json.loads((tmp_path / name / "manifest.json").read_text()) for name in "ab"]
+    manifests = [json.loads((tmp_path / name / "preparation.json").read_text()) for name in "ab"]
     assert manifests[0] == manifests[1]
     whole = StoredDetectionSet(tmp_path / "all", "val")[0].points
     part = StoredDetectionSet(tmp_path / "a", "val")[0].points
