@@ -1,4 +1,4 @@
-"""What can be looked at: files, folders and recipes of clouds and scenes, as items of a page, a sheet or a window."""
+"""What can be looked at: files, folders and recipes of clouds, scenes and images, as items of a page or a sheet."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,13 +18,24 @@ from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.objects import sample_surface
 from pcfdsl.scene.synthesize import FractalScenes
+from pcfdsl.store.manifest import read_manifest
+from pcfdsl.store.pictures import decode_png
 from pcfdsl.store.stored import open_set
-from pcfdsl.view.page import PageItem
+from pcfdsl.view.page import PageItem, Picture, Section, write_page, write_report
+from pcfdsl.view.pictures import (
+    PICTURE_KINDS,
+    PictureCatalogue,
+    fit,
+    picture_of_file,
+    pictures_of_folder,
+    pictures_of_recipe,
+    pictures_of_set,
+)
 from pcfdsl.view.render import render_points
 from pcfdsl.view.scenes import scene_items
 from pcfdsl.view.sheet import contact_sheet
 
-__all__ = ["FILE_KINDS", "load_items", "render_items"]
+__all__ = ["FILE_KINDS", "load_items", "load_shown", "render_items", "write_items"]
 
 MESH_KINDS = (".ply", ".obj", ".off", ".stl", ".glb", ".gltf")
 FILE_KINDS = (*MESH_KINDS, ".npy", ".npz", ".bin")
@@ -36,14 +47,29 @@ MESH_POINTS = 20_000
 class _Catalogue:
     """How many clouds there are, and how to read cloud i; nothing is read before it is chosen."""
 
-    num_clouds: int
+    num_items: int
     read: Callable[[int], PageItem]
 
 
 def load_items(
     path: str | Path, *, num_items: int = 64, max_points: int = 50_000, bin_columns: int = 6
 ) -> list[PageItem]:
-    """Clouds found under a path, at most `num_items` of them, spread evenly over what is there.
+    """`load_shown` of what has clouds.
+
+    Raises:
+        ValueError: If there are pictures instead, too.
+    """
+    found = load_shown(path, num_items=num_items, max_points=max_points, bin_columns=bin_columns)
+    items = [item for item in found if isinstance(item, PageItem)]
+    if not items:
+        raise ValueError(f"{path} holds pictures; expected clouds or scenes")
+    return items
+
+
+def load_shown(
+    path: str | Path, *, num_items: int = 64, max_points: int = 50_000, bin_columns: int = 6
+) -> list[PageItem] | list[Picture]:
+    """Clouds or pictures found under a path, at most `num_items` of them, spread evenly over what is there.
 
     | path | becomes |
     | --- | --- |
@@ -52,9 +78,12 @@ def load_items(
     | .npz | array `points` [N, 3 or more], with `boxes` [K, 7] and `colors` [N, 3] where it holds them |
     | .bin | float32 rows of `bin_columns`; x y z and, from six columns on, red green blue |
     | .yaml | the clouds of a PC-FractalDB recipe; with `scenes` or `fractals` at its top level, the scenes of one |
-    | folder of a generated set | its clouds or scenes |
+    | .yaml with `dataset` at its top level | the images of an image set |
+    | .png .jpg and other pictures | that picture |
+    | folder of a generated set | its clouds, scenes, or images, with their masks where they have any |
     | folder of a detection set | the scenes of all its splits, with their boxes |
-    | any other folder | all files of these kinds below it, by name; recipes are left out |
+    | any other folder | all files of these kinds below it, by name; recipes are left out; pictures or tars of \
+pictures where there are no clouds |
 
     Columns 3 to 5 of an array are colours, 0 to 1 or 0 to 255. Points that are not finite are left out and the caption
     says so; of a larger cloud `max_points` are drawn without replacement, the same ones every time.
@@ -65,34 +94,54 @@ def load_items(
         ValueError: If nothing can be shown there, or a file does not hold what its name promises.
     """
     catalogue = _catalogue(Path(path), bin_columns)
-    if catalogue.num_clouds == 0:
-        raise ValueError(f"{path} holds no clouds; files that can be shown end in {' '.join(FILE_KINDS)}")
-    num_items = min(num_items, catalogue.num_clouds)
-    chosen = [i * catalogue.num_clouds // num_items for i in range(num_items)]
-    return [_thinned(catalogue.read(i), max_points) for i in tqdm(chosen, desc="reading", unit="cloud", disable=None)]
+    if catalogue.num_items == 0:
+        raise ValueError(
+            f"{path} holds no clouds or pictures; clouds that can be shown end in {' '.join(FILE_KINDS)}, or are images"
+        )
+    num_items = min(num_items, catalogue.num_items)
+    chosen = [i * catalogue.num_items // num_items for i in range(num_items)]
+    bar = tqdm(chosen, desc="reading", unit="item", disable=None)
+    if isinstance(catalogue, PictureCatalogue):
+        return [catalogue.read(i) for i in bar]
+    return [_thinned(catalogue.read(i), max_points) for i in bar]
+
+
+def write_items(path: str | Path, items: Sequence[PageItem] | Sequence[Picture], *, title: str) -> Path:
+    """Write one self-contained HTML file: a viewer of clouds, or pictures one below the other."""
+    pictures = [item for item in items if isinstance(item, Picture)]
+    if pictures:
+        return write_report(path, [Section(f"{len(pictures)} pictures", pictures)], title=title)
+    return write_page(path, [item for item in items if isinstance(item, PageItem)], title=title)
 
 
 def render_items(
-    items: Sequence[PageItem], *, size: tuple[int, int] = (320, 280), columns: int | None = None
+    items: Sequence[PageItem] | Sequence[Picture], *, size: tuple[int, int] = (320, 280), columns: int | None = None
 ) -> np.ndarray:
     """Contact sheet of the items with their captions: [height, width, 3] uint8. Where there are several boxes, the
     near sides of the room around them are left open.
     """
-    pictures = [
-        render_points(
-            item.points,
-            colors=item.colors,
-            size=size,
-            boxes=item.boxes,
-            box_colors=item.box_colors,
-            open_sides=len(item.boxes) > 1,
+    pictures, captions = [], []
+    for item in items:
+        captions.append(item.caption)
+        if isinstance(item, Picture):
+            image = item.image if isinstance(item.image, np.ndarray) else decode_png(item.image)
+            pictures.append(fit(image, max(size) if image.shape[0] == image.shape[1] else 2 * max(size)))
+            continue
+        boxes, open_sides = item.boxes, len(item.boxes) > 1
+        pictures.append(
+            render_points(
+                item.points,
+                colors=item.colors,
+                size=size,
+                boxes=boxes,
+                box_colors=item.box_colors,
+                open_sides=open_sides,
+            )
         )
-        for item in items
-    ]
-    return contact_sheet(pictures, [item.caption for item in items], columns=columns)
+    return contact_sheet(pictures, captions, columns=columns)
 
 
-def _catalogue(path: Path, bin_columns: int) -> _Catalogue:
+def _catalogue(path: Path, bin_columns: int) -> _Catalogue | PictureCatalogue:
     """Every kind of source is one case here."""
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
@@ -102,7 +151,11 @@ def _catalogue(path: Path, bin_columns: int) -> _Catalogue:
         return _detection_set(path)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in FILE_KINDS and file.is_file())
+        if not files:
+            return pictures_of_folder(path)
         return _Catalogue(len(files), lambda i: _read_file(files[i], str(files[i].relative_to(path)), bin_columns))
+    if path.suffix.lower() in PICTURE_KINDS:
+        return PictureCatalogue(1, lambda _: picture_of_file(path, path.name))
     if path.suffix.lower() == ".npy":
         array = _load_array(path)
         if array.ndim == 3:
@@ -112,8 +165,10 @@ def _catalogue(path: Path, bin_columns: int) -> _Catalogue:
     return _Catalogue(1, lambda _: _read_file(path, path.name, bin_columns))
 
 
-def _generated(path: Path) -> _Catalogue:
-    """A set that the driver stored: of scenes, or of clouds with a category and an instance."""
+def _generated(path: Path) -> _Catalogue | PictureCatalogue:
+    """A set that the driver stored: of scenes, of images, or of clouds with a category and an instance."""
+    if "file_format" in read_manifest(path).inputs:
+        return pictures_of_folder(path / "image" if (path / "image").is_dir() else path)
     stored = open_set(path)
 
     def read(i: int) -> PageItem:
@@ -123,6 +178,8 @@ def _generated(path: Path) -> _Catalogue:
         caption = f"category {sample['category']}, instance {sample['instance']}"
         return PageItem(sample["points"], caption=caption)
 
+    if len(stored) and "image" in stored[0]:
+        return pictures_of_set(stored)
     if len(stored) and "points" not in stored[0]:
         raise ValueError(f"{path} is a set of {stored.manifest.recipe}, which has no points to show")
     return _Catalogue(len(stored), read)
@@ -140,9 +197,12 @@ def _detection_set(path: Path) -> _Catalogue:
     return _Catalogue(len(chosen), read)
 
 
-def _recipe(path: Path) -> _Catalogue:
-    """Clouds or scenes, generated as they are asked for."""
-    if re.search(r"^(scenes|fractals)\s*:", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+def _recipe(path: Path) -> _Catalogue | PictureCatalogue:
+    """Clouds, scenes or images, generated as they are asked for."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if re.search(r"^dataset\s*:", text, re.MULTILINE):
+        return pictures_of_recipe(path)
+    if re.search(r"^(scenes|fractals)\s*:", text, re.MULTILINE):
         scenes = FractalScenes(load(FractalScenesConfig, path))
         return _Catalogue(len(scenes), lambda i: scene_items([scenes[i]], captions=[f"scene {i}"])[0])
     clouds = open_pcfractal(load(PCFractalConfig, path))

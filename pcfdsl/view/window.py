@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pcfdsl.view.camera import Camera
-from pcfdsl.view.page import PageItem
+from pcfdsl.view.page import PageItem, Picture
 from pcfdsl.view.render import BOX_COLOR, box_lines, height_colors
 
 __all__ = ["NoWindowError", "show"]
@@ -19,15 +19,18 @@ class NoWindowError(OSError):
     """A window cannot be opened here; the message says why and what to do."""
 
 
-def show(items: Sequence[PageItem], *, title: str = "pcfdsl") -> None:
+def show(items: Sequence[PageItem] | Sequence[Picture], *, title: str = "pcfdsl") -> None:
     """Open a window with one cloud at a time and wait until it is closed; N and P show the next and the previous one.
 
     Raises:
-        NoWindowError: If Open3D is missing or there is no display.
+        NoWindowError: If Open3D is missing, there is no display, or items are pictures.
         ValueError: Without items.
     """
     if not items:
         raise ValueError("there is nothing to show: the list of items is empty")
+    clouds = [item for item in items if isinstance(item, PageItem)]
+    if len(clouds) < len(items):
+        raise NoWindowError("pictures have no window; write a page (--html FILE) or a contact sheet (--png FILE)")
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise NoWindowError(
             f"there is no display (DISPLAY and WAYLAND_DISPLAY are not set); go where there is one, {INSTEAD}"
@@ -47,12 +50,12 @@ def show(items: Sequence[PageItem], *, title: str = "pcfdsl") -> None:
 
     def display(change: int) -> bool:
         nonlocal current
-        current = (current + change) % len(items)
+        current = (current + change) % len(clouds)
         window.clear_geometries()
-        for geometry in _geometries(open3d, items[current]):
+        for geometry in _geometries(open3d, clouds[current]):
             window.add_geometry(geometry)
-        _look_at(window, items[current])
-        print(f"{items[current].caption} ({len(items[current].points)} points)", file=sys.stderr)
+        _look_at(window, clouds[current])
+        print(f"{clouds[current].caption} ({len(clouds[current].points)} points)", file=sys.stderr)
         return True
 
     window.register_key_callback(ord("N"), lambda _: display(1))
