@@ -14,9 +14,7 @@ def main() -> dict | None:
     config_class, train = TASKS[first.parse_known_args()[0].task]
     parser = argparse.ArgumentParser(description=__doc__, parents=[first])
     add_config(parser, config_class)
-    parser.add_argument(
-        "--backbone", choices=("pointnet2", "srunet"), help="model.backbone_type; SR-UNet without height"
-    )
+    parser.add_argument("--backbone", choices=("pointnet2", "srunet"), help="SR-UNet is used without height")
     parser.add_argument("--out", metavar="DIR", help="folder of the run: checkpoints and logs")
     parser.add_argument("--seed", dest="seeds", type=int, nargs=1, metavar="N", help="the settings' train.seed")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="one run for each, and their mean")

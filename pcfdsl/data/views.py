@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from pcfdsl.config import option, validate
-from pcfdsl.data.augment import AugmentConfig, draw_transform, drop_and_jitter
+from pcfdsl.data.augment import AugmentConfig, Draws, draw_sample
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, height_above_floor
 from pcfdsl.scene.config import SceneConfig
@@ -134,8 +134,8 @@ class TwoViews(Dataset[PairSample]):
         for number in range(2):
             rng = stream(self.seed, "view", epoch, i, number)
             seen = np.flatnonzero(_seen(rng, scene.points, self.view))
-            rows = rng.choice(seen, self.num_points, replace=len(seen) < self.num_points)
-            views.append(_view(rng, scene, rows, self.augment, self.use_height, self.use_color))
+            draws = draw_sample(rng, len(seen), self.num_points, config=self.augment)
+            views.append(_view(scene, seen[draws.rows], draws, self.use_height, self.use_color))
         return _pair(views, [scene.instance_ids[view.rows] for view in views])
 
 
@@ -181,8 +181,8 @@ class TwoLayouts(Dataset[PairSample]):
         for number in range(2):
             rng = stream(self.seed, "layout", epoch, i, number)
             room = compose(rng, _GivenObjects(clouds), config=config)
-            rows = rng.choice(len(room.points), self.num_points, replace=len(room.points) < self.num_points)
-            views.append(_view(rng, room, rows, self.augment, self.use_height, use_color=False))
+            draws = draw_sample(rng, len(room.points), self.num_points, config=self.augment)
+            views.append(_view(room, draws.rows, draws, self.use_height, use_color=False))
             ids.append(room.point_categories[views[-1].rows])
         return _pair(views, ids)
 
@@ -244,23 +244,14 @@ class _View:
     rows: np.ndarray
 
 
-def _view(
-    rng: np.random.Generator,
-    scene: Scene,
-    rows: np.ndarray,
-    augment: AugmentConfig,
-    use_height: bool,
-    use_color: bool,
-) -> _View:
-    transform = draw_transform(rng, augment)
-    kept, offsets = drop_and_jitter(rng, len(rows), config=augment)
-    rows = rows[kept]
-    columns = [transform.points(scene.points[rows]) + offsets]
+def _view(scene: Scene, rows: np.ndarray, draws: Draws, use_height: bool, use_color: bool) -> _View:
+    points = draws.transform.points(scene.points[rows])
+    columns = [points if draws.offsets is None else points + draws.offsets]
     if use_color:
         assert scene.colors is not None
         columns.append(scene.colors[rows] - np.float32(0.5))
     if use_height:
-        columns.append(height_above_floor(scene.points)[rows, None] * np.float32(transform.scale))
+        columns.append(height_above_floor(scene.points)[rows, None] * np.float32(draws.transform.scale))
     return _View(np.concatenate(columns, axis=1).astype(np.float32), scene.points[rows], rows)
 
 

@@ -98,7 +98,7 @@ def test_gradients_reach_every_parameter_of_the_detector(points):
     torch.manual_seed(0)
     net = VoteNet(VoteNetConfig(num_proposals=8, **vars(settings())))
     out = net(points)
-    sum(value.sum() for name, value in vars(out).items() if value.is_floating_point()).backward()
+    torch.stack([value.sum() for value in vars(out).values() if value.is_floating_point()]).sum().backward()
     without = [name for name, value in net.named_parameters() if value.grad is None or not value.grad.any()]
     assert [name for name in without if not name.endswith((".weight", ".bias"))] == []  # convolution kernels
     assert not any(name.startswith("backbone_net.net.final") for name in without)
