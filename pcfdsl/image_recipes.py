@@ -75,14 +75,8 @@ class ImageRecipe:
         return len(self._images)
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """The image, its labels, and how many degenerate ones were given up before it."""
-        image = self._images[index]
-        return {
-            "image": image.image,
-            "category": np.array(image.category, np.int64),
-            "instance": np.array(image.instance, np.int64),
-            "num_redraws": np.array(image.num_redraws, np.int64),
-        }
+        """The image, its labels, the degenerate ones given up before it; of ExFractalDB its cloud if asked."""
+        return self._images.arrays(index)
 
     def file_names(self, index: int) -> dict[str, str]:
         """Where the arrays that are pictures go in an image folder, in the published way."""

@@ -20,7 +20,7 @@ from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.search import SearchConfig, search_category
 from pcfdsl.image.camera import render_points, ring_rotation, sphere_rotation
 from pcfdsl.image.fractal_set import MOST_HALVINGS, FractalSet, chosen_combination
-from pcfdsl.image.labelled import LabelledImage
+from pcfdsl.image.labelled import LabelledImage, arrays_of
 from pcfdsl.image.raster import count_ink
 from pcfdsl.pointcloud.mix import mix, num_weightings, weighted
 from pcfdsl.rng import stream
@@ -51,6 +51,7 @@ class ExFractalDBConfig:
     distance: float = option(4.0, "Of the camera from the middle of the cloud, which lies within +-1.", minimum=1.0)
     point_size: int = option(1, "Side of a point, pixels.", minimum=1)
     shade_by_depth: bool = option(False, "Grey by depth instead of white.")
+    clouds: bool = option(False, "Stored sets hold the cloud in each picture too: pairs for 2D and 3D networks.")
     degenerate: Literal["halve", "keep"] = option(
         "halve", "A diverged or nearly blank picture: halve its weight until it is neither, or keep it."
     )
@@ -136,6 +137,11 @@ class ExFractalDB(FractalSet):
         Empty, [0, 3], where the orbit diverged and degenerate instances are kept.
         """
         return self._draw(*divmod(self._checked(index), self.num_instances))
+
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        """What a stored set holds of item `index`: as other sets, and its points where the settings ask for clouds."""
+        item, points = self.pair(index)
+        return arrays_of(item) | ({"points": points} if self.config.clouds else {})
 
     def _draw(self, category: int, instance: int) -> tuple[LabelledImage, np.ndarray]:
         config = self.config

@@ -9,7 +9,7 @@ import numpy as np
 
 from pcfdsl.image.metrics import isolated_fraction
 
-__all__ = ["MOST_ISOLATED", "ImageSet", "LabelledImage"]
+__all__ = ["MOST_ISOLATED", "ImageSet", "LabelledImage", "arrays_of"]
 
 MOST_ISOLATED = 0.1
 
@@ -29,6 +29,12 @@ class LabelledImage:
     category: int
     instance: int
     num_redraws: int = 0
+
+
+def arrays_of(item: LabelledImage) -> dict[str, np.ndarray]:
+    """The fields of an item as arrays."""
+    numbers = {"category": item.category, "instance": item.instance, "num_redraws": item.num_redraws}
+    return {"image": item.image, **{key: np.array(number, np.int64) for key, number in numbers.items()}}
 
 
 class ImageSet(Sequence[LabelledImage], ABC):
@@ -53,6 +59,10 @@ class ImageSet(Sequence[LabelledImage], ABC):
         """Path of item `index` in an image folder, without an ending: the category's folder and the picture's name."""
         category, instance = divmod(self._checked(index), self.num_instances)
         return f"{category:05d}/{category:05d}_{instance:04d}"
+
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        """What a stored set holds of item `index`: the image, and its labels and count of redraws as int64."""
+        return arrays_of(self[index])
 
     def isolated_fraction(self, index: int) -> float:
         """Share of the inked pixels of item `index` without inked neighbours; where points are drawn, as dots."""

@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -136,3 +137,12 @@ def test_a_system_that_goes_nowhere_is_an_error():
 def test_unusable_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         ExFractalDBConfig(**settings)
+
+
+def test_stored_pairs_hold_the_cloud_where_asked_for():
+    plain, paired = ExFractalDB(CONFIG), ExFractalDB(dataclasses.replace(CONFIG, clouds=True))
+    assert plain.arrays(7).keys() == {"image", "category", "instance", "num_redraws"}
+    arrays = paired.arrays(7)
+    np.testing.assert_array_equal(arrays["points"], plain.pair(7)[1])
+    np.testing.assert_array_equal(arrays["image"], plain[7].image)
+    assert (int(arrays["category"]), int(arrays["instance"])) == (1, 1)
