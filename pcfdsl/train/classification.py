@@ -3,6 +3,7 @@
 The same settings serve both; the backbone's weights go from one to the other, and to and from detectors.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +18,11 @@ from pcfdsl.config import option, to_dict, validate
 from pcfdsl.data.classification import CloudAugmentConfig, CloudBatch, CloudDataset, CloudPointsConfig, collate_clouds
 from pcfdsl.data.clouds import CloudSet, fractal_clouds, read_cloud_folder, read_cloud_npz
 from pcfdsl.data.folds import Split, SplitConfig, split_clouds
-from pcfdsl.evaluate.classification import ClassificationReport, classification_report
+from pcfdsl.evaluate.classification import ClassificationReport, classification_report, confusion_table
 from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
 from pcfdsl.pointcloud.official import open_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+from pcfdsl.store.atomic import write_file
 from pcfdsl.train.detector import InitConfig, start_from
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
@@ -105,7 +107,8 @@ def train_classifier(
 
     Args:
         config: Everything.
-        out: Folder of the run; with several seeds each has its own in it, `seed0`, `seed1`, ...
+        out: Folder of the run; with several seeds each has its own in it, `seed0`, `seed1`, ... Besides what every run
+            leaves there, `classes.md` says what the last weights took each class of the test part for.
         seeds: Values for `config.train.seed`; none means that one.
         overwrite: Start anew.
 
@@ -125,9 +128,19 @@ def train_classifier(
             f"{split.num_unlearnable} not tested on because nothing of their class is trained on",
             file=sys.stderr,
         )
-    return train_seeds(
-        lambda own: classification_task(own, clouds, split), config, out, seeds=seeds, overwrite=overwrite
-    )
+    tasks = {}
+
+    def make_task(own: ClassificationConfig) -> Task:
+        tasks[own.train.seed] = task = classification_task(own, clouds, split)
+        return task
+
+    results = train_seeds(make_task, config, out, seeds=seeds, overwrite=overwrite)
+    if len(split.test) and os.environ.get("RANK", "0") == "0":
+        tested = CloudDataset(clouds, split.test, points=config.points)
+        for seed, run in results.runs.items():
+            report = evaluate_clouds(tasks[seed].model.eval(), tested, votes=config.votes)
+            write_file(run.folder / "classes.md", confusion_table(report, clouds.classes).encode())
+    return results
 
 
 def classification_task(config: ClassificationConfig, clouds: CloudSet, split: Split) -> Task:

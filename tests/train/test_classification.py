@@ -60,6 +60,8 @@ def test_unseen_shapes_are_told_apart(shapes, tmp_path, backbone):
     )
     run = train_classifier(config, tmp_path / "run").runs[0]
     assert run.metrics == {"accuracy": 1, "mean_class_accuracy": 1}
+    table = (tmp_path / "run" / "classes.md").read_text()
+    assert "| 2 | 5 | 100.0 |  |" in table
     checkpoint = load_checkpoint(tmp_path / "run")
     assert checkpoint.settings["classes"] == ["0", "1", "2"]
     model = PointCloudClassifier(from_dict(ClassificationConfig, without_classes(checkpoint.settings)).model)
