@@ -1,17 +1,20 @@
 """Every task that VoteNet or its backbone can be trained on: its settings, and the function that trains."""
 
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from pcfdsl.train.classification import ClassificationConfig, train_classifier
 from pcfdsl.train.contrast import PointContrastConfig, train_point_contrast
 from pcfdsl.train.csc import CSCConfig, train_csc
 from pcfdsl.train.detector import DetectorConfig, train_detector
 from pcfdsl.train.random_rooms import RandomRoomsConfig, train_random_rooms
+from pcfdsl.train.seeds import SeedResults
 from pcfdsl.train.segmentation import SegmentationConfig, train_segmentation
 
 __all__ = ["TASKS"]
 
-TASKS = MappingProxyType(
+TASKS: Mapping[str, tuple[type[Any], Callable[..., SeedResults]]] = MappingProxyType(
     {
         "detection": (DetectorConfig, train_detector),
         "pointcontrast": (PointContrastConfig, train_point_contrast),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ SRUNET = (
 BACKBONES = {"pointnet2": (), "srunet": SRUNET}
 
 
-def smoke(task: str, *overrides: str):
+def smoke(task: str, *overrides: str) -> Any:
     return load(TASKS[task][0], CONFIGS / "pretrain" / f"smoke_{task}.yaml", [*QUICK, *overrides])
 
 
