@@ -23,7 +23,7 @@ FOLDERS = (
 FLOOR = -1.2
 
 
-@dataclass
+@dataclass(repr=False)
 class View:
     """One image: a depth camera at the origin that looks along +y, tilted, at boxes on a floor."""
 
@@ -180,8 +180,7 @@ def metadata(views: list[View], *, prefix: str = "16", shift: float = 0.0) -> li
 def write_mat(path: Path, variable: str, entries: list[dict]) -> None:
     """A metadata file of MATLAB version 5."""
     rows = [
-        {name: structs(value) if name.startswith("groundtruth") else value for name, value in row.items()}
-        for row in entries
+        {name: structs(value) if isinstance(value, list) else value for name, value in row.items()} for row in entries
     ]
     savemat(path, {variable: structs(rows)}, do_compression=True)
 

@@ -10,16 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pcfdsl.data.detection import DetectionDataset
+from pcfdsl.data.official import published_draws
 from pcfdsl.data.spec import SUNRGBD
-from pcfdsl.data.stored import StoredDetectionSet
+from pcfdsl.data.stored import StoredDetectionSet, assign_instances
 from pcfdsl.data.sunrgbd import find_files, prepare_sunrgbd
 from pcfdsl.data.sunrgbd_images import ImageFiles, read_color, read_depth, unproject
 from pcfdsl.data.sunrgbd_meta import frame_key, read_frames, read_splits
-from pcfdsl.scene.boxes import overlap_votes, points_in_boxes
+from pcfdsl.models.box_coding import encode_size, encode_yaw
+from pcfdsl.scene.boxes import Scene, overlap_votes, points_in_boxes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,6 +131,41 @@ def test_measured_labels(golden, tmp_path):
     offsets, mask = overlap_votes(points, scene.boxes)
     np.testing.assert_array_equal(mask, measured["out_point_votes"][:, 0])
     np.testing.assert_allclose(offsets.reshape(-1, 9), measured["out_point_votes"][:, 1:], atol=1e-5)
+
+
+@pytest.mark.parametrize(("item", "seed"), [("noaug_seed1", 1), ("aug_seed2", 2), ("aug_seed3", 3)])
+def test_measured_items(golden, item, seed):
+    """Whole samples of the published loader, from its generator to its box coding, from a scene in our convention."""
+    measured, coded = golden("votenet_sunrgbd_labels.npz"), {}
+    for key in ("point_clouds", "center_label", "heading_class_label", "heading_residual_label", "size_class_label"):
+        coded[key] = measured[f"item/{item}/{key}"]
+    points, theirs = measured["out_pc"], measured["out_bbox"]
+    boxes = np.concatenate([theirs[:, :3], 2 * theirs[:, 3:6], -theirs[:, 6:7]], axis=1)
+    scene = Scene(
+        points=points[:, :3],
+        boxes=boxes,
+        categories=theirs[:, 7],
+        instance_ids=assign_instances(points[:, :3], boxes),
+        colors=points[:, 3:],
+    )
+    augment = SUNRGBD.augment if item.startswith("aug") else None
+    dataset = DetectionDataset([scene], num_points=2000, votes=SUNRGBD.votes, augment=augment, draws="sunrgbd")
+    draws = published_draws("sunrgbd", np.random.RandomState(seed), len(points), 2000, config=augment)
+    sample = dataset.sample(scene, draws, scene_idx=0)
+    count = len(boxes)
+    np.testing.assert_allclose(sample.points, coded["point_clouds"], atol=1e-5)
+    np.testing.assert_allclose(sample.boxes[:, :3], coded["center_label"][:count], atol=1e-5)
+    bins, residuals = encode_yaw(torch.from_numpy(sample.boxes[:, 6]), SUNRGBD.num_heading_bins)
+    np.testing.assert_array_equal(bins, coded["heading_class_label"][:count])
+    np.testing.assert_allclose(residuals, coded["heading_residual_label"][:count], atol=1e-5)
+    np.testing.assert_array_equal(sample.classes, coded["size_class_label"][:count])
+    means = torch.tensor(SUNRGBD.mean_sizes)
+    sizes = encode_size(torch.from_numpy(sample.boxes[:, 3:6]), torch.from_numpy(sample.classes), means)
+    np.testing.assert_allclose(sizes, measured[f"item/{item}/size_residual_label"][:count], atol=1e-5)
+    np.testing.assert_array_equal(sample.vote_mask, measured[f"item/{item}/vote_label_mask"])
+    np.testing.assert_allclose(
+        sample.vote_offsets.reshape(-1, 9), measured[f"item/{item}/vote_label"], atol=1e-5, rtol=1e-5
+    )
 
 
 def test_kept_points_are_a_seeded_part_of_all(download, tmp_path):
@@ -287,6 +326,31 @@ def test_keys_stay_below_the_sensors_folder(before, after):
     assert frame_key(key) == key
 
 
+VALUES = st.one_of(
+    st.text(max_size=8),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.lists(st.floats(width=32), max_size=10).map(lambda numbers: np.array([numbers])),
+    st.just(np.zeros((0, 0))),
+    st.just(np.eye(3)),
+)
+FIELDS = ("depthpath", "rgbpath", "K", "Rtilt", "groundtruth3DBB", "classname", "centroid", "coeffs", "orientation")
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4))
+def test_any_metadata_are_read_or_named(changes, views, tmp_path):
+    """Whatever stands in the fields of one image, it is a frame or says what is wrong."""
+    entries = sun.metadata(views[:2])
+    for name in sorted(changes, key=FIELDS.index, reverse=True):  # those of a box before all boxes
+        (entries[1] if name in entries[1] else entries[1]["groundtruth3DBB"][0])[name] = changes[name]
+    sun.write_mat(tmp_path / "meta.mat", "SUNRGBDMeta", entries)
+    untouched, changed = read_frames(tmp_path / "meta.mat")
+    assert not untouched.problem
+    assert changed.problem.startswith("metadata: ") or changed.boxes.shape == (len(changed.names), 7)
+    if not changes:
+        assert not changed.problem
+
+
 @settings(max_examples=150)
 @given(data=st.data())
 def test_damaged_pictures_are_refused_with_a_sentence(data):
@@ -333,7 +397,7 @@ def test_the_tool_reports_and_its_exit_code_tells(views, tmp_path):
         command = [sys.executable, str(ROOT / "tools" / "prepare_sunrgbd.py"), *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
 
-    done = tool("official", "--out", "set", "--max-points", "300", "--workers", "2")
+    done = tool("official", "--out", "set", "--max-points", "300")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["written"], report["complete"]) == ({"train": 2, "val": 2}, False)
