@@ -96,7 +96,7 @@ def map_seconds(coordinates: torch.Tensor, first_kernel: int) -> float:
     """All kernel maps of the network."""
 
     def run() -> None:
-        voxels = TorchVoxels(coordinates)
+        voxels = TorchVoxels.of(coordinates)
         voxels.kernel_map(first_kernel, 1)
         for _ in range(4):
             voxels.kernel_map(3, 1, "hybrid")

@@ -440,7 +440,8 @@ def test_voxels_at_the_ends_of_the_range_have_no_neighbors_across_it():
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda p: p[:0], "no points"),
-    (lambda p: p.double().long(), "floating point"),
+    (lambda p: p.double().long(), "float32 or float64"),
+        (lambda p: p.half(), "float32 or float64"),
     (lambda p: p[:, :2], r"\[N, 3\]"),
     (lambda p: p.index_fill(0, torch.tensor([4]), torch.nan), "NaN or infinity, first at point 4"),
     (lambda p: p.index_fill(0, torch.tensor([2]), torch.inf), "NaN or infinity, first at point 2"),
@@ -456,6 +457,10 @@ def test_quantize_says_what_is_wrong_with_its_settings():
     for size in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="voxel_size must be positive and finite"):
             quantize(points, size)
+    with pytest.raises(ValueError, match="points are on cpu, batch_idx is on meta"):
+        quantize(points, 0.1, batch_idx=torch.zeros(6, dtype=torch.int64, device="meta"))
+    with pytest.raises(ValueError, match=r"origin must be \[3\] metres, got \[2\]"):
+        quantize(points, 0.1, origin=torch.zeros(2))
     with pytest.raises(ValueError, match=r"batch_idx must be integer \[N\] = \[6\]"):
         quantize(points, 0.1, batch_idx=torch.zeros(5, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"0\.\.4095"):
@@ -505,6 +510,14 @@ def test_a_backend_that_is_not_installed_is_said_to_be_missing(monkeypatch):
     with pytest.raises(ValueError, match="MinkowskiEngine, which is not installed"):
         sparse_tensor(torch.zeros(1, 4).long(), torch.zeros(1, 1), backend="minkowski")
     assert sparse_tensor(torch.zeros(1, 4).long(), torch.zeros(1, 1)).voxels.stride == 1
+
+
+def test_of_equal_maxima_the_first_takes_the_gradient():
+    coordinates = torch.tensor([[0, 1, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0], [1, 0, 0, 0]])
+    features = torch.tensor([[2.0], [1.0], [2.0], [0.0]], requires_grad=True)
+    pool = SparsePool3d("max", kernel_size=2, stride=2)
+    pool(sparse_tensor(coordinates, features)).features.sum().backward()
+    assert features.grad[:, 0].tolist() == [1, 0, 0, 1]
 
 
 def test_values_that_are_not_numbers_stay_visible_in_pools():

@@ -34,7 +34,7 @@ def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         [V_out, C_out], in autocast's type under autocast, otherwise in that of the features.
     """
     device = features.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.is_autocast_enabled(device) and features.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
         features, weight = features.to(dtype), weight.to(dtype)
     return _Convolution.apply(features, weight, kernel_map)  # type: ignore[return-value]

@@ -25,7 +25,7 @@ def quantize(
     MinkowskiEngine's `sparse_quantize`.
 
     Args:
-        points: [N, 3] floating point, metres.
+        points: [N, 3] float32 or float64, metres.
         voxel_size: Edge, metres.
         origin: [3] metres; where the corner of voxel (0, 0, 0) lies. None: the points' own origin.
         batch_idx: [N] integer; which cloud of a batch each point is of. None: all are of one.
@@ -43,8 +43,8 @@ def quantize(
     >>> coordinates.tolist(), points_idx.tolist(), voxel_idx.tolist()
     ([[1, 0, 0], [-1, 0, 0]], [0, 1], [0, 1, 0])
     """
-    if points.ndim != 2 or points.shape[1] != 3 or not points.is_floating_point():
-        raise ValueError(f"points must be floating point [N, 3], got {points.dtype} {list(points.shape)}")
+    if points.ndim != 2 or points.shape[1] != 3 or points.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"points must be float32 or float64 [N, 3], got {points.dtype} {list(points.shape)}")
     if not len(points):
         raise ValueError("there are no points to quantize; leave empty clouds out")
     if not 0 < voxel_size < float("inf"):
@@ -52,6 +52,11 @@ def quantize(
     if not bool(torch.isfinite(points).all()):
         row = int((~torch.isfinite(points)).any(1).nonzero()[0])
         raise ValueError(f"points hold NaN or infinity, first at point {row}: {points[row].tolist()}")
+    for name, other in (("origin", origin), ("batch_idx", batch_idx)):
+        if other is not None and other.device != points.device:
+            raise ValueError(f"points are on {points.device}, {name} is on {other.device}; move them to one device")
+    if origin is not None and origin.shape != (3,):
+        raise ValueError(f"origin must be [3] metres, got {list(origin.shape)}")
     cells = torch.floor((points if origin is None else points - origin) / voxel_size)
     far = (cells < -COORDINATE_LIMIT) | (cells >= COORDINATE_LIMIT)
     if bool(far.any()):

@@ -59,10 +59,10 @@ def sparse_tensor(coordinates: Tensor, features: Tensor, *, backend: SparseBacke
             unknown or not installed.
     """
     check_coordinates(coordinates, features)
-    voxels = TorchVoxels(coordinates)
+    voxels = TorchVoxels.of(coordinates)  # for either backend: it sees duplicates, which MinkowskiEngine drops
     if _chosen(backend, coordinates) == "torch":
         return SparseTensor(features, voxels)
-    return SparseTensor(features, minkowski.MinkowskiVoxels(coordinates))
+    return SparseTensor(features, minkowski.MinkowskiVoxels.of(coordinates))
 
 
 def _chosen(backend: SparseBackend, coordinates: Tensor) -> str:
@@ -141,7 +141,7 @@ class SparseConv3d(nn.Module):
             raise ValueError(f"the layer's weights are {self.kernel.dtype}, the features {x.features.dtype}")
 
     def _biased(self, features: Tensor) -> Tensor:
-        return features if self.bias is None else features + self.bias
+        return features if self.bias is None else features + self.bias.to(features.dtype)
 
 
 class SparseConvTranspose3d(SparseConv3d):

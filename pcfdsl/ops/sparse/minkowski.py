@@ -40,26 +40,28 @@ def _engine() -> Any:
 class MinkowskiVoxels:
     """See `pcfdsl.ops.sparse.voxels.Voxels`. Rows of coarser voxels come in the order the engine gives them."""
 
-    def __init__(self, coordinates: Tensor):
-        """Coordinates [V, 4] as `check_coordinates` admits them, each voxel once."""
+    def __init__(self, coordinates: Tensor, manager: Any, key: Any, *, stride: int):
+        """Coordinates [V, 4], and where the engine keeps them."""
+        self.coordinates, self.stride = coordinates, stride
+        self._manager, self._key = manager, key
+        self._coarser: dict[int, MinkowskiVoxels] = {}
+
+    @classmethod
+    def of(cls, coordinates: Tensor) -> "MinkowskiVoxels":
+        """The finest voxels, from coordinates [V, 4] as `check_coordinates` admits them, each voxel once."""
         engine = _engine()
         kind = engine.CoordinateMapType.CUDA if coordinates.is_cuda else engine.CoordinateMapType.CPU
-        self._manager = engine.CoordinateManager(D=3, coordinate_map_type=kind)
-        self._key, _ = self._manager.insert_and_map(coordinates.int().contiguous(), [1, 1, 1], "")
-        self.coordinates = coordinates.long()
-        self.stride = 1
-        self._coarser: dict[int, MinkowskiVoxels] = {}
+        manager = engine.CoordinateManager(D=3, coordinate_map_type=kind)
+        key, _ = manager.insert_and_map(coordinates.int().contiguous(), [1, 1, 1], "")
+        return cls(coordinates.long(), manager, key, stride=1)
 
     def coarser(self, stride: int) -> "MinkowskiVoxels":
         if stride == 1:
             return self
         if stride not in self._coarser:
-            coarser = object.__new__(MinkowskiVoxels)
-            coarser._manager = self._manager
-            coarser._key = self._manager.stride(self._key, [stride] * 3)
-            coarser.coordinates = self._manager.get_coordinates(coarser._key).long()
-            coarser.stride, coarser._coarser = self.stride * stride, {}
-            self._coarser[stride] = coarser
+            key = self._manager.stride(self._key, [stride] * 3)
+            coordinates = self._manager.get_coordinates(key).long()
+            self._coarser[stride] = MinkowskiVoxels(coordinates, self._manager, key, stride=self.stride * stride)
         return self._coarser[stride]
 
     def convolve(self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region) -> Tensor:

@@ -41,13 +41,11 @@ def _winners(features: Tensor, in_idx: Tensor, out_idx: Tensor, num_out: int) ->
     """Input row [V_out, C] of each maximum."""
     values = features.index_select(0, in_idx)
     targets = out_idx[:, None].expand_as(values)
-    largest = (
-        torch.empty_like(values[:num_out]) if num_out <= len(values) else values.new_empty(num_out, values.shape[1])
-    )
-    largest = largest.scatter_reduce(0, targets, values, "amax", include_self=False)
-    pair = torch.arange(len(in_idx), device=in_idx.device)[:, None].expand_as(values)
-    # NaN equals nothing, so the first pair stands in and the result may hide it; keep it visible instead.
+    shape = (num_out, values.shape[1])
+    largest = values.new_zeros(shape).scatter_reduce(0, targets, values, "amax", include_self=False)
+    # A NaN equals nothing, not even the maximum that it is.
     is_largest = (values == largest[out_idx]) | values.isnan()
+    pair = torch.arange(len(in_idx), device=in_idx.device)[:, None]
     pair = torch.where(is_largest, pair, len(in_idx))
-    first = pair.new_zeros(num_out, values.shape[1]).scatter_reduce(0, targets, pair, "amin", include_self=False)
+    first = pair.new_zeros(shape).scatter_reduce(0, targets, pair, "amin", include_self=False)
     return in_idx[first]

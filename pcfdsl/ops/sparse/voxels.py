@@ -53,26 +53,32 @@ class TorchVoxels:
     Rows keep the order in which they are given; coarser voxels are sorted by batch, x, y, z.
     """
 
-    def __init__(self, coordinates: Tensor):
-        """Coordinates [V, 4] as `check_coordinates` admits them.
+    def __init__(self, coordinates: Tensor, keys: Tensor, order: Tensor | None, *, stride: int):
+        """Coordinates [V, 4], their keys sorted, and the rows of the sorted keys (None where rows are sorted)."""
+        self.coordinates, self.stride = coordinates, stride
+        self._keys, self._order = keys, order
+        self._coarser: dict[int, TorchVoxels] = {}
+        self._maps: dict[tuple[int, int, Region], KernelMap] = {}
+
+    @classmethod
+    def of(cls, coordinates: Tensor) -> "TorchVoxels":
+        """The finest voxels, from coordinates [V, 4] as `check_coordinates` admits them.
 
         Raises:
             ValueError: If a voxel occurs twice.
         """
-        keys = pack(coordinates)
-        is_sorted = bool((keys[1:] > keys[:-1]).all())
-        self._keys, self._order = (keys, None) if is_sorted else keys.sort()
-        twice = self._keys[1:] == self._keys[:-1]
+        coordinates = coordinates.long()
+        keys, order = pack(coordinates), None
+        if not bool((keys[1:] > keys[:-1]).all()):
+            keys, order = keys.sort()
+        twice = keys[1:] == keys[:-1]
         if bool(twice.any()):
-            again = unpack(self._keys[1:][twice][:1])[0].tolist()
+            again = unpack(keys[1:][twice][:1])[0].tolist()
             raise ValueError(
                 f"{int(twice.sum())} voxels are given more than once, one of them (batch, x, y, z) = {again}; "
                 "`quantize` gives each voxel once, with a point that represents it"
             )
-        self.coordinates = coordinates.long()
-        self.stride = 1
-        self._coarser: dict[int, TorchVoxels] = {}
-        self._maps: dict[tuple[int, int, Region], KernelMap] = {}
+        return cls(coordinates, keys, order, stride=1)
 
     def coarser(self, stride: int) -> "TorchVoxels":
         if stride == 1:
@@ -81,11 +87,8 @@ class TorchVoxels:
             step = self.stride * stride
             corners = torch.div(self.coordinates, step, rounding_mode="floor") * step
             corners[:, 0] = self.coordinates[:, 0]
-            coarser = object.__new__(TorchVoxels)
-            coarser._keys, coarser._order = torch.unique(pack(corners)), None
-            coarser.coordinates, coarser.stride = unpack(coarser._keys), step
-            coarser._coarser, coarser._maps = {}, {}
-            self._coarser[stride] = coarser
+            keys = torch.unique(pack(corners))
+            self._coarser[stride] = TorchVoxels(unpack(keys), keys, None, stride=step)
         return self._coarser[stride]
 
     def convolve(self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region) -> Tensor:
