@@ -26,6 +26,15 @@ class GeneratedScenes(Sequence[Scene]):
         if missing := {"points", "boxes", "categories", "instance_ids"} - found:
             raise ValueError(f"{folder} is no set of scenes: its samples have no {', '.join(sorted(missing))}")
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the categories: their numbers, with six digits. Looks at all scenes if the recipe does not say."""
+        fractals = self.stored.manifest.config.get("fractals", {})
+        number = fractals.get("num_categories") or 1 + max(
+            (scene.categories.max(initial=-1) for scene in self), default=-1
+        )
+        return tuple(f"{category:06d}" for category in range(number))
+
     def __len__(self) -> int:
         return len(self.stored)
 

@@ -10,6 +10,8 @@ from tqdm import tqdm
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.data.augment import AugmentConfig
 from pcfdsl.data.detection import DRAWS, VOTES, DetectionDataset
+from pcfdsl.data.generated import GeneratedScenes
+from pcfdsl.data.prepared import open_mmdetection3d, open_votenet
 from pcfdsl.data.stored import StoredDetectionSet
 from pcfdsl.pointcloud.official import open_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
@@ -28,12 +30,13 @@ class SourceConfig:
 
     kind: str = option(
         "fractals",
-        "scenes of fractals, of furniture made of primitives, or of the meshes in a folder; a stored set; or none",
-        choices=("fractals", "furniture", "meshes", "stored", "none"),
+        "scenes of fractals, of furniture made of primitives, or of the meshes in a folder; a stored detection set; "
+        "scenes that were generated before; a folder prepared by VoteNet's or mmdetection3d's scripts; or none",
+        choices=("fractals", "furniture", "meshes", "stored", "generated", "votenet", "mmdetection3d", "none"),
     )
-    folder: str | None = option(None, "folder of the meshes or of the stored set")
-    split: str = option("train", "split of a stored set; for furniture, train or val proportions")
-    scenes: SceneConfig = option(SceneConfig(), "what scenes that are made look like; not for a stored set")
+    folder: str | None = option(None, "folder of the meshes or of the set")
+    split: str = option("train", "split of a stored or prepared set; for furniture, train or val proportions")
+    scenes: SceneConfig = option(SceneConfig(), "what scenes that are made look like; not for those in a folder")
     fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals, where the scenes are of fractals")
 
     def __post_init__(self) -> None:
@@ -41,7 +44,7 @@ class SourceConfig:
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
-        if self.kind in ("meshes", "stored") and self.folder is None:
+        if self.kind not in ("fractals", "furniture", "none") and self.folder is None:
             yield "folder", f"is needed where kind is {self.kind}"
         if self.kind == "furniture" and self.split not in ("train", "val"):
             yield "split", f"is {self.split!r}; furniture has train and val"
@@ -82,8 +85,17 @@ def open_scenes(config: SourceConfig) -> SceneSet:
     if config.kind == "stored":
         stored = StoredDetectionSet(config.folder or "", config.split)
         return SceneSet(stored, stored.classes)
+    if config.kind == "generated":
+        generated = GeneratedScenes(config.folder or "")
+        return SceneSet(generated, generated.classes)
+    if config.kind in ("votenet", "mmdetection3d"):
+        open_prepared = open_votenet if config.kind == "votenet" else open_mmdetection3d
+        prepared = open_prepared(config.folder or "", config.split)
+        if prepared.missing:
+            print(f"{config.folder}: {len(prepared.missing)} scenes of {config.split} are not there", file=sys.stderr)
+        return SceneSet(prepared, prepared.classes)
     if config.kind == "none":
-        message = "is none: there are no scenes; choose fractals, furniture, meshes or stored (to evaluate: --data DIR)"
+        message = "is none: there are no scenes; choose one of the other kinds (to evaluate: --data DIR)"
         raise ConfigError([("kind", message)])
     if config.kind == "fractals":
         database = open_pcfractal(config.fractals)

@@ -1,0 +1,31 @@
+"""Make a detection set of ScanNetV2's official download; run again to go on. Training: configs/votenet/*scannet*."""
+
+import argparse
+import sys
+
+from pcfdsl.command_line import positive, run
+from pcfdsl.data.scannet import find_scannet, prepare_scannet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", help="folder with scans/ and scannetv2-labels.combined.tsv; part of it will do")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the set")
+    parser.add_argument("--label-map", metavar="TSV", help="scannetv2-labels.combined.tsv, where it is elsewhere")
+    parser.add_argument("--max-points", type=positive, metavar="N", help="points kept of a scan (VoteNet: 50000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides which points (default 0)")
+    alignment = "turned along the axes by the scan's own matrix (default), or as scanned"
+    parser.add_argument("--alignment", choices=("axis", "none"), default="axis", help=alignment)
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes")
+    parser.add_argument("--overwrite", action="store_true", help="make everything anew whatever the folder holds")
+    args = parser.parse_args()
+    files = find_scannet(args.source, label_table=args.label_map)
+    options = {"alignment": args.alignment, "max_points": args.max_points, "seed": args.seed}
+    report = prepare_scannet(files, args.out, **options, workers=args.workers, overwrite=args.overwrite)
+    print(report, file=sys.stderr)
+    print(report.to_json())
+    raise SystemExit(report.exit_code)
+
+
+if __name__ == "__main__":
+    run(main)
