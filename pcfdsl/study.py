@@ -43,6 +43,7 @@ class Arm:
         run: (case, folder) -> metrics, finite numbers by name. The folder is the run's own; a run that was stopped is
             started again in it.
         about: Case -> plain JSON values that the metrics depend on; a result that was made of others is not used.
+            Settings that a result does not know are taken to be newer than it, and to have changed nothing.
     """
 
     run: Callable[[Case, Path], Mapping[str, float]]
@@ -173,8 +174,8 @@ def read_study(arms: Mapping[str, Arm], cases: Sequence[Case], out: str | Path, 
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path} is no result of a study ({error}); remove it to run it again") from None
             expected = json.loads(json.dumps(arm.about(case)))
-            if about != expected:
-                changes = "\n  ".join(_differences(about, expected, ""))
+            changes = "\n  ".join(_differences(about, expected, ""))
+            if changes:
                 raise ValueError(f"{path} was made of other settings; take another folder, or remove it:\n  {changes}")
             runs[name][case.name] = metrics
     return StudyResult(runs, {case.name: case.unit or case.name for case in cases}, baseline)
@@ -213,7 +214,7 @@ def _cells(summary: Summary | None, sign: str) -> tuple[str, str]:
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in {**old, **new}:
+        for name in old:  # a setting that came into being later leaves what was made before as it was
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
     elif old != new:
         yield f"{key}: was {old!r}, is {new!r}"

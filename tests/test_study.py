@@ -74,6 +74,11 @@ def test_results_of_other_settings_are_refused(tmp_path):
     run_study({"scratch": arm(0)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
     with pytest.raises(ValueError, match=r"made of other settings.*\n  gain: was 0, is 0.1"):
         run_study({"scratch": arm(0.1)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
+    newer = Arm(run=arm(0).run, about=lambda case: {"gain": 0, "newer": 1, **case.settings})
+    run_study({"scratch": newer}, CASES[:1], tmp_path, baseline="scratch", progress=str)
+    older = Arm(run=arm(0).run, about=lambda case: {"gain": 0})
+    with pytest.raises(ValueError, match=r"fold: was 0, is None"):
+        run_study({"scratch": older}, CASES[:1], tmp_path, baseline="scratch", progress=str)
     (tmp_path / "scratch" / CASES[0].name / "result.json").write_text("{")
     with pytest.raises(ValueError, match="is no result of a study"):
         run_study({"scratch": arm(0)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
