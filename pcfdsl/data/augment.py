@@ -9,9 +9,11 @@ from pcfdsl.config import option, validate
 
 __all__ = [
     "AugmentConfig",
+    "ColorChange",
     "Draws",
     "Transform",
     "axis_aligned_hull",
+    "draw_color_change",
     "draw_sample",
     "draw_transform",
     "drop_and_jitter",
@@ -34,6 +36,7 @@ class AugmentConfig:
         0.0, "up to this share of the points is replaced by copies of others", minimum=0.0, maximum=0.99
     )
     jitter: float = option(0.0, "standard deviation added to each coordinate, metres", minimum=0.0)
+    color: bool = option(False, "colours, where used, are changed as VoteNet does on SUN RGB-D: see ColorChange")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -88,6 +91,32 @@ class Transform:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class ColorChange:
+    """What becomes of the colours of N points (VoteNet's published code, SUN RGB-D).
+
+    Attributes:
+        gain: [3] factor of each channel, 0.8 to 1.2.
+        shift: [3] added to each channel, -0.05 to 0.05.
+        noise: [N] added to all channels of a point, -0.025 to 0.025.
+        kept: [N] bool; the other points, 30 %, become black.
+    """
+
+    gain: np.ndarray
+    shift: np.ndarray
+    noise: np.ndarray
+    kept: np.ndarray
+
+    def __call__(self, colors: np.ndarray) -> np.ndarray:
+        """[N, 3] float32 in 0..1, changed."""
+        changed = (colors * self.gain + self.shift + self.noise[:, None]).clip(0, 1) * self.kept[:, None]
+        return changed.astype(np.float32)
+
+    def rows(self, rows: np.ndarray) -> "ColorChange":
+        """That of a choice of the points."""
+        return ColorChange(gain=self.gain, shift=self.shift, noise=self.noise[rows], kept=self.kept[rows])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Draws:
     """All that is random about one sample of a scene with M points.
 
@@ -95,11 +124,13 @@ class Draws:
         rows: [N] int64 into the M points.
         transform: What becomes of points and boxes.
         offsets: [N, 3] float32 metres, added to the moved points; None for nothing.
+        colors: What becomes of the N colours; None for nothing.
     """
 
     rows: np.ndarray
     transform: Transform = Transform()
     offsets: np.ndarray | None = None
+    colors: ColorChange | None = None
 
 
 def draw_sample(rng: np.random.Generator, available: int, wanted: int, *, config: AugmentConfig | None) -> Draws:
@@ -112,7 +143,18 @@ def draw_sample(rng: np.random.Generator, available: int, wanted: int, *, config
         return Draws(rows=rows)
     transform = draw_transform(rng, config)
     kept, offsets = drop_and_jitter(rng, wanted, config=config)
-    return Draws(rows=rows[kept], transform=transform, offsets=offsets)
+    colors = draw_color_change(rng, wanted) if config.color else None
+    return Draws(rows=rows[kept], transform=transform, offsets=offsets, colors=colors)
+
+
+def draw_color_change(rng: np.random.Generator | np.random.RandomState, num_points: int) -> ColorChange:
+    """A change of colours, drawn in the published order."""
+    return ColorChange(
+        gain=1 + 0.4 * rng.random(3) - 0.2,
+        shift=0.1 * rng.random(3) - 0.05,
+        noise=0.05 * rng.random(num_points) - 0.025,
+        kept=rng.random(num_points) > 0.3,
+    )
 
 
 def draw_transform(rng: np.random.Generator, config: AugmentConfig) -> Transform:

@@ -168,7 +168,8 @@ class DetectionDataset(Dataset[DetectionSample]):
         transform, rows = draws.transform, draws.rows
         features = []
         if self.use_color and scene.colors is not None:
-            features.append(scene.colors[rows] - np.float32(0.5))
+            colors = scene.colors[rows]
+            features.append((colors if draws.colors is None else draws.colors(colors)) - np.float32(0.5))
         if self.use_height:
             features.append(height_above_floor(scene.points)[rows, None] * np.float32(transform.scale))
         points = transform.points(scene.points[rows])

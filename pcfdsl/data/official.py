@@ -4,12 +4,13 @@ The published loaders draw from NumPy's global generator, which they seed anew e
 Given `np.random.RandomState(s)` these functions draw what they draw after `np.random.seed(s)`. The quirks:
 
 - Points are drawn with repetition as soon as there are too few, so some are never seen.
-- ScanNet: points first, then the flips, then the angle. SUN RGB-D: flip, angle and scale first, points last.
+- ScanNet: points first, then the flips, then the angle. SUN RGB-D: flip, angle, changes of colour where asked for and
+  scale first, points last; so colours are drawn for points that are then left out.
 """
 
 import numpy as np
 
-from pcfdsl.data.augment import AugmentConfig, Draws, Transform
+from pcfdsl.data.augment import AugmentConfig, Draws, Transform, draw_color_change
 
 __all__ = ["check_published", "published_draws"]
 
@@ -24,7 +25,7 @@ def check_published(dataset: str, augment: AugmentConfig | None) -> None:
         return
     unknown = {"dropout": augment.dropout != 0, "jitter": augment.jitter != 0}
     if dataset == "scannet":
-        unknown["scale"] = augment.scale != (1.0, 1.0)
+        unknown |= {"scale": augment.scale != (1.0, 1.0), "color": augment.color}
     else:
         unknown |= {"flip_y": augment.flip_y != 0, "hull": augment.hull}
     if found := [name for name, there in unknown.items() if there]:
@@ -57,12 +58,14 @@ def _scannet(random: np.random.RandomState, available: int, wanted: int, config:
 
 
 def _sunrgbd(random: np.random.RandomState, available: int, wanted: int, config: AugmentConfig | None) -> Draws:
-    transform = Transform()
+    transform, colors = Transform(), None
     if config is not None:
         flip_x = random.random_sample() > 1 - config.flip_x
         angle = _between(random, -np.radians(config.rotation), np.radians(config.rotation))
+        colors = draw_color_change(random, available) if config.color else None
         transform = Transform(flip_x=bool(flip_x), angle=angle, scale=_between(random, *config.scale))
-    return Draws(rows=random.choice(available, wanted, replace=available < wanted), transform=transform)
+    rows = random.choice(available, wanted, replace=available < wanted)
+    return Draws(rows=rows, transform=transform, colors=colors and colors.rows(rows))
 
 
 def _between(random: np.random.RandomState, low: float, high: float) -> float:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -82,10 +84,47 @@ def test_a_data_set_draws_by_seed_epoch_and_index(scannet_scene):
 
 def test_what_the_published_loaders_do_not_know_is_refused(scannet_scene):
     for draws, augment, found in (
-        ("scannet", AugmentConfig(scale=(0.9, 1.1), jitter=0.1), "jitter, scale"),
+        ("scannet", AugmentConfig(scale=(0.9, 1.1), jitter=0.1, color=True), "jitter, scale, color"),
         ("sunrgbd", AugmentConfig(flip_y=0.5, hull=True), "flip_y, hull"),
     ):
         with pytest.raises(ValueError, match=f"loader of {draws} has no {found}"):
             DetectionDataset([scannet_scene], num_points=10, augment=augment, draws=draws)
     with pytest.raises(ValueError, match="expected one of native, scannet, sunrgbd"):
         DetectionDataset([scannet_scene], num_points=10, draws="official")
+
+
+def test_sunrgbd_colours_are_drawn_between_the_angle_and_the_scale():
+    """Restated draw by draw from the published loader; the golden arrays have no colours."""
+    scene_random = np.random.default_rng(0)
+    colors = scene_random.random((50, 3)).astype(np.float32)
+    scene = Scene(
+        points=scene_random.normal(size=(50, 3)),
+        boxes=np.zeros((0, 7)),
+        categories=np.zeros(0),
+        instance_ids=np.full(50, -1),
+        colors=colors,
+    )
+    augment = replace(SUNRGBD.augment, color=True)
+    data = DetectionDataset([scene], num_points=40, use_color=True, augment=augment, draws="sunrgbd")
+    draws = published_draws("sunrgbd", np.random.RandomState(5), 50, 40, config=augment)
+    sample = data.sample(scene, draws, scene_idx=0)
+
+    random = np.random.RandomState(5)
+    flip, angle = random.random_sample() > 0.5, random.random_sample() * np.pi / 3 - np.pi / 6
+    expected = colors * (1 + 0.4 * random.random_sample(3) - 0.2)
+    expected += 0.1 * random.random_sample(3) - 0.05
+    expected += (0.05 * random.random_sample(50) - 0.025)[:, None]
+    expected = np.clip(expected, 0, 1) * (random.random_sample(50) > 0.3)[:, None]
+    scale = random.random_sample() * 0.3 + 0.85
+    rows = random.choice(50, 40, replace=False)
+    drawn = (draws.transform.flip_x, draws.transform.angle, draws.transform.scale)
+    np.testing.assert_allclose(drawn, (flip, angle, scale), atol=1e-15)
+    np.testing.assert_array_equal(draws.rows, rows)
+    np.testing.assert_allclose(sample.points[:, 3:6], expected[rows] - 0.5, atol=1e-6)
+    assert 5 < (sample.points[:, 3:6] == -0.5).all(axis=1).sum() < 20
+
+    native = DetectionDataset([scene], num_points=40, use_color=True, augment=augment)
+    plain = DetectionDataset([scene], num_points=40, use_color=True, augment=SUNRGBD.augment)
+    np.testing.assert_array_equal(native[0].points[:, :3], plain[0].points[:, :3])
+    assert not np.array_equal(native[0].points[:, 3:6], plain[0].points[:, 3:6])
+    assert np.array_equal(native[1, 0].points, native[1, 0].points)
