@@ -1,8 +1,8 @@
 """Gradient noise in one and two dimensions (Perlin, Improving Noise, SIGGRAPH 2002).
 
-Lattice points carry slopes picked by Perlin's published permutation; between them the two (or four) linear functions
-are blended by 6 t^5 - 15 t^4 + 10 t^3. `perlin_1d` keeps the arithmetic, float32, and the slopes of the library that
-the published contour scripts call, so that it gives their numbers to the last bit.
+Lattice points carry slopes picked by a permutation; between them the two (or four) linear functions are blended by
+6 t^5 - 15 t^4 + 10 t^3. `perlin_1d` keeps to the library that the published contour scripts call (its float32
+arithmetic, its slopes, Perlin's own permutation), so that it gives the same numbers to the last bit.
 """
 
 import numpy as np
@@ -36,6 +36,7 @@ _DIRECTIONS = np.array(
     [[1, 0], [-1, 0], [0, 1], [0, -1], [_HALF, _HALF], [-_HALF, _HALF], [_HALF, -_HALF], [-_HALF, -_HALF]]
 )
 
+_MOST_SALT = 2**48 - 1
 _PERIOD = 1024  # of the library's noise along the line, in lattice points
 
 
@@ -70,7 +71,7 @@ def perlin_2d(x: np.ndarray, y: np.ndarray, *, salt: int = 0) -> np.ndarray:
     """
     x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
     values = np.empty(x.shape)
-    _perlin_2d(x.ravel(), y.ravel(), salt & 0xFFFF, values.reshape(-1))
+    _perlin_2d(x.ravel(), y.ravel(), salt & _MOST_SALT, values.reshape(-1))
     return values
 
 
@@ -98,7 +99,7 @@ def fractal_noise_2d(
     """
     values = np.empty(size, np.float32)
     steps = np.array([frequency[0] / size[0], frequency[1] / size[1]])
-    _fractal_noise_2d(np.array(origin, np.float64), steps, octaves, float(gain), salt & 0xFFFF, values)
+    _fractal_noise_2d(np.array(origin, np.float64), steps, octaves, float(gain), salt & _MOST_SALT, values)
     return values
 
 
@@ -117,45 +118,57 @@ def _perlin_1d(arguments, values):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _noise_at(x, y, salt):
+def _shuffled(salt):
+    """A permutation of 0 to 255 that the salt decides (splitmix64 and Fisher-Yates)."""
+    table, state = np.arange(256), np.uint64(salt)
+    for k in range(255, 0, -1):
+        state += np.uint64(0x9E3779B97F4A7C15)
+        word = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        chosen = np.int64((word ^ (word >> np.uint64(31))) % np.uint64(k + 1))
+        table[k], table[chosen] = table[chosen], table[k]
+    return table
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _noise_at(x, y, table):
     floor_x, floor_y = np.floor(x), np.floor(y)
     i, j = np.int64(floor_x), np.int64(floor_y)
     u, v = x - floor_x, y - floor_y
     fade_u = u * u * u * (u * (u * 6.0 - 15.0) + 10.0)
     fade_v = v * v * v * (v * (v * 6.0 - 15.0) + 10.0)
-    upper = _slope(i, j, salt, u, v)
-    upper += fade_u * (_slope(i + 1, j, salt, u - 1.0, v) - upper)
-    lower = _slope(i, j + 1, salt, u, v - 1.0)
-    lower += fade_u * (_slope(i + 1, j + 1, salt, u - 1.0, v - 1.0) - lower)
+    upper = _slope(i, j, table, u, v)
+    upper += fade_u * (_slope(i + 1, j, table, u - 1.0, v) - upper)
+    lower = _slope(i, j + 1, table, u, v - 1.0)
+    lower += fade_u * (_slope(i + 1, j + 1, table, u - 1.0, v - 1.0) - lower)
     return upper + fade_v * (lower - upper)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _slope(i, j, salt, u, v):
+def _slope(i, j, table, u, v):
     """Linear function of lattice point (i, j) at the distance (u, v) from it."""
-    row = _PERMUTATION[(j + (salt >> 8)) & 255]
-    direction = _PERMUTATION[(i + row + (salt & 255)) & 255]
-    direction = _PERMUTATION[(direction ^ (salt >> 8)) & 255] & 7
+    direction = table[(i + table[j & 255]) & 255] & 7
     return _DIRECTIONS[direction, 0] * u + _DIRECTIONS[direction, 1] * v
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _perlin_2d(x, y, salt, values):
+    table = _shuffled(salt)
     for k in range(len(x)):
-        values[k] = _noise_at(x[k], y[k], salt)
+        values[k] = _noise_at(x[k], y[k], table)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fractal_noise_2d(origin, steps, octaves, gain, salt, values):
     height, width = values.shape
+    values[:] = np.float32(0)
     total = 0.0
     for octave in range(octaves):
         total += gain**octave
-    for row in range(height):
-        for column in range(width):
-            y, x = origin[0] + (row + 0.5) * steps[0], origin[1] + (column + 0.5) * steps[1]
-            value, strength = 0.0, 1.0
-            for octave in range(octaves):
-                value += strength * _noise_at(x, y, (salt + 7919 * octave) & 0xFFFF)
-                x, y, strength = 2.0 * x, 2.0 * y, strength * gain
-            values[row, column] = value / total
+    for octave in range(octaves):
+        table, scale, strength = _shuffled(salt + octave), 2.0**octave, gain**octave / total
+        for row in range(height):
+            y = (origin[0] + (row + 0.5) * steps[0]) * scale
+            for column in range(width):
+                x = (origin[1] + (column + 0.5) * steps[1]) * scale
+                values[row, column] += np.float32(strength * _noise_at(x, y, table))

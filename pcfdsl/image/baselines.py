@@ -127,7 +127,7 @@ class Perlin(ImageSet):
             origin=(float(y), float(x)),
             octaves=config.octaves,
             gain=config.gain,
-            salt=int(rng.integers(2**16)),
+            salt=int(rng.integers(2**32)),
         )
         image = np.clip((values / _PERLIN_BOUND + 1) * 127.5, 0, 255).round().astype(np.uint8)
         return LabelledImage(image, category, instance)

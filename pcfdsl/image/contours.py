@@ -128,8 +128,8 @@ def draw_contour(
         break_rng: Of the breaks, so that a broken contour is the whole one but for them.
     """
     picture = blank(draw, size)
-    inks = draw_inks(draw, contour.num_polygons, rng)
     polygons = contour_polygons(contour, draw, size, rng)
+    inks = draw_inks(draw, contour.num_polygons, rng)
     broken = None
     if draw.break_fraction > 0:
         broken = break_rng.random(polygons.shape[:2]) < draw.break_fraction

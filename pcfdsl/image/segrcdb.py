@@ -2,6 +2,7 @@
 
 A category is a contour without its centre; its label is its number plus one, and 0 is the background. Three masks are
 published: M1, the lines themselves; M2, the ring between the first and the last polygon; M3, all within the last one.
+Unlike in the released script, the hole of a ring lets what is under it show, instead of erasing it.
 (Shinoda et al., SegRCDB: Semantic Segmentation via Formula-Driven Supervised Learning, ICCV 2023.)
 """
 
@@ -136,8 +137,9 @@ class SegRCDB(Sequence[SegmentedImage]):
         rng, break_rng = stream(config.seed, "image", index), stream(config.seed, "breaks", index)
         picture, mask = blank(draw, size), np.zeros((size, size), np.uint8)
         scale = size / draw.canvas
-        for category in rng.integers(config.num_categories, size=config.num_instances):
-            contour = self.category(int(category))
+        for _ in range(config.num_instances):
+            category = int(rng.integers(config.num_categories))
+            contour = self.category(category)
             centre = (draw.canvas + rng.uniform(-config.start, config.start, 2)) / 2 * scale
             inks = draw_inks(draw, contour.num_polygons, rng)
             polygons = contour_polygons(contour, draw, size, rng) + centre
@@ -145,7 +147,7 @@ class SegRCDB(Sequence[SegmentedImage]):
             if draw.break_fraction > 0:
                 broken = break_rng.random(polygons.shape[:2]) < draw.break_fraction
             draw_polygons(picture, polygons, inks, broken=broken, background=background_ink(draw))
-            _label(mask, polygons, int(category) + 1, config.mask)
+            _label(mask, polygons, category + 1, config.mask)
         return SegmentedImage(finish(picture), mask)
 
 

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from pcfdsl.image.rcdb import RCDBConfig
+from pcfdsl.image.segrcdb import SegRCDBConfig
+from pcfdsl.image.sets import ImageSetConfig, open_images
+from pcfdsl.image_set import generate_images
+from pcfdsl.view.page import Picture
+from pcfdsl.view.pictures import fit
+from pcfdsl.view.sources import load_items, load_shown, render_items, write_items
+
+RCDB = ImageSetConfig(dataset="rcdb", rcdb=RCDBConfig(num_categories=3, num_instances=2, image_size=40))
+PAIRS = ImageSetConfig(dataset="segrcdb", segrcdb=SegRCDBConfig(num_images=2, image_size=40, num_instances=3))
+
+
+@pytest.mark.parametrize("image_format", ["shards", "folder", "webdataset", "recipe"])
+@pytest.mark.parametrize("config", [RCDB, PAIRS])
+def test_images_of_every_kind_are_shown(config, image_format, tmp_path):
+    path = tmp_path / "set"
+    if image_format == "recipe":
+        path = tmp_path / "recipe.yaml"
+        name = config.dataset
+        sizes = "num_images: 2, num_instances: 3" if name == "segrcdb" else "num_categories: 3, num_instances: 2"
+        path.write_text(f"dataset: {name}\n{name}: {{{sizes}, image_size: 40}}\n")
+    else:
+        generate_images(config, path, image_format=image_format, progress=False)
+    items = load_shown(path)
+    assert all(isinstance(item, Picture) for item in items)
+    assert len(items) == (2 if config is PAIRS and image_format != "folder" else 2 if config is PAIRS else 6)
+    if config is RCDB:
+        expected = open_images(RCDB)
+        shown = sorted(item.image.tobytes() for item in items)  # type: ignore[union-attr]
+        assert shown == sorted(np.repeat(item.image[:, :, None], 3, axis=2).tobytes() for item in expected)
+        assert "00001" in items[3].caption or "category 1" in items[3].caption
+    sheet = render_items(items)
+    assert sheet.dtype == np.uint8
+    assert sheet.shape[0] > 300
+    page = write_items(tmp_path / "page.html", items, title="pictures").read_text()
+    assert page.count("data:image/png;base64,") == len(items)
+    with pytest.raises(ValueError, match="holds pictures; expected clouds or scenes"):
+        load_items(path)
+
+
+def test_a_picture_file_and_a_folder_of_them(tmp_path):
+    red = np.zeros((5, 9, 3), np.uint8)
+    red[..., 0] = 200
+    Image.fromarray(red).save(tmp_path / "red.png")
+    (item,) = load_shown(tmp_path / "red.png")
+    np.testing.assert_array_equal(item.image, red)  # type: ignore[union-attr]
+    assert item.caption == "red.png"
+    assert len(load_shown(tmp_path)) == 1
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(ValueError, match="text.jpg cannot be read as a picture"):
+        load_shown(tmp_path)
+
+
+def test_fitting_keeps_proportions():
+    small, large = np.zeros((10, 20, 3), np.uint8), np.zeros((400, 1000, 3), np.uint8)
+    assert fit(small, 90).shape == (40, 80, 3)
+    assert fit(large, 90).shape == (36, 90, 3)
+    pattern = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    np.testing.assert_array_equal(fit(pattern, 7)[::3, ::3], pattern)
