@@ -2,7 +2,7 @@ import importlib.util
 import io
 import json
 import pickle
-import subprocess
+import runpy
 import sys
 import zipfile
 from contextlib import suppress
@@ -390,26 +390,28 @@ def test_damaged_zips_are_refused_with_a_sentence(data, tmp_path):
     assert "damaged.zip" in message
 
 
-def test_the_tool_reports_and_its_exit_code_tells(views, tmp_path):
+def test_the_tool_reports_and_its_exit_code_tells(views, tmp_path, monkeypatch, capsys):
     sun.write_download(tmp_path / "official", views)
+    monkeypatch.chdir(tmp_path)
 
-    def tool(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(ROOT / "tools" / "prepare_sunrgbd.py"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+    def tool(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["prepare_sunrgbd.py", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(ROOT / "tools" / "prepare_sunrgbd.py"), run_name="__main__")
+        return stop.value.code, *capsys.readouterr()
 
-    done = tool("official", "--out", "set", "--max-points", "300")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert (report["written"], report["complete"]) == ({"train": 2, "val": 2}, False)
-    assert report == json.loads((tmp_path / "set" / "report.json").read_text())
-    assert f"train 2 of 5285, val 2 of 5050 scenes, 12 boxes, digest {report['digest']}" in done.stderr
+    code, out, errors = tool("official", "--out", "set", "--max-points", "300")
+    report = json.loads(out)
+    assert (code, report["written"], report["complete"]) == (0, {"train": 2, "val": 2}, False)
+    assert report == json.loads(Path("set/report.json").read_text())
+    assert f"train 2 of 5285, val 2 of 5050 scenes, 12 boxes, digest {report['digest']}" in errors
     rewritten(tmp_path / "official" / "SUNRGBD.zip", {views[0].color_key: None})
-    done = tool("official", "--out", "set2")
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["failed"] == [["000001", f"{views[0].color_key} is missing in official/SUNRGBD.zip"]]
-    done = tool("nowhere", "--out", "set3")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: nowhere has no nowhere/SUNRGBD.zip, nowhere/SUNRGBDMeta3DBB_v2.mat")
+    code, out, _ = tool("official", "--out", "set2")
+    assert code == 1
+    assert json.loads(out)["failed"] == [["000001", f"{views[0].color_key} is missing in official/SUNRGBD.zip"]]
+    code, _, errors = tool("nowhere", "--out", "set3")
+    assert code == 1
+    assert errors.startswith("error: nowhere has no nowhere/SUNRGBD.zip, nowhere/SUNRGBDMeta3DBB_v2.mat")
 
 
 @pytest.mark.realdata

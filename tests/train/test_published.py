@@ -1,7 +1,7 @@
 """Files of other codes in, files of other codes out, and the detector in between is ready for use."""
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -106,24 +106,25 @@ def test_damaged_checkpoints_are_refused_with_a_sentence(data, tmp_path):
     assert "checkpoint.pth" in message
 
 
-def test_the_tool_in_both_directions(tmp_path):
-    def tool(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(ROOT / "tools" / "convert_checkpoint.py"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+def test_the_tool_in_both_directions(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
 
-    torch.save(
-        {"model_state_dict": {**random_state(SUNRGBD), "extra.weight": torch.zeros(2)}}, tmp_path / "votenet.tar"
-    )
-    done = tool("votenet.tar", "ours.safetensors")
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    def tool(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(ROOT / "tools" / "convert_checkpoint.py"), run_name="__main__")
+        return stop.value.code, *capsys.readouterr()
+
+    torch.save({"model_state_dict": {**random_state(SUNRGBD), "extra.weight": torch.zeros(2)}}, "votenet.tar")
+    code, out, errors = tool("votenet.tar", "ours.safetensors")
+    report = json.loads(out)
+    assert code == 0
     assert (report["detector"], report["converted"], report["unmatched"]) == ("SUN RGB-D", 146, ["extra.weight"])
-    assert "left out, no place for it: extra.weight" in done.stderr
-    done = tool("ours.safetensors", "mm.pth", "--to", "mmdetection3d")
-    assert done.returncode == 0, done.stderr
-    assert "bbox_head.conv_pred.conv_reg.bias" in read_torch_file(tmp_path / "mm.pth")[0]
-    done = tool("absent.tar", "ours.safetensors")
-    assert (done.returncode, done.stderr) == (1, "error: there is no checkpoint absent.tar\n")
+    assert errors == "left out, no place for it: extra.weight\n"
+    code, *_ = tool("ours.safetensors", "mm.pth", "--to", "mmdetection3d")
+    assert code == 0
+    assert "bbox_head.conv_pred.conv_reg.bias" in read_torch_file("mm.pth")[0]
+    assert tool("absent.tar", "ours.safetensors") == (1, "", "error: there is no checkpoint absent.tar\n")
 
 
 def test_published_detectors_are_our_networks():
