@@ -4,8 +4,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from pcfdsl.config import ConfigError
 from pcfdsl.data.generated import GeneratedScenes
+from pcfdsl.formula.search import SearchConfig
 from pcfdsl.generate import generate
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+from pcfdsl.scene.config import FractalScenesConfig, SceneConfig
+from pcfdsl.scene.synthesize import FractalScenes
+from pcfdsl.train.source import SourceConfig, open_scenes
 
 
 def test_stored_scenes_equal_those_of_the_recipe(rooms, tmp_path):
@@ -37,3 +43,19 @@ def test_other_sets_are_refused(tmp_path):
     generate(Numbers(), tmp_path / "set", progress=False)
     with pytest.raises(ValueError, match="no set of scenes: its samples have no boxes, categories, instance_ids"):
         GeneratedScenes(tmp_path / "set")
+
+
+def test_classes_are_the_categories(rooms, tmp_path):
+    generate(rooms, tmp_path / "rooms", progress=False)
+    largest = max(scene.categories.max() for scene in rooms)
+    assert GeneratedScenes(tmp_path / "rooms").classes == tuple(f"{k:06d}" for k in range(largest + 1))
+    fractals = PCFractalConfig(num_categories=3, search=SearchConfig(variance_threshold=0.02))
+    recipe = FractalScenes(
+        FractalScenesConfig(scenes=SceneConfig(num_scenes=2, num_points=500, objects=(1, 2)), fractals=fractals)
+    )
+    generate(recipe, tmp_path / "fractals", progress=False)
+    scenes = open_scenes(SourceConfig(kind="generated", folder=str(tmp_path / "fractals")))
+    assert scenes.classes == ("000000", "000001", "000002")  # also where the two scenes have fewer
+    np.testing.assert_array_equal(scenes.scenes[1].points, recipe[1].points)
+    with pytest.raises(ConfigError, match="is needed where kind is generated"):
+        SourceConfig(kind="generated")
