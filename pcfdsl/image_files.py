@@ -33,9 +33,10 @@ from pcfdsl.store.manifest import (
     read_record,
     require_same,
     set_checksum,
+    version_notes,
     versions,
 )
-from pcfdsl.store.paths import as_path
+from pcfdsl.store.paths import as_path, is_remote
 from pcfdsl.store.pictures import (
     PICTURE_ENDINGS,
     decode_png,
@@ -120,6 +121,7 @@ def write_image_files(
     if complete and file_format == "webdataset":
         names = [_tar_name(record.shard) for record in finished]
         write_tar_index(out, names, [record.num_samples for record in finished])
+    notes = version_notes(out, finished)
     num_made = sum(result.record.num_samples for result in done if result.made)
     seconds = time.monotonic() - begin
     counters: Counter[str] = Counter()
@@ -139,6 +141,7 @@ def write_image_files(
         counters=dict(sorted(counters.items())),
         seconds=round(seconds, 3),
         samples_per_second=round(num_made / seconds, 3) if seconds else 0.0,
+        notes=notes,
     )
 
 
@@ -301,8 +304,8 @@ def _remove_other(out: Path, manifest: Manifest) -> None:
         return
     if found.digest == manifest.digest:
         return
-    for name in ("image", "mask", "param"):
-        if (out / name).is_dir():
-            shutil.rmtree(out / name)
+    for old in (out / name for name in ("image", "mask", "param")):
+        if old.is_dir():
+            old.fs.rm(old.path, recursive=True) if is_remote(old) else shutil.rmtree(old)  # type: ignore[attr-defined]
     for tar in [*out.glob("[0-9]*.tar"), *out.glob("_info.json")]:
         tar.unlink()

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import runpy
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ FRACTALS = ImageSetConfig(
 PAIRS = ImageSetConfig(
     dataset="segrcdb", segrcdb=SegRCDBConfig(num_images=3, num_categories=7, image_size=40, num_instances=4)
 )
+QUIET = subprocess.DEVNULL
 FORMATS = ["shards", "folder", "webdataset"]
 
 
@@ -223,7 +225,7 @@ def test_published_categories_instead_of_a_search(tmp_path):
         generate_images(more, tmp_path / "other", categories=tmp_path / "csv", progress=False)
     assert not (tmp_path / "other").exists()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="holds no .csv files"):
+    with pytest.raises(ValueError, match=r"holds no \.csv files"):
         read_systems(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         read_systems(tmp_path / "nowhere")
@@ -255,31 +257,37 @@ class TestTool:
     SMOKE = ("--config", ROOT / "configs/image/smoke.yaml")
 
     @pytest.fixture
-    def tool(self, tmp_path):
+    def tool(self, tmp_path, monkeypatch, capsys):
+        """Run a tool in this process: exit code, standard output, standard error."""
+        monkeypatch.chdir(tmp_path)
+
         def run(name, *arguments):
-            command = [sys.executable, ROOT / "tools" / f"{name}.py", *map(str, arguments)]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+            monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+            with pytest.raises(SystemExit) as stop:
+                runpy.run_path(str(ROOT / "tools" / f"{name}.py"), run_name="__main__")
+            return stop.value.code, *capsys.readouterr()
 
         return run
 
     def test_generate_verify_look(self, tool, tmp_path):
-        made = tool("generate_images", *self.SMOKE, "--out", "set", "--seed", 3, "--format", "folder")
-        assert made.returncode == 0, made.stderr
-        assert json.loads(made.stdout)["images"]["num_samples"] == 12
+        arguments = (*self.SMOKE, "--out", "set", "--seed", 3, "--format", "folder")
+        code, made, _ = tool("generate_images", *arguments)
+        assert (code, json.loads(made)["images"]["num_samples"]) == (0, 12)
         assert json.loads((tmp_path / "set/manifest.json").read_text())["config"]["seed"] == 3
-        checked = tool("generate_images", *self.SMOKE, "--out", "set", "--seed", 3, "--format", "folder", "--verify")
-        assert checked.returncode == 0, checked.stderr
-        shown = tool("view", "set", "--png", "sheet.png", "--num-items", 5)
-        assert shown.returncode == 0, shown.stderr
-        assert json.loads(shown.stdout) == {"pictures": 5, "png": "sheet.png"}
-        window = tool("view", "set")
-        assert (window.returncode, window.stdout) == (1, "")
-        assert "pictures have no window; write a page (--html FILE)" in window.stderr
+        code, checked, _ = tool("generate_images", *arguments, "--verify")
+        assert (code, json.loads(checked)["images"]["num_compared"]) == (0, 12)
+        code, shown, _ = tool("view", "set", "--png", "sheet.png", "--num-items", 5)
+        assert (code, json.loads(shown)) == (0, {"pictures": 5, "png": "sheet.png"})
+        code, shown, errors = tool("view", "set")
+        assert (code, shown) == (1, "")
+        assert "pictures have no window; write a page (--html FILE)" in errors
 
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
         [
+            (("--dataset", "rcdb"), 2, "--out is required"),
+            (("--out", "set", "--format", "zip"), 2, "invalid choice: 'zip'"),
+            (("--out", "set", "--dataset", "rcdb", "rcdb.num_categories=0"), 2, "rcdb.num_categories: must be at"),
             (("--dataset", "mnist", "--out", "set"), 2, "dataset: expected one of fractaldb"),
             (("--out", "set", "--dataset", "rcdb", "rcdb.vertices=[2,9]"), 2, "rcdb.vertices: must be at least 3"),
             (("--out", "set", "--categories", "nowhere"), 1, "there is no folder nowhere"),
@@ -287,28 +295,24 @@ class TestTool:
         ],
     )
     def test_what_went_wrong(self, tool, arguments, code, message):
-        result = tool("generate_images", *arguments)
-        assert (result.returncode, result.stdout) == (code, "")
-        assert message in result.stderr
-        assert "Traceback" not in result.stderr
+        found, output, errors = tool("generate_images", *arguments)
+        assert (found, output) == (code, "")
+        assert message in errors
 
     @pytest.mark.slow
     @pytest.mark.parametrize("image_format", FORMATS)
     @pytest.mark.parametrize("seed", range(4))
     def test_killed_at_any_moment_and_run_again(self, tool, tmp_path, image_format, seed):
         arguments = (*self.SMOKE, "rcdb.num_instances=200", "--format", image_format)
-        assert tool("generate_images", *arguments, "--out", "whole").returncode == 0
+        assert tool("generate_images", *arguments, "--out", "whole")[0] == 0
         command = [sys.executable, ROOT / "tools/generate_images.py", *map(str, arguments), "--out", tmp_path / "set"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with subprocess.Popen(
-            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
-        ) as process:
+        with subprocess.Popen(command, stderr=QUIET, stdout=QUIET, env=environment) as process:
             while not (tmp_path / "set").exists() and process.poll() is None:
                 time.sleep(0.005)
             time.sleep(random.Random(seed).uniform(0, 1.2))
             process.kill()
-        resumed = tool("generate_images", *arguments, "--out", "set")
-        assert resumed.returncode == 0, resumed.stderr
+        assert tool("generate_images", *arguments, "--out", "set")[0] == 0
         assert content(tmp_path / "set") == content(tmp_path / "whole")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numba import njit
 
 from pcfdsl.config import option, validate
 from pcfdsl.formula.contour import RadialContour, contour_noise, radial_polygons
@@ -148,13 +149,39 @@ def average_down(image: np.ndarray, times: int) -> np.ndarray:
     """uint8 [H, W] or [H, W, 3] -> the same, so many times smaller; means of blocks, rounded."""
     if times == 1:
         return image
-    rows, columns = image.shape[0] // times, image.shape[1] // times
-    blocks = image.reshape(rows, times, columns, times, *image.shape[2:])
-    total = blocks.sum(axis=3, dtype=np.uint32).sum(axis=1, dtype=np.uint32)
-    return ((total + times**2 // 2) // times**2).astype(np.uint8)
+    rows, columns, channels = image.shape[0] // times, image.shape[1] // times, image[0, 0].size
+    smaller = np.empty((rows, columns, channels), np.uint8)
+    _average(image.reshape(*image.shape[:2], channels), times, smaller)
+    return smaller.reshape(rows, columns, *image.shape[2:])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _average(image, times, smaller):
+    rows, columns, channels = smaller.shape
+    area = times * times
+    totals = np.empty((columns, channels), np.int64)
+    for row in range(rows):
+        totals[:] = area // 2
+        for y in range(row * times, (row + 1) * times):
+            for column in range(columns):
+                for x in range(column * times, (column + 1) * times):
+                    for channel in range(channels):
+                        totals[column, channel] += image[y, x, channel]
+        for column in range(columns):
+            for channel in range(channels):
+                smaller[row, column, channel] = totals[column, channel] // area
 
 
 def unpack(picture: np.ndarray) -> np.ndarray:
-    """uint32 [...] -> uint8 [..., 3], the inverse of `pack`."""
-    channels = picture.astype("<u4", copy=False).view(np.uint8).reshape(*picture.shape, 4)
-    return np.ascontiguousarray(channels[..., :3])
+    """uint32 [H, W] -> uint8 [H, W, 3], the inverse of `pack`."""
+    channels = np.empty((*picture.shape, 3), np.uint8)
+    _unpack(picture.reshape(-1), channels.reshape(-1))
+    return channels
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _unpack(packed, channels):
+    for i in range(np.uintp(len(packed))):
+        channels[3 * i] = packed[i] & 0xFF
+        channels[3 * i + 1] = packed[i] >> 8 & 0xFF
+        channels[3 * i + 2] = packed[i] >> 16 & 0xFF

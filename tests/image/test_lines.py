@@ -35,7 +35,7 @@ def test_lines_are_pillows_pixel_for_pixel(polygons, closed):
 def test_wide_inks_and_origins():
     polygons = np.random.default_rng(0).normal(size=(4, 9, 2)) * 15
     narrow, wide = np.zeros((40, 50), np.uint8), np.zeros((40, 50), np.uint32)
-    draw_polygons(narrow, polygons + [20.5, 11.0], np.arange(1, 5, dtype=np.uint8))
+    draw_polygons(narrow, polygons + np.array([20.5, 11.0]), np.arange(1, 5, dtype=np.uint8))
     draw_polygons(wide, polygons, np.arange(1, 5, dtype=np.uint32), origin=(20.5, 11.0))
     np.testing.assert_array_equal(narrow, wide)
 

@@ -51,7 +51,7 @@ def test_a_picture_file_and_a_folder_of_them(tmp_path):
     assert item.caption == "red.png"
     assert len(load_shown(tmp_path)) == 1
     (tmp_path / "text.jpg").write_text("no picture")
-    with pytest.raises(ValueError, match="text.jpg cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"text\.jpg cannot be read as a picture"):
         load_shown(tmp_path)
 
 
