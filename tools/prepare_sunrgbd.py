@@ -13,7 +13,8 @@ def main() -> None:
     parser.add_argument("source", help="folder with SUNRGBD.zip or SUNRGBD/, SUNRGBDMeta3DBB_v2.mat, SUNRGBDtoolbox/")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the set")
     parser.add_argument("--labels", choices=("v1", "v2"), default="v1", help="version of the boxes (papers: v1)")
-    parser.add_argument("--max-points", type=positive, metavar="N", help="points kept of an image (VoteNet: 50000)")
+    points = "points kept of an image (VoteNet: 50000, 14 GB for all images; default all, several times that)"
+    parser.add_argument("--max-points", type=positive, metavar="N", help=points)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides which points (default 0)")
     parser.add_argument(
         "--images", type=Path, metavar="PATH", help="the zip or folder of images, where it is elsewhere"

@@ -77,8 +77,12 @@ def frame_key(path: str) -> str:
     return "/".join(parts[start:])
 
 
-def read_frames(path: str | Path) -> tuple[Frame, ...]:
+def read_frames(path: str | Path, *, cameras: bool = True) -> tuple[Frame, ...]:
     """All images of a metadata file, in its order. An image whose entry cannot be used says why in `problem`.
+
+    Args:
+        path: The .mat file.
+        cameras: Read the cameras too; without, matrices are NaN and what is wrong with them does not matter.
 
     Raises:
         OSError: If the file is missing.
@@ -90,7 +94,7 @@ def read_frames(path: str | Path) -> tuple[Frame, ...]:
     missing = sorted({"depthpath", "rgbpath", "K", "Rtilt", "groundtruth3DBB"} - set(rows[0] if rows else ()))
     if missing:
         raise ValueError(f"{path}: SUNRGBDMeta has no field {', '.join(missing)}; it is not SUN RGB-D's metadata")
-    return tuple(_frame(number, row) for number, row in enumerate(rows, start=1))
+    return tuple(_frame(number, row, cameras=cameras) for number, row in enumerate(rows, start=1))
 
 
 def with_labels_of(frames: Sequence[Frame], others: Sequence[Frame]) -> tuple[Frame, ...]:
@@ -133,22 +137,29 @@ def read_splits(path: str | Path) -> dict[str, str]:
     return splits
 
 
-def _frame(number: int, row: dict[str, Any]) -> Frame:
-    nothing = np.full((3, 3), np.nan)
+def _frame(number: int, row: dict[str, Any], *, cameras: bool) -> Frame:
+    nothing, depth_key = np.full((3, 3), np.nan), ""
     try:
+        depth_key = frame_key(_text(row, "depthpath"))
         names, boxes = _boxes(row["groundtruth3DBB"])
         return Frame(
             number=number,
-            depth_key=frame_key(_text(row, "depthpath")),
+            depth_key=depth_key,
             color_key=frame_key(_text(row, "rgbpath")),
-            intrinsics=_intrinsics(_numbers(row, "K", 9).reshape(3, 3)),
-            tilt=_rotation(_numbers(row, "Rtilt", 9).reshape(3, 3)),
+            intrinsics=_intrinsics(_numbers(row, "K", 9).reshape(3, 3)) if cameras else nothing,
+            tilt=_rotation(_numbers(row, "Rtilt", 9).reshape(3, 3)) if cameras else nothing,
             names=names,
             boxes=boxes,
         )
     except ValueError as error:
-        empty = np.zeros((0, 7))
-        return Frame(number=number, intrinsics=nothing, tilt=nothing, boxes=empty, problem=f"metadata: {error}")
+        return Frame(
+            number=number,
+            depth_key=depth_key,
+            intrinsics=nothing,
+            tilt=nothing,
+            boxes=np.zeros((0, 7)),
+            problem=f"metadata: {error}",
+        )
 
 
 def _boxes(objects: Any) -> tuple[tuple[str, ...], np.ndarray]:

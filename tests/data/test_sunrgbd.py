@@ -269,10 +269,17 @@ def test_metadata_that_disagree_are_noticed(views, tmp_path):
     assert reasons.keys() == {"000001", "000002", "000004"}
     assert f"speaks of {views[1].folder} here, not of {views[0].folder}" in reasons["000001"]
     assert "has only 3 images" in reasons["000004"]
-    sun.write_split(toolbox / "traintestSUNRGBD" / "allsplit.mat", [views[0].folder], [])
+    sun.write_split(toolbox / "traintestSUNRGBD" / "allsplit.mat", [views[0].folder], ["/x/kv2/unheard-of"])
     report = prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set2", labels="v2")
     assert report.written == {"train": 1, "val": 0}
-    assert "is in neither split" in dict(report.failed)["000003"]
+    reasons = dict(report.failed)
+    assert "is in neither split" in reasons["000003"]
+    expected = "lists 1 images that SUNRGBDMeta3DBB_v2.mat does not describe, the first is kv2/unheard-of"
+    assert reasons["allsplit.mat"] == expected
+    first = sun.metadata(views)
+    first[0] |= {"K": np.zeros((2, 2)), "Rtilt": "none"}  # the cameras are those of the other file
+    sun.write_mat(toolbox / "Metadata" / "SUNRGBDMeta.mat", "SUNRGBDMeta", first)
+    assert prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set4").written["train"] == 1
     (toolbox / "Metadata" / "SUNRGBDMeta.mat").unlink()
     with pytest.raises(FileNotFoundError, match=r"SUNRGBDMeta.mat, which holds the labels of the first version"):
         prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set3")
