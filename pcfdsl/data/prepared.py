@@ -19,11 +19,14 @@ import numpy as np
 
 from pcfdsl.data.safe_pickle import load_plain
 from pcfdsl.data.scan_files import read_points
+from pcfdsl.data.scannet_files import aligned
 from pcfdsl.data.spec import SCANNET, SUNRGBD, DatasetSpec, split_names
 from pcfdsl.data.stored import assign_instances
 from pcfdsl.scene.boxes import Scene
 
 __all__ = ["PreparedScenes", "open_mmdetection3d", "open_votenet"]
+
+_MAX_NUMBER = 1e9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -191,7 +194,7 @@ class _InfoScene:
     def __call__(self, name: str) -> Scene:
         info = self.entries[name]
         points, colors = read_points(self.folder / "points" / info.points, bin_columns=info.num_columns)
-        points = (np.c_[points.astype(np.float64), np.ones(len(points))] @ info.alignment.T)[:, :3].astype(np.float32)
+        points = aligned(points, info.alignment)
         masks = [
             None if file is None or not (self.folder / kind / file).is_file() else self.folder / kind / file
             for kind, file in (("instance_mask", info.instance_mask), ("semantic_mask", info.semantic_mask))
@@ -255,6 +258,8 @@ def _info(entry: Mapping[str, Any], spec: DatasetSpec) -> _Info:
     if alignment is None and spec is SCANNET:
         raise ValueError("it has no axis_align_matrix")
     boxes = np.array(boxes, np.float64).reshape(len(labels), 6 if spec.num_heading_bins == 1 else 7)
+    if boxes.size and not np.abs(boxes).max() < _MAX_NUMBER:
+        raise ValueError(f"boxes are {boxes.tolist()}")
     matrix = np.eye(4) if alignment is None else np.array(alignment, np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or np.abs(matrix).max() > 1e4:
         raise ValueError(f"axis_align_matrix is {matrix.tolist()}")
@@ -298,11 +303,11 @@ def _array(
 ) -> np.ndarray:
     """Finite numbers of a .npy file, or of an array in an .npz file."""
     try:
-        content = np.load(path, allow_pickle=False, mmap_mode=None if key else "r")
-        if key is not None:
-            with content:
-                content = content[key]
-        array = np.array(content)
+        if key is None:
+            array = np.array(np.load(path, allow_pickle=False, mmap_mode="r"))  # the map checks the header's promise
+        else:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+                array = np.array(content[key])
     except OSError:
         raise
     except Exception as error:  # NumPy and zipfile fail on damaged files in many ways
@@ -311,8 +316,8 @@ def _array(
     fits = array.ndim == 2 and array.shape[1] in columns if columns else array.shape == (length,)
     if array.dtype.kind not in "fiu" or not fits:
         raise ValueError(f"{path} holds {array.dtype} {list(array.shape)}; expected numbers {shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{path} holds numbers that are not finite")
+    if array.size and not np.abs(array.astype(np.float64)).max() < _MAX_NUMBER:  # also for what is no number
+        raise ValueError(f"{path} holds numbers that are not finite, or beyond all measure")
     return array
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from pcfdsl.data.preparation import PreparationReport, Prepared, prepare_set, take_points
 from pcfdsl.data.scannet_files import (
     Group,
+    aligned,
     read_alignment,
     read_groups,
     read_label_table,
@@ -154,8 +155,7 @@ def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment
             f"{paths['segments']} speaks of {len(segments)} vertices, but {paths['vertices'].name} has {len(points)}"
         )
     if alignment == "axis":
-        matrix = read_alignment(paths["alignment"])
-        points = (np.c_[points.astype(np.float64), np.ones(len(points))] @ matrix.T)[:, :3].astype(np.float32)
+        points = aligned(points, read_alignment(paths["alignment"]))
     groups = read_groups(paths["groups"])
     unknown = [f"{group.label!r} (object {group.object_id})" for group in groups if group.label not in table]
     problems = [f"{paths['groups'].name}: label {label} is not in the table of labels" for label in unknown]

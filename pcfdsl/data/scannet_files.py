@@ -14,6 +14,7 @@ import numpy as np
 
 __all__ = [
     "Group",
+    "aligned",
     "read_alignment",
     "read_groups",
     "read_label_table",
@@ -23,10 +24,22 @@ __all__ = [
 
 _MAX_HEADER = 1 << 16
 _PLY_TYPES = {
-    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1",
-    "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
-    "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4",
-    "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
+    "char": "i1",
+    "int8": "i1",
+    "uchar": "u1",
+    "uint8": "u1",
+    "short": "i2",
+    "int16": "i2",
+    "ushort": "u2",
+    "uint16": "u2",
+    "int": "i4",
+    "int32": "i4",
+    "uint": "u4",
+    "uint32": "u4",
+    "float": "f4",
+    "float32": "f4",
+    "double": "f8",
+    "float64": "f8",
 }
 
 
@@ -134,6 +147,12 @@ def read_alignment(path: Path) -> np.ndarray:
     if not rigid:
         raise ValueError(f"{path}: axisAlignment is no rotation with a shift: {numbers}")
     return matrix
+
+
+def aligned(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """[N, 3] float32 points, moved by a [4, 4] motion in double precision; infinite where they go beyond float32."""
+    with np.errstate(over="ignore"):
+        return (np.c_[points.astype(np.float64), np.ones(len(points))] @ matrix.T)[:, :3].astype(np.float32)
 
 
 def read_label_table(path: Path) -> dict[str, int]:
