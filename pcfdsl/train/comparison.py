@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,9 @@ def compare_pretraining(
             find_weights(_own_path(path, seed))
     if config.train.evaluations == 0:
         raise ConfigError([("train.evaluations", "is 0, but a comparison needs an evaluation at the end")])
-    if isinstance(config, ClassificationConfig):
-        own_config, make_task, parts = _classifier(config, hold_out)
-    elif hold_out is not None:
-        raise ValueError("held-out parts are those of a classifier; a detector is compared over seeds")
-    else:
-        own_config, make_task, parts = _detector(config)
+    downstream = (
+        _classifier(config, hold_out) if isinstance(config, ClassificationConfig) else _detector(config, hold_out)
+    )
     cases = [
         Case(
             name=f"seed{seed}" if part is None else f"{hold_out}_{_file_name(part)}_seed{seed}",
@@ -87,48 +84,57 @@ def compare_pretraining(
             settings={"seed": seed, "part": part},
         )
         for seed in seeds
-        for part in parts
+        for part in downstream.parts
     ]
-    arms = {name: _arm(config, path, own_config, make_task, keep_weights) for name, path in starts.items()}
+    arms = {name: _arm(config, path, downstream, keep_weights) for name, path in starts.items()}
     return run_study(arms, cases, out, baseline=next(iter(arms)), shard=shard, progress=progress)
 
 
-def _classifier(config: ClassificationConfig, hold_out: str | None):
-    clouds = open_clouds(config.data)
-    parts = [None] if hold_out is None else list(held_out_values(clouds, hold_out))
+@dataclass(frozen=True)
+class _Downstream:
+    """A training with its data open: configuration and case -> its own configuration -> what is trained."""
+
+    own_config: Callable[[Any, Case], Any]
+    make_task: Callable[[Any], Task]
+    parts: Sequence[str | None] = (None,)
+
+
+def _classifier(config: ClassificationConfig, hold_out: str | None) -> _Downstream:
     if hold_out is None and config.split.by == "none":
         raise ConfigError([("split.by", "is none, but a comparison needs something to test on")])
+    clouds = open_clouds(config.data)
 
-    def own(config: Any, case: Case) -> ClassificationConfig:
+    def own_config(config: ClassificationConfig, case: Case) -> ClassificationConfig:
         split = replace(config.split, seed=case.settings["seed"])
         if hold_out is not None:
             split = replace(split, by=hold_out, held_out=case.settings["part"])
         return replace(config, split=split)
 
-    return own, lambda config: classification_task(config, clouds, split_clouds(clouds, config.split)), parts
+    def make_task(config: ClassificationConfig) -> Task:
+        return classification_task(config, clouds, split_clouds(clouds, config.split))
+
+    return _Downstream(own_config, make_task, (None,) if hold_out is None else held_out_values(clouds, hold_out))
 
 
-def _detector(config: DetectorConfig):
+def _detector(config: DetectorConfig, hold_out: str | None) -> _Downstream:
+    if hold_out is not None:
+        raise ValueError("held-out parts are those of a classifier; a detector is compared over seeds")
     scenes, validation = open_scenes(config.data), open_scenes(config.validation)
-    return (lambda config, case: config), (lambda config: detection_task(config, scenes, validation)), [None]
+    return _Downstream(lambda config, case: config, lambda config: detection_task(config, scenes, validation))
 
 
-def _arm(
-    config: Downstream,
-    checkpoint: str | None,
-    own_config: Callable[[Any, Case], Any],
-    make_task: Callable[[Any], Task],
-    keep_weights: bool,
-) -> Arm:
+def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, keep_weights: bool) -> Arm:
+    digests: dict[str, str] = {}
+
     def settings(case: Case) -> Any:
         seed = case.settings["seed"]
-        own = own_config(config, case)
+        own = downstream.own_config(config, case)
         path = None if checkpoint is None else _own_path(checkpoint, seed)
         return replace(own, init=replace(own.init, checkpoint=path), train=replace(own.train, seed=seed))
 
     def run(case: Case, folder: Path) -> dict[str, float]:
         own = settings(case)
-        task = make_task(own)
+        task = downstream.make_task(own)
         result = train(task, own.train, folder)
         assert result.best is not None
         if not keep_weights:
@@ -138,8 +144,13 @@ def _arm(
     def about(case: Case) -> dict[str, Any]:
         own = settings(case)
         train_settings = {key: value for key, value in to_dict(own.train).items() if key not in OPERATIONAL}
-        init = None if own.init.checkpoint is None else _digest(find_weights(own.init.checkpoint))
-        return {"settings": {**to_dict(own), "train": train_settings}, "checkpoint": init}
+        path = own.init.checkpoint
+        if path is not None and path not in digests:
+            digests[path] = _digest(find_weights(path))
+        return {
+            "settings": {**to_dict(own), "train": train_settings},
+            "checkpoint": None if path is None else digests[path],
+        }
 
     return Arm(run=run, about=about)
 
