@@ -11,8 +11,9 @@ from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.data.augment import AugmentConfig
 from pcfdsl.data.detection import DRAWS, VOTES, DetectionDataset
 from pcfdsl.data.generated import GeneratedScenes
-from pcfdsl.data.prepared import open_mmdetection3d, open_votenet
+from pcfdsl.data.mmdetection3d_files import open_mmdetection3d
 from pcfdsl.data.stored import StoredDetectionSet
+from pcfdsl.data.votenet_files import open_votenet
 from pcfdsl.pointcloud.official import open_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.scene.boxes import Scene

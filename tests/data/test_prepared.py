@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcfdsl.data.prepared import open_mmdetection3d, open_votenet
+from pcfdsl.data.mmdetection3d_files import open_mmdetection3d
 from pcfdsl.data.scannet import read_scan
 from pcfdsl.data.spec import SCANNET, SUNRGBD, split_names
+from pcfdsl.data.votenet_files import open_votenet
 from pcfdsl.scene.boxes import Scene, overlap_votes, points_in_boxes, votes
 from pcfdsl.train.source import SourceConfig, open_scenes
 
