@@ -46,7 +46,7 @@ from pcfdsl.store.pictures import (
     write_tar_index,
 )
 
-__all__ = ["FileFormat", "FileRecipe", "compare_files", "write_image_files"]
+__all__ = ["FileFormat", "FileRecipe", "compare_files", "remove_other_files", "write_image_files"]
 
 SAMPLES_PER_BLOCK = 1000
 FileFormat = Literal["folder", "webdataset"]
@@ -101,7 +101,7 @@ def write_image_files(
     manifest = files_manifest(recipe, file_format, samples_per_block)
     if overwrite:
         make_sample(recipe, 0)  # settings from which nothing can be made shall not cost the set that is there
-        _remove_other(out, manifest)
+        remove_other_files(out, manifest)
     folder = open_folder(out, manifest, overwrite=overwrite)
     share = range(manifest.num_shards * part // parts, manifest.num_shards * (part + 1) // parts)
     done: list[_Done] = []
@@ -296,13 +296,14 @@ def _counts(sample: dict[str, np.ndarray]) -> dict[str, int]:
     return {key: int(array) for key, array in sample.items() if key.startswith("num_")}
 
 
-def _remove_other(out: Path, manifest: Manifest) -> None:
-    """Remove the files of a set made from other settings; nothing else that is in the folder."""
+def remove_other_files(out: str | Path, manifest: Manifest) -> None:
+    """Remove the picture files of a set made from other settings; nothing else that is in the folder."""
+    out = as_path(out)
     try:
         found = read_manifest(out)
     except (FileNotFoundError, ValueError):
         return
-    if found.digest == manifest.digest:
+    if found.digest == manifest.digest or "file_format" not in found.inputs:
         return
     for old in (out / name for name in ("image", "mask", "param")):
         if old.is_dir():

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from pcfdsl.config import from_dict
 from pcfdsl.formula.csv_io import format_ifs, read_ifs
 from pcfdsl.formula.ifs import IFS
-from pcfdsl.generate import Recipe, generate, plan
+from pcfdsl.generate import Recipe, generate, make_sample, manifest_of, plan
 from pcfdsl.image.labelled import ImageSet, LabelledImage
 from pcfdsl.image.sets import FRACTAL_SETS, ImageSetConfig
-from pcfdsl.image_files import compare_files, write_image_files
+from pcfdsl.image_files import compare_files, remove_other_files, write_image_files
 from pcfdsl.image_recipes import ImageCategoryRecipe, ImageRecipe, ImportedImageCategoryRecipe, PairRecipe
 from pcfdsl.parallel import Engine
 from pcfdsl.store.atomic import write_file
@@ -112,6 +112,9 @@ def generate_images(
     images = _image_recipe(config, given or _found_systems(config, where), imported=given is not None)
     if image_format == "shards":
         per_shard = samples_per_shard(config)
+        if overwrite:
+            make_sample(images, 0)  # settings from which nothing can be made shall not cost the set that is there
+            remove_other_files(out, manifest_of(images, per_shard))
         made = generate(images, out, shard=shard, overwrite=overwrite, samples_per_shard=per_shard, **how)
     else:
         made = write_image_files(images, out, image_format, shard=shard, overwrite=overwrite, **how)

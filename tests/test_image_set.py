@@ -177,6 +177,20 @@ def test_other_settings_replace_a_set_only_when_asked_to(image_format, tmp_path)
     assert content(tmp_path / "set") == content(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("shards", "folder"), ("folder", "webdataset"), ("webdataset", "shards")]
+)
+    ("before", "after"), [("shards", "folder"), ("folder", "webdataset"), ("webdataset", "shards")]
+)
+def test_another_format_replaces_a_set_only_when_asked_to(before, after, tmp_path):
+    generate_images(RCDB, tmp_path / "set", image_format=before, progress=False)
+    with pytest.raises(DifferentSetError, match=r"inputs\.file_format"):
+        generate_images(RCDB, tmp_path / "set", image_format=after, progress=False)
+    generate_images(RCDB, tmp_path / "set", image_format=after, overwrite=True, progress=False)
+    generate_images(RCDB, tmp_path / "fresh", image_format=after, progress=False)
+    assert content(tmp_path / "set") == content(tmp_path / "fresh")
+
+
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_verifying_notices(image_format, tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no stored set"):
