@@ -5,10 +5,11 @@ out for any number of workers, split into `--shard i/n` jobs, order, and after b
 """
 
 import hashlib
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,7 @@ from pcfdsl.store.manifest import (
     read_record,
     require_same,
     set_checksum,
+    version_notes,
     versions,
 )
 from pcfdsl.store.paths import as_path
@@ -75,6 +77,7 @@ class Summary:
         repaired: Shard files that were damaged and have been made anew.
         counters: Sums of the samples' own counts.
         seconds, samples_per_second: Of this run; the rate is of the samples made.
+        notes: What to know besides, such as that shards come from other versions than are at work here.
     """
 
     path: str
@@ -90,6 +93,7 @@ class Summary:
     counters: dict[str, int]
     seconds: float
     samples_per_second: float
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +172,10 @@ def generate(
     records = [read_record(manifest.shard_path(out, number)) for number in range(manifest.num_shards)]
     finished = [record for record in records if record is not None]
     complete = len(finished) == manifest.num_shards
+    notes = version_notes(out, finished)
+    if progress:
+        for line in notes:
+            print(f"note: {line}", file=sys.stderr)
     num_made = sum(result.record.num_samples for result in done if result.made)
     seconds = time.monotonic() - begin
     return Summary(
@@ -184,6 +192,7 @@ def generate(
         counters=dict(sorted(counters.items())),
         seconds=round(seconds, 3),
         samples_per_second=round(num_made / seconds, 3) if seconds else 0.0,
+        notes=notes,
     )
 
 

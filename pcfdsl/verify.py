@@ -1,5 +1,6 @@
 """Is a stored set the one that its recipe names? Samples are made again and compared bit for bit."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tqdm import tqdm
 from pcfdsl.generate import SAMPLES_PER_SHARD, Recipe, make_sample, manifest_of
 from pcfdsl.parallel import Engine, run_tasks
 from pcfdsl.rng import stream
-from pcfdsl.store.manifest import require_same
+from pcfdsl.store.manifest import require_same, version_notes
 from pcfdsl.store.stored import StoredSet, check, open_set
 
 __all__ = ["VerifyReport", "verify"]
@@ -23,6 +24,7 @@ class VerifyReport:
         path, digest, sha256: The set.
         num_compared: Samples made again; the checksums of all were compared.
         mismatches: "sample i: key" for everything that is not bit for bit the same.
+        notes: What may explain them: versions that the set was made with, where they are not those at work here.
     """
 
     path: str
@@ -30,6 +32,7 @@ class VerifyReport:
     sha256: str
     num_compared: int
     mismatches: list[str]
+    notes: list[str]
 
 
 def verify(
@@ -70,12 +73,17 @@ def verify(
         for num_compared, found in run_tasks(_Compare(recipe, stored), tasks, workers=workers, engine=engine):
             mismatches += found
             bar.update(num_compared)
+    notes = version_notes(out, stored.records)
+    if progress:
+        for line in notes:
+            print(f"note: {line}", file=sys.stderr)
     return VerifyReport(
         path=str(out),
         digest=manifest.digest,
         sha256=sha256,
         num_compared=len(chosen),
         mismatches=sorted(mismatches),
+        notes=notes,
     )
 
 

@@ -13,7 +13,8 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -33,6 +34,7 @@ __all__ = [
     "read_manifest",
     "read_record",
     "set_checksum",
+    "version_notes",
     "versions",
 ]
 
@@ -51,7 +53,23 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": version("numpy"),
         "numba": version("numba"),
+        "machine": platform.machine(),
     }
+
+
+def version_notes(out: str | Path, records: Sequence["ShardRecord"]) -> list[str]:
+    """What to know of shards made by other versions than are at work here; empty where all are alike."""
+    here, notes = versions(), []
+    for name in sorted({name for record in records for name in record.versions}):
+        others = Counter(record.versions[name] for record in records if name in record.versions)
+        others.pop(here.get(name, ""), None)
+        for other, count in sorted(others.items()):
+            notes.append(
+                f"{count} of {len(records)} shards of {out} were made with {name} {other}, here is "
+                f"{here.get(name, 'none')}: their last bits may differ from what is made now (--verify compares "
+                "them); to have all from one, make the set again in another folder"
+            )
+    return notes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +149,18 @@ class ShardRecord:
 
 
 def read_record(shard_path: Path) -> ShardRecord | None:
-    """Record beside a shard; None where there is none or it cannot be used, which means: not finished."""
+    """Record beside a shard; None where there is none or it cannot be used, which means: not finished.
+
+    One that speaks of another shard, or whose entries are of other kinds than they should be, cannot be used.
+    """
     try:
-        return ShardRecord(**json.loads(shard_path.with_suffix(".json").read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+        record = ShardRecord(**json.loads(shard_path.with_suffix(".json").read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
         return None
+    numbers = (record.shard, record.first_sample, record.num_samples, record.num_bytes, *_values(record.counters))
+    texts = (record.sha256, *_values(record.versions))
+    kept = all(type(number) is int for number in numbers) and all(isinstance(text, str) for text in texts)
+    return record if kept and f"{record.shard:05d}" == shard_path.stem else None
 
 
 def read_manifest(out: str | Path) -> Manifest:
@@ -226,6 +251,10 @@ def file_checksum(path: str | Path) -> str:
 def set_checksum(records: list[ShardRecord]) -> str:
     """SHA-256 (hex) over the shards' checksums in order: one value for everything in a set."""
     return hashlib.sha256("".join(record.sha256 for record in records).encode()).hexdigest()
+
+
+def _values(entries: Any) -> list[Any]:
+    return list(entries.values()) if isinstance(entries, dict) else [None]
 
 
 def _differences(stored: dict, asked: dict, prefix: str = "") -> Iterator[str]:

@@ -4,6 +4,7 @@ A key whose arrays all have one shape is stored stacked, [S, ...]. One whose lea
 with the S + 1 places where samples begin under `<key>@offsets`. The bytes follow from the samples alone.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,23 +55,43 @@ class Shard:
 
     A remote file is fetched first.
 
+    Args:
+        path: The file.
+        num_bytes: Its size.
+        digest: Of the set it should belong to.
+        first_sample: Number of the sample it should begin with; None: whichever.
+        sha256: Checksum that it should have; None: it is not looked at, which saves reading all of it.
+
     Raises:
         ValueError: If the file cannot be used, saying how to repair it.
         OSError: If it cannot be opened.
     """
 
-    def __init__(self, path: str | Path, num_bytes: int, digest: str):
+    def __init__(
+        self,
+        path: str | Path,
+        num_bytes: int,
+        digest: str,
+        *,
+        first_sample: int | None = None,
+        sha256: str | None = None,
+    ):
         path = as_path(path)
         size = path.stat().st_size
         if size != num_bytes:
             raise ValueError(_damaged(path, f"has {size} bytes instead of {num_bytes}"))
+        local = local_copy(path)
+        if sha256 is not None and _checksum(local) != sha256:
+            raise ValueError(_damaged(path, "is not what was written"))
         try:
-            file = safe_open(str(local_copy(path)), framework="numpy")
+            file = safe_open(str(local), framework="numpy")
             about = json.loads((file.metadata() or {}).get("pcfdsl", "{}"))
-        except (SafetensorError, ValueError) as error:
+        except (SafetensorError, ValueError, RecursionError) as error:
             raise ValueError(_damaged(path, f"cannot be read ({error})")) from None
-        if about.get("digest") != digest:
+        if not isinstance(about, dict) or about.get("digest") != digest:
             raise ValueError(_damaged(path, "belongs to another set"))
+        if first_sample is not None and about.get("first_sample") != first_sample:
+            raise ValueError(_damaged(path, "is another shard of the set"))
         names = list(file.keys())
         self._offsets = {name: file.get_tensor(name) for name in names if name.endswith(_OFFSETS)}
         self._slices = {name: file.get_slice(name) for name in names if name not in self._offsets}
@@ -95,6 +116,11 @@ def _array(sample: dict[str, np.ndarray], first: dict[str, np.ndarray], key: str
     if array.dtype.kind not in "biuf":
         raise ValueError(f"sample {number}: {key} is an array of {array.dtype}; expected numbers or booleans")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _damaged(path: str | Path, what: str) -> str:

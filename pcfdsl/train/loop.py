@@ -21,10 +21,12 @@ from torch.utils.data import DataLoader
 from pcfdsl.config import to_dict
 from pcfdsl.models.layers import freeze, set_bn_momentum
 from pcfdsl.rng import stream
+from pcfdsl.store.atomic import make_folder
 from pcfdsl.train.average import MovingAverage
 from pcfdsl.train.checkpoint import load_checkpoint, load_resume, remove_run, save_checkpoint, save_resume
 from pcfdsl.train.distributed import Processes, batch_keys, choose_device, processes
 from pcfdsl.train.interrupt import deferred_interrupts, ignore_interrupts
+from pcfdsl.train.lock import alone_in
 from pcfdsl.train.log import RunLog
 from pcfdsl.train.optim import bn_momentum, build_optimizer, learning_rate_factor
 from pcfdsl.train.task import PRECISIONS, Task, TrainConfig, TrainResult
@@ -53,13 +55,16 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
     Raises:
         NonFiniteLossError: If the loss is not finite.
         ValueError: If the folder holds another run, or the settings do not fit the task or the number of processes.
+        OSError: If the folder cannot be used, or another process is training in it.
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
     device = choose_device(config.device)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     with processes(device) as group:
-        return _Run(task, config, Path(out), device, group).go(overwrite)
+        run = _Run(task, config, Path(out), device, group)
+        with alone_in(make_folder(out), main=group.is_main):
+            return run.go(overwrite)
 
 
 class _Run:
@@ -82,7 +87,6 @@ class _Run:
         self.settings = {**task.settings, "train": to_dict(config)}
 
     def go(self, overwrite: bool) -> TrainResult:
-        self.out.mkdir(parents=True, exist_ok=True)
         if overwrite and self.group.is_main:
             remove_run(self.out)
         self.group.wait()
