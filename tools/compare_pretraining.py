@@ -17,7 +17,7 @@ def main() -> dict:
     config_class = CONFIGS[kind.parse_known_args()[0].downstream]
     parser = argparse.ArgumentParser(description=__doc__, parents=[kind])
     add_config(parser, config_class)
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the study: study.md, study.json, runs")
+    parser.add_argument("--out", metavar="DIR", help="folder of the study: study.md, study.json, runs")
     parser.add_argument(
         "--init", metavar="NAME[=CKPT]", nargs="+", default=["scratch"], help="the first is the baseline"
     )
@@ -28,6 +28,8 @@ def main() -> dict:
     args = parser.parse_intermixed_args()
     how = {"seeds": args.seeds, "hold_out": args.hold_out, "shard": args.shard, "keep_weights": args.keep_weights}
     config, starts = resolve_config(args, config_class), parse_starts(args.init)
+    if args.out is None:
+        parser.error("--out is needed")
     study = compare_pretraining(config, starts, args.out, progress=lambda line: print(line, file=sys.stderr), **how)
     return study.to_dict()
 
