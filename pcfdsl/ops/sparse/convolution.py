@@ -17,7 +17,8 @@ from pcfdsl.ops.sparse.threads import run_each
 
 __all__ = ["convolve"]
 
-_SHARED_FROM = 2e7  # multiplications; below, starting threads costs more than they gain
+_LEAST_SHARE = 10_000_000  # multiplications; for fewer, starting a thread costs more than it gains
+_MAX_THREADS = 8  # each has a sum of its own, in memory and to be added up
 
 
 def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
@@ -119,4 +120,5 @@ def _num_threads(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> int
     if features.device.type != "cpu":
         return 1
     num_rows = len(kernel_map.in_idx) + (0 if kernel_map.identity is None else kernel_map.num_in)
-    return torch.get_num_threads() if num_rows * weight.shape[1] * weight.shape[2] >= _SHARED_FROM else 1
+    shares = num_rows * weight.shape[1] * weight.shape[2] // _LEAST_SHARE
+    return max(1, min(torch.get_num_threads(), shares, _MAX_THREADS))
