@@ -17,7 +17,7 @@ from pcfdsl.scene.objects import ObjectSource
 from pcfdsl.scene.synthesize import compose, draw_sizes
 from pcfdsl.scene.visibility import visible_from
 
-__all__ = ["PairBatch", "PairSample", "TwoLayouts", "TwoViews", "ViewConfig", "collate_pairs"]
+__all__ = ["PairBatch", "PairSample", "TwoLayouts", "TwoViews", "ViewAugmentConfig", "ViewConfig", "collate_pairs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,15 @@ class ViewConfig:
         """Yields (field, problem)."""
         if self.height[0] > self.height[1]:
             yield "height", f"from {self.height[0]} to {self.height[1]} is empty"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewAugmentConfig(AugmentConfig):
+    """What may happen to each of two views; by default it is turned about z by any angle, as CSC does."""
+
+    flip_x: float = option(0.0, "probability of x -> -x", minimum=0.0, maximum=1.0)
+    flip_y: float = option(0.0, "probability of y -> -y", minimum=0.0, maximum=1.0)
+    rotation: float = option(180.0, "turned about z by up to this many degrees either way", minimum=0.0, maximum=180.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -114,7 +123,7 @@ class TwoViews(Dataset[PairSample]):
         use_height: bool = True,
         use_color: bool = False,
         view: ViewConfig = ViewConfig(),
-        augment: AugmentConfig = AugmentConfig(),
+        augment: AugmentConfig = ViewAugmentConfig(),
         seed: int = 0,
     ):
         self.scenes, self.num_points, self.view, self.augment, self.seed = scenes, num_points, view, augment, seed

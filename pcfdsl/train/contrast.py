@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from pcfdsl.config import option, to_dict
-from pcfdsl.data.augment import AugmentConfig
-from pcfdsl.data.views import PairBatch, TwoViews, ViewConfig, collate_pairs
+from pcfdsl.data.views import PairBatch, TwoViews, ViewAugmentConfig, ViewConfig, collate_pairs
 from pcfdsl.models.backbone import PointFeatures
 from pcfdsl.models.contrast import Describer, correspondences, info_nce
 from pcfdsl.train.pretrain import PretrainConfig, new_model, pretrain
@@ -20,15 +19,13 @@ from pcfdsl.train.task import Task
 
 __all__ = ["PointContrastConfig", "point_contrast_task", "train_point_contrast"]
 
-VIEW_AUGMENTATION = AugmentConfig(flip_x=0.0, flip_y=0.0, rotation=180.0, scale=(0.8, 1.2))
-
 
 @dataclass(frozen=True, kw_only=True)
 class PointContrastConfig(PretrainConfig):
     """PointContrast. Scenes should have about twice the points of a view, so that the two views share few."""
 
     view: ViewConfig = option(ViewConfig(), "what each of the two views sees of the scene")
-    augment: AugmentConfig = option(VIEW_AUGMENTATION, "how each view is moved, and its points jittered")
+    augment: ViewAugmentConfig = option(ViewAugmentConfig(), "how each view is moved, and its points jittered")
     projection: tuple[int, ...] = option(
         (32,), "channels of the layers between features and what is compared; none compares the features", minimum=1
     )

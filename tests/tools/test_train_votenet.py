@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,49 @@ def test_two_processes_train_a_detector_as_one_in_two_parts(tmp_path):
         for run in ("one", "two")
     )
     np.testing.assert_allclose(two, one, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_pretrain_as_one_in_two_parts(tmp_path):
+    config = ("--task", "pointcontrast", "--config", CONFIGS.parent / "pretrain" / "smoke_pointcontrast.yaml")
+    config = (*config, *QUICK[:1], "train.batch_size=4", "train.log_every=1")
+    tool("train_votenet", *config, "train.accumulate=2", "--out", tmp_path / "one")
+    tool("train_votenet", *config, "--out", tmp_path / "two", processes=2)
+    one, two = (
+        [[record["loss"], record["accuracy"], record["gradient_norm"]] for record in read_log(folder, kind="train")]
+        for folder in (tmp_path / "one", tmp_path / "two")
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-5)
+
+
+def test_a_task_pretrains_what_the_detector_takes_over(tmp_path):
+    task = ("--task", "segmentation", "--config", CONFIGS.parent / "pretrain" / "smoke_segmentation.yaml")
+    done = tool("train_votenet", *task, *QUICK[:3], "--out", tmp_path / "first", "--seed", 3)
+    assert json.loads(done.stdout)["runs"]["3"]["step"] == 2
+    config = ("--config", CONFIGS / "smoke_finetune.yaml", *QUICK)
+    done = tool("train_votenet", *config, "--init-from", tmp_path / "first", "--out", tmp_path / "then")
+    assert "tensors loaded, 2 of the source outside the chosen parts" in done.stderr  # the two of the classifier
+    assert json.loads(done.stdout)["runs"]["0"]["step"] == 2
+
+
+def test_every_task_has_settings_of_its_own(monkeypatch, capsys):
+    def in_this_process(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["train_votenet", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(REPOSITORY / "tools" / "train_votenet.py"), run_name="__main__")
+        return stop.value.code, "".join(capsys.readouterr())
+
+    code, said = in_this_process("--task", "csc", "--backbone", "srunet", "--print-config")
+    assert code == 0
+    assert "shells:" in said
+    assert "backbone_type: srunet" in said
+    assert "use_height: false" in said
+    code, said = in_this_process("--task", "csc", "temperatur=1")
+    assert code == 2
+    assert "temperatur: unknown key" in said
+    code, said = in_this_process("--task", "cake")
+    assert code == 2
+    assert "invalid choice: 'cake'" in said
 
 
 def test_evaluation_is_written_as_table_and_json(run, tmp_path):
