@@ -180,8 +180,6 @@ def test_other_settings_replace_a_set_only_when_asked_to(image_format, tmp_path)
 @pytest.mark.parametrize(
     ("before", "after"), [("shards", "folder"), ("folder", "webdataset"), ("webdataset", "shards")]
 )
-    ("before", "after"), [("shards", "folder"), ("folder", "webdataset"), ("webdataset", "shards")]
-)
 def test_another_format_replaces_a_set_only_when_asked_to(before, after, tmp_path):
     generate_images(RCDB, tmp_path / "set", image_format=before, progress=False)
     with pytest.raises(DifferentSetError, match=r"inputs\.file_format"):
