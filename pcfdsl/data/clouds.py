@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from tqdm import tqdm
 
 from pcfdsl.data.scan_files import read_points
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
@@ -56,7 +57,7 @@ class CloudSet:
 def fractal_clouds(database: PCFractalDB) -> CloudSet:
     """The instances of a PC-FractalDB by category; shape i is its cloud i. Finds all categories now."""
     config = database.config
-    for category in range(config.num_categories):
+    for category in tqdm(range(config.num_categories), desc="categories", leave=False, disable=None):
         database.category(category)  # now, not once more in every loader worker
     labels = np.repeat(np.arange(config.num_categories), config.num_instances)
     classes = tuple(f"{category:06d}" for category in range(config.num_categories))
