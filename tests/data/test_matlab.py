@@ -1,4 +1,6 @@
+import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -182,3 +184,41 @@ def test_bytes_that_are_no_file_are_refused(content, kind, tmp_path):
     (tmp_path / "noise.mat").write_bytes(kind + content)
     with pytest.raises(ValueError, match=r"noise.mat"):
         read_variable(tmp_path / "noise.mat", "rows")
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_what_matlab_itself_writes(order, compressed, tmp_path):
+    """Bytes as MATLAB lays them out and SciPy does not: numbers in the least type that holds them, text in UTF-16."""
+
+    def element(kind: int, data: bytes) -> bytes:
+        if len(data) <= 4:  # in the tag: the size stands in its upper half
+            return struct.pack(f"{order}I", len(data) << 16 | kind) + data.ljust(4, b"\0")
+        return struct.pack(f"{order}II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+    def array(kind: int, shape: tuple[int, ...], *parts: bytes, name: str = "") -> bytes:
+        flags = element(6, struct.pack(f"{order}II", kind, 0))
+        sizes = element(5, struct.pack(f"{order}{len(shape)}i", *shape))
+        body = flags + sizes + element(1, name.encode()) + b"".join(parts)
+        return struct.pack(f"{order}II", 14, len(body)) + body
+
+    text = array(4, (1, 6), element(4, "bed_ä1".encode(f"utf-16-{'le' if order == '<' else 'be'}")))
+    small = array(6, (2, 2), element(2, bytes([1, 2, 3, 4])))  # doubles, stored as bytes
+    wide = array(6, (1, 2), element(9, struct.pack(f"{order}2d", 0.5, -1)))
+    names = element(5, struct.pack(f"{order}i", 8)) + element(1, b"name".ljust(8, b"\0") + b"K".ljust(8, b"\0"))
+    empty = struct.pack(f"{order}II", 14, 0)
+    rows = array(2, (1, 2), names, text, small, empty, wide, name="rows")
+    if compressed:
+        packed = zlib.compress(rows)
+        rows = struct.pack(f"{order}II", 15, len(packed)) + packed  # not padded
+    header = b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(124) + struct.pack(f"{order}HH", 0x0100, 0x4D49)
+    path = tmp_path / "rows.mat"
+    path.write_bytes(header + array(6, (0, 0), element(9, b""), name="other") + rows)
+    first, second = read_variable(path, "rows")
+    assert first["name"] == "bed_ä1"
+    np.testing.assert_array_equal(first["K"], [[1, 3], [2, 4]])
+    assert first["K"].dtype == np.float64
+    np.testing.assert_array_equal(second["K"], [[0.5, -1]])
+    assert second["name"].size == 0
+    if order == "<":
+        np.testing.assert_array_equal(loadmat(path)["rows"]["K"][0, 0], first["K"])
