@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -104,10 +104,8 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     ):
         self.pictures, self.view, self.seed = pictures, view, seed
         kind = "none" if augment is None else augment.kind
-        self._transform: Callable[[Image.Image], Any] | None = None
         self._crop = augment if kind == "crop" else None
-        if kind == "timm" or not self._crop:
-            self._transform = _timm_transform(view, augment if kind == "timm" else None)
+        self._drawn, self._transform = kind == "timm", _timm_transform(view, augment if kind == "timm" else None)
         channels = (view.channels, 1, 1)
         self._mean = torch.tensor(view.mean).reshape(-1, 1, 1).expand(channels)
         self._std = torch.tensor(view.std).reshape(-1, 1, 1).expand(channels)
@@ -120,14 +118,12 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         epoch, i = index if isinstance(index, tuple) else (0, index)
         if not 0 <= i < len(self):
             raise IndexError(f"sample {i} of a data set of {len(self)}")
-        rng = stream(self.seed, "picture", epoch, i)
         image = Image.fromarray(self.pictures.picture(i)).convert("RGB" if self.view.channels == 3 else "L")
         if self._crop is not None:
-            pixels = _cropped(image, self.view, self._crop, rng)
+            pixels = _cropped(image, self.view, self._crop, stream(self.seed, "picture", epoch, i))
             tensor = torch.from_numpy(pixels).permute(2, 0, 1).float().div_(255).sub_(self._mean).div_(self._std)
         else:
-            assert self._transform is not None
-            with drawing_from(rng):
+            with drawing_from(stream(self.seed, "picture", epoch, i)) if self._drawn else nullcontext():
                 tensor = self._transform(image)
         return tensor, int(self.pictures.labels[i])
 
@@ -203,7 +199,10 @@ def _cropped(
     pixels = np.asarray(image).reshape(image.height, image.width, -1)
     margin = max(augment.pad, -(-(view.size - short) // 2))
     if margin > 0:
-        pixels = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)))
+        height, width, channels = pixels.shape
+        padded = np.zeros((height + 2 * margin, width + 2 * margin, channels), np.uint8)
+        padded[margin : margin + height, margin : margin + width] = pixels
+        pixels = padded
     top = int(rng.integers(pixels.shape[0] - view.size + 1))
     left = int(rng.integers(pixels.shape[1] - view.size + 1))
     pixels = pixels[top : top + view.size, left : left + view.size]

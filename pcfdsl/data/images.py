@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.sets import ImageSetConfig, open_images
+from pcfdsl.image_set import StoredImages
 from pcfdsl.rng import stream
-from pcfdsl.store.stored import open_set
 
 __all__ = ["ArrayPictures", "ImageSourceConfig", "Pictures", "Subset", "few_per_class", "open_pictures"]
 
@@ -72,7 +73,7 @@ def open_pictures(config: ImageSourceConfig) -> Pictures:
     """The pictures of a configuration. Nothing is downloaded; a recipe's categories are searched when first needed.
 
     Raises:
-        OSError, ValueError: If files cannot be used; all unreadable ones of a folder are named at once by `check`.
+        OSError, ValueError: If files cannot be used.
         ConfigError: If kind is none.
     """
     pictures = _open(config)
@@ -80,9 +81,7 @@ def open_pictures(config: ImageSourceConfig) -> Pictures:
         return pictures
     return Subset(
         pictures,
-        few_per_class(
-            pictures.labels, fraction=config.fraction, per_class=config.per_class, seed=config.subset_seed
-        ),
+        few_per_class(pictures.labels, fraction=config.fraction, per_class=config.per_class, seed=config.subset_seed),
     )
 
 
@@ -149,27 +148,14 @@ class Subset:
         return self.pictures.picture(int(self.rows[i]))
 
 
-class _Recipe:
-    def __init__(self, config: ImageSetConfig):
-        self.set = open_images(config)
-        self.labels = np.repeat(np.arange(self.set.num_categories), self.set.num_instances)
-        self.classes = tuple(f"{k:05d}" for k in range(self.set.num_categories))
+class _Generated:
+    def __init__(self, images: ImageSet):
+        self.set = images
+        self.labels = np.repeat(np.arange(images.num_categories), images.num_instances)
+        self.classes = tuple(f"{k:05d}" for k in range(images.num_categories))
 
     def picture(self, i: int) -> np.ndarray:
         return self.set[i].image
-
-
-class _Stored:
-    def __init__(self, path: str):
-        self.set = open_set(path)
-        first = self.set[0]
-        if not {"image", "category"} <= first.keys():
-            raise ValueError(f"{path} holds {', '.join(first)}; expected a stored set of images with categories")
-        self.labels = np.array([int(sample["category"]) for sample in self.set], np.int64)
-        self.classes = tuple(f"{k:05d}" for k in range(int(self.labels.max()) + 1))
-
-    def picture(self, i: int) -> np.ndarray:
-        return self.set[i]["image"]
 
 
 class _Folder:
@@ -238,10 +224,10 @@ def _open(config: ImageSourceConfig) -> Pictures:
     if config.kind == "none":
         raise ConfigError([("kind", "is none: there are no pictures; choose recipe, stored, folder, npz, torchvision")])
     if config.kind == "recipe":
-        return _Recipe(config.recipe)
+        return _Generated(open_images(config.recipe))
     assert config.path is not None
     if config.kind == "stored":
-        return _Stored(config.path)
+        return _Generated(StoredImages(config.path))
     if config.kind == "folder":
         return _Folder(Path(config.path) / (config.split or ""))
     if config.kind == "torchvision":

@@ -102,13 +102,16 @@ def image_task(config: ImageConfig, pictures: Pictures, validation: Pictures | N
     """
     if validation is not None and validation.classes != pictures.classes:
         raise ConfigError(
-            [("validation", f"has the classes {validation.classes}, the training set {pictures.classes}; use equal ones")]
+            [
+                (
+                    "validation",
+                    f"has the classes {validation.classes}, the training set {pictures.classes}; use equal ones",
+                )
+            ]
         )
     num_classes = len(pictures.classes)
     torch.manual_seed(config.train.seed)
-    model = create_network(
-        config.model, size=config.view.size, channels=config.view.channels, num_classes=num_classes
-    )
+    model = create_network(config.model, size=config.view.size, channels=config.view.channels, num_classes=num_classes)
     start_image_model(config.init, model)
     frozen = leading_parts(model, config.freeze_stages)
 
