@@ -121,7 +121,7 @@ def test_version_7_3_without_h5py_names_the_install(tmp_path, monkeypatch):
         read_variable(path, "rows")
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_refused_with_a_sentence(data, tmp_path):
     """Any change of an uncompressed file gives values or a ValueError that names the file, and nothing else."""
