@@ -71,8 +71,8 @@ class Bezier(ImageSet):
         pixels = config.image_size * config.supersample
         inks = rng.integers(*config.ink, num_curves, dtype=np.uint8, endpoint=True)
         controls = rng.random((num_curves, num_controls, 2)) * pixels
-        # Along a curve no point moves faster than degree times its longest control side: this leaves no gaps to see.
-        curves = bezier_curves(controls, max(8, min(pixels, 64)))
+        # The higher its degree the faster a curve turns towards its ends; with fewer points corners can be seen there.
+        curves = bezier_curves(controls, 8 * num_controls)
         image = np.zeros((pixels, pixels), np.uint8)
         draw_polygons(image, curves, inks, closed=False)
         return LabelledImage(average_down(image, config.supersample), category, instance)
