@@ -1,6 +1,7 @@
 """How long SR-UNet takes on this machine: `python tests/benchmarks/bench_sparse.py [--threads 2] [--profile]`.
 
-The room is a floor, walls and boxes, sampled on their surfaces with 3 mm of noise. Times are minima over several runs.
+The room is a floor, walls and boxes, sampled on their surfaces with 3 mm of noise. Times are minima over several runs;
+on busy machines compare the processor's.
 With MinkowskiEngine installed (third_party/minkowskiengine/build.sh) the same network is timed on it in the same run;
 start that with one OpenBLAS thread, which is its fastest, and with more it may stall:
 
@@ -40,15 +41,15 @@ def room(num_points: int, voxel_size: float, num_boxes: int = 8) -> torch.Tensor
     return torch.nn.functional.pad(coordinates, (1, 0))
 
 
-def seconds(*runs, repeats: int) -> list[float]:
-    """Minimum of each function over several rounds in which they take turns, after one that does not count."""
-    times = [[] for _ in runs]
+def seconds(*runs, repeats: int) -> list[tuple[float, float]]:
+    """Minimum of each function, on the wall and of the processor, over several rounds in which they take turns."""
+    times: list[list[tuple[float, float]]] = [[] for _ in runs]
     for _ in range(repeats + 1):
         for run, taken in zip(runs, times, strict=True):
-            start = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             run()
-            taken.append(time.perf_counter() - start)
-    return [min(taken[1:]) for taken in times]
+            taken.append((time.perf_counter() - wall, time.process_time() - processor))
+    return [(min(wall for wall, _ in taken[1:]), min(processor for _, processor in taken[1:])) for taken in times]
 
 
 def step(network: SRUNet, coordinates: torch.Tensor, features: torch.Tensor, *, autocast: bool = False):
@@ -92,7 +93,7 @@ def peak_memory_apart(backend: str) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def map_seconds(coordinates: torch.Tensor, first_kernel: int) -> float:
+def map_seconds(coordinates: torch.Tensor, first_kernel: int) -> tuple[float, float]:
     """All kernel maps of the network."""
 
     def run() -> None:
@@ -107,7 +108,7 @@ def map_seconds(coordinates: torch.Tensor, first_kernel: int) -> float:
     return seconds(run, repeats=5)[0]
 
 
-def product_seconds(network: SRUNet, coordinates: torch.Tensor, features: torch.Tensor, dtype=torch.float32) -> float:
+def product_seconds(network: SRUNet, coordinates: torch.Tensor, features: torch.Tensor, dtype=torch.float32):
     """The matrix products of a step alone, on contiguous operands: what no implementation of this kind goes below."""
     shapes: list[tuple[int, int, int]] = []
 
@@ -189,17 +190,16 @@ def main() -> None:
     if minkowski.is_available():
         peaks["MinkowskiEngine, float32"] = peak_memory_apart("minkowski")
     times = dict(zip(runs, seconds(*runs.values(), repeats=arguments.repeats), strict=True))
-    for name, taken in times.items():
-        memory = f"   peak {peaks[name]:6.0f} MB over what the process had before" if name in peaks else ""
-        print(f"{name:28} {taken:7.3f} s{memory}")
-    products = product_seconds(network, coordinates, features)
-    half = product_seconds(network, coordinates, features, torch.bfloat16)
-    maps = map_seconds(coordinates, arguments.first_kernel)
-    print(f"matrix products alone        {products:7.3f} s float32, {half:.3f} s bfloat16")
-    print(f"kernel maps                  {maps:7.3f} s, {maps / times['torch, float32']:.1%} of a step")
+    times["matrix products alone, float32"] = product_seconds(network, coordinates, features)
+    times["matrix products alone, bfloat16"] = product_seconds(network, coordinates, features, torch.bfloat16)
+    times["kernel maps alone"] = map_seconds(coordinates, arguments.first_kernel)
+    for name, (wall, processor) in times.items():
+        memory = f"   peak {peaks[name]:5.0f} MB over what the process had before" if name in peaks else ""
+        print(f"{name:32} {wall:7.3f} s   {processor:7.3f} s of processor{memory}")
     if minkowski.is_available():
-        ratio = times["MinkowskiEngine, float32"] / times["torch, float32"]
-        print(f"MinkowskiEngine / torch      {ratio:7.2f}")
+        for name in ("torch, float32", "torch, bfloat16 products"):
+            ratios = [a / b for a, b in zip(times["MinkowskiEngine, float32"], times[name], strict=True)]
+            print(f"MinkowskiEngine / {name:26} {ratios[0]:5.2f}, of processor {ratios[1]:.2f}")
 
 
 if __name__ == "__main__":
