@@ -1,6 +1,7 @@
 """Weights in files, and from one network into another. Nothing is dropped without being named."""
 
 import json
+import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from pcfdsl.models.inert import load_tensors
 from pcfdsl.store.atomic import write_file
 
 __all__ = [
@@ -110,21 +112,24 @@ def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
 def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State dict of a torch file as it is, and the plain values that its `meta` holds, if any.
 
+    Nothing in the file is executed: objects of other packages, such as the settings in PointContrast's and CSC's
+    files, are left out.
+
     Raises:
         OSError: If there is no such file.
         ValueError: If the file is damaged or holds no state dict.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            content = load_tensors(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no checkpoint {path}") from None
     except OSError:
         raise
     except Exception as error:  # torch fails on damaged files in every way there is
-        raise ValueError(
-            f"{path} is damaged, or not a torch checkpoint of tensors and plain values only (anything else in it would "
-            "be executed, so it is not read; where you trust it, save its state dict alone)"
-        ) from error
+        raise ValueError(f"{path} is damaged, or not a torch checkpoint") from error
     keys = ("model_state_dict", "state_dict", "model")
     nested = isinstance(content, dict) and any(isinstance(content.get(key), dict) for key in keys)
     state = next(content[key] for key in keys if isinstance(content.get(key), dict)) if nested else content
