@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-faults lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/run_demo.py --out $(DEMO)
@@ -14,6 +14,9 @@ test: $(VENV)/.tested
 
 test-slow: $(VENV)/.tested
 	$(BIN)/python -m pytest -m slow
+
+test-faults: $(VENV)/.tested
+	$(BIN)/python -m pytest -m faults
 
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .

@@ -21,13 +21,13 @@ settings.load_profile("pcfdsl")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave the slow tests out unless a marker expression was given."""
+    """Leave the slow tests and the fault suite out unless a marker expression was given."""
     if config.getoption("-m"):
         return
-    skip = pytest.mark.skip(reason="slow: run with `pytest -m slow`")
     for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+        for marker in ("slow", "faults"):
+            if marker in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=f"{marker}: run with `pytest -m {marker}`"))
 
 
 @pytest.fixture(scope="session")
