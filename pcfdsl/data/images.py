@@ -1,4 +1,4 @@
-"""Labelled pictures, wherever they come from: made on the fly, stored, a folder, an npz file, a set of torchvision's."""
+"""Labelled pictures from anywhere: made on the fly, stored, a folder, an npz file, a set of torchvision's."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,0 +1,24 @@
+"""Show what trained image networks learned: filters, position embeddings, attention and its reach, as PNG and HTML."""
+
+import argparse
+
+from pcfdsl.command_line import run
+from pcfdsl.image_analysis import analyze_networks
+
+
+def main() -> dict:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="NAME=CKPT", help="a run's folder or weights, with a name for it")
+    parser.add_argument("--images", nargs="*", default=[], metavar="FILE", help="pictures to show attention on")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the pictures and of report.html")
+    args = parser.parse_args()
+    pairs = [text.partition("=") for text in args.runs]
+    wrong = [name for name, equals, _ in pairs if not equals]
+    if wrong:
+        parser.error(f"expected NAME=CKPT, got {', '.join(wrong)}")
+    files = analyze_networks({name: path for name, _, path in pairs}, args.images, args.out)
+    return {"files": [str(file) for file in files]}
+
+
+if __name__ == "__main__":
+    run(main)

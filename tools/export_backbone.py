@@ -1,0 +1,18 @@
+"""Write a trained ResNet's weights for the body of torchvision's detectors (Faster R-CNN, Mask R-CNN, RetinaNet)."""
+
+import argparse
+
+from pcfdsl.command_line import run
+from pcfdsl.train.image_trained import export_torchvision_backbone
+
+
+def main() -> dict:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", metavar="CKPT", help="a run's folder or a .safetensors file of one")
+    parser.add_argument("--out", metavar="FILE.safetensors", required=True, help="names are backbone.body.*")
+    args = parser.parse_args()
+    return {"weights": str(export_torchvision_backbone(args.checkpoint, args.out))}
+
+
+if __name__ == "__main__":
+    run(main)
