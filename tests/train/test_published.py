@@ -83,7 +83,7 @@ def test_a_checkpoint_with_code_is_not_read(tmp_path):
             return (Path.touch, (tmp_path / "executed",))
 
     torch.save({"state_dict": {"a": torch.zeros(1)}, "meta": Payload()}, tmp_path / "evil.pth")
-    with pytest.raises(ValueError, match=r"evil.pth is damaged, or not a torch checkpoint of tensors"):
+    with pytest.raises(ValueError, match=r"evil.pth is damaged, or not a torch checkpoint"):
         import_checkpoint(tmp_path / "evil.pth", tmp_path / "ours.safetensors")
     assert not (tmp_path / "executed").exists()
     assert not (tmp_path / "ours.safetensors").exists()
