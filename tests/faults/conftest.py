@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 JOBS = Path(__file__).parent
+sys.path.insert(0, str(JOBS))  # also of the processes started from here
 COUNTS = ("moments tried", "damages tried", "races tried", "runs compared", "differences")
 
 
@@ -75,7 +76,6 @@ def start() -> Callable[..., Run]:
     """start(job, out, nobody=..., clock=..., **settings): begin a job in a process forked from one that has all the
     modules, so that it is at work at once.
     """
-    sys.path.insert(0, str(JOBS))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["jobs", "pcfdsl.train.detector"])
 

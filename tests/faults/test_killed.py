@@ -1,12 +1,9 @@
 """Kill -9 at random moments, again and again in one folder, until the job is done."""
 
 import random
-import sys
 import time
 
 import pytest
-
-sys.path.insert(0, __file__.rsplit("/", 1)[0])
 from folders import content, differences, trained
 
 CASES = [
@@ -18,7 +15,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("job", "settings", "look", "num_kills"), CASES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("job", "settings", "look", "num_kills"), CASES, ids=["clouds", "two_workers", "folder", "webdataset", "training"]
+)
 def test_killed_at_random_moments_and_run_again(start, tmp_path, record_property, job, settings, look, num_kills):
     rng = random.Random(f"{job} {settings}")
     start(job, tmp_path / "compiled", **settings).finish()
