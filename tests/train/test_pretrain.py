@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from pcfdsl.config import ConfigError, load
+from pcfdsl.data.stored import write_info, write_scene, write_split
 from pcfdsl.models.weights import load_weights
 from pcfdsl.train.contrast import point_contrast_task
 from pcfdsl.train.csc import csc_task
@@ -131,6 +133,33 @@ def test_a_finished_run_is_not_trained_again_and_the_settings_stay_with_it(tmp_p
     about = json.loads((tmp_path / "last.json").read_text())
     assert about["settings"]["temperature"] == config.temperature
     assert set(train(config, tmp_path / "seeds", seeds=(0, 1)).runs) == {0, 1}
+
+
+def test_rooms_of_the_meshes_in_a_folder(tmp_path):
+    for name, shape in (("ball", trimesh.creation.icosphere(2)), ("brick", trimesh.creation.box((2, 1, 1)))):
+        (tmp_path / name).mkdir()
+        shape.export(tmp_path / name / "one.ply")
+    config = smoke("random_rooms", "data.kind=meshes", f"data.folder={tmp_path}", "data.scenes.objects=[4, 4]")
+    task = random_rooms_task(config, open_scenes(config.data))
+    batch = task.collate([task.dataset[0, i] for i in range(2)])
+    assert set(batch.object_ids.unique().tolist()) >= {-1, 0, 1, 2}
+    loss, scalars = task.loss(task.model, batch, np.random.default_rng(0))
+    loss.backward()
+    assert np.isfinite(loss.item())
+    assert scalars["objects"] >= 4
+
+
+def test_stored_scenes_are_seen_twice(tmp_path):
+    made = open_scenes(smoke("pointcontrast").data)
+    write_info(tmp_path, made.classes)
+    for i in range(2):
+        write_scene(tmp_path, f"room{i}", made.scenes[i])
+    write_split(tmp_path, "train", ["room0", "room1"])
+    config = smoke("pointcontrast", "data.kind=stored", f"data.folder={tmp_path}")
+    stored = point_contrast_task(config, open_scenes(config.data)).dataset
+    made_pair, stored_pair = point_contrast_task(config, made).dataset[0, 1], stored[0, 1]
+    assert len(stored) == 2
+    np.testing.assert_array_equal(made_pair.points, stored_pair.points)
 
 
 def test_points_have_the_class_of_their_object():

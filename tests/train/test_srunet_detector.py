@@ -1,12 +1,16 @@
 """VoteNet on SR-UNet learns a room by heart, and is saved, judged and used as on PointNet++."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pcfdsl.config import load
-from pcfdsl.train.detector import DetectorConfig, train_detector
+from pcfdsl.models.srunet import SRUNet
+from pcfdsl.train.detector import DetectorConfig, detection_task, train_detector
+from pcfdsl.train.source import open_scenes
 from pcfdsl.train.trained import detect_in_file, evaluate_detector, load_detector
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "votenet"
@@ -28,6 +32,21 @@ def test_a_trained_one_is_loaded_judged_and_used(tmp_path):
     found = detect_in_file(detector, tmp_path / "room.npy", options=options)
     assert found.points.shape == (1500, 3)
     assert np.isfinite(found.boxes).all()
+
+
+def test_a_published_encoder_is_taken_over(tmp_path, capsys):
+    overrides = [*QUICK, f"init.checkpoint={tmp_path / 'weights.pth'}"]
+    config = load(DetectorConfig, CONFIGS / "smoke_srunet_finetune.yaml", overrides)
+    torch.manual_seed(7)
+    encoder = SRUNet(replace(config.model.srunet.net, out_channels=48))
+    state = {f"module.encoder.{name}": value for name, value in encoder.state_dict().items()}
+    torch.save({"curr_iter": 9, "state_dict": state}, tmp_path / "weights.pth")
+    model = detection_task(config, open_scenes(config.data)).model.state_dict()
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(model[f"backbone_net.net.{name}"], value) or name.startswith("final.")
+    said = capsys.readouterr().err
+    assert f"{len(state) - 2} tensors loaded" in said
+    assert "shape differs: backbone_net.net.final.kernel is (16, 48), needs (16, 32)" in said
 
 
 @pytest.mark.slow
