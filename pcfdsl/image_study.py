@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +245,6 @@ def _pretrained(config: ImageStudyConfig, out: Path, name: str, images: ImageSet
     return str(folder)
 
 
-@cache
 def _pictures(out: Path, images: ImageSetConfig, size: int) -> ArrayPictures:
     """A set at the study's size, drawn once and kept."""
     path = out / "sets" / f"{images.dataset}_{digest(images)[:12]}_{size}.npz"

@@ -206,4 +206,4 @@ def _cropped(
     top = int(rng.integers(pixels.shape[0] - view.size + 1))
     left = int(rng.integers(pixels.shape[1] - view.size + 1))
     pixels = pixels[top : top + view.size, left : left + view.size]
-    return np.ascontiguousarray(pixels[:, ::-1] if rng.random() < augment.hflip else pixels)
+    return np.array(pixels[:, ::-1] if rng.random() < augment.hflip else pixels)  # writable, as torch wants it

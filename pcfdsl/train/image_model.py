@@ -97,7 +97,7 @@ def create_network(config: ImageModelConfig, *, size: int, channels: int, num_cl
     Raises:
         ConfigError: If timm's network does not take the arguments.
     """
-    keywords = {"in_chans": channels, "num_classes": num_classes} | config.keywords(size=size)
+    keywords: dict[str, Any] = {"in_chans": channels, "num_classes": num_classes} | config.keywords(size=size)
     try:
         return timm.create_model(config.name, pretrained=False, **keywords)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:

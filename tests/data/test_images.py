@@ -86,7 +86,8 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(augment):
         return dataset[epoch, i][0]
 
     first = sample(0, 0, 3)
-    random.seed(5), torch.manual_seed(5)
+    random.seed(5)
+    torch.manual_seed(5)
     sample(0, 1, 4)
     assert torch.equal(sample(0, 0, 3), first)
     assert first.shape == (3, 16, 16)
