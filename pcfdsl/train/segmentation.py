@@ -50,12 +50,13 @@ def segmentation_task(config: SegmentationConfig, scenes: SceneSet) -> Task:
         truth = output.described.xyz[:, None] + output.described.of_points(batch.vote_offsets)
         distance = (output.vote_xyz[:, None] - truth).abs().sum(-1).amin(1)
         vote = (distance * on_object).sum() / (on_object.sum() + 1e-6)
-        correct = (output.logits.detach().argmax(1) == labels).float()
+        logits, objects = output.logits.detach(), labels > 0
+        right = (logits[:, 1:].argmax(1) + 1 == labels) * objects  # of objects, whatever the background's logit is
         scalars = {
             "category": category.detach(),
             "vote": vote.detach(),
-            "accuracy": correct.mean(),
-            "object_accuracy": (correct * (labels > 0)).sum() / ((labels > 0).sum() + 1e-6),
+            "accuracy": (logits.argmax(1) == labels).float().mean(),
+            "category_accuracy": right.sum() / (objects.sum() + 1e-6),
         }
         return config.class_weight * category + config.vote_weight * vote, scalars
 

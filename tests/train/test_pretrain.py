@@ -85,7 +85,7 @@ def test_one_batch_is_learned_by_heart(name, backbone):
     assert float(scalars["accuracy"]) > 0.95
     assert float(scalars.get("pairs", 100)) > 30
     assert float(scalars.get("objects", 4)) >= 4
-    assert float(scalars.get("object_accuracy", 1)) > 0.95
+    assert float(scalars.get("category_accuracy", 1)) > 0.95
     assert float(scalars.get("vote", 0)) < 0.3
 
 
