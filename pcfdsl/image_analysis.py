@@ -10,7 +10,7 @@ from torch import nn
 
 from pcfdsl.data.image_samples import ImageDataset, ImageViewConfig
 from pcfdsl.data.images import ArrayPictures
-from pcfdsl.evaluate.vit import attention_maps, attention_reach, first_filters, position_similarity
+from pcfdsl.evaluate.vit import attention_maps, attention_reach, first_filters, patch_grid, position_similarity
 from pcfdsl.train.image_model import create_network
 from pcfdsl.train.image_trained import ImageClassifier, load_image_classifier
 from pcfdsl.view.charts import line_chart
@@ -86,7 +86,7 @@ def filter_sheet(model: nn.Module, *, most: int = 64) -> np.ndarray:
 def similarity_sheet(model: nn.Module) -> np.ndarray:
     """A map of similarities for each patch, laid out as the patches are: [H, W, 3] uint8."""
     similarity = position_similarity(model).numpy()
-    height, width = model.patch_embed.grid_size  # type: ignore[union-attr]
+    height, width = patch_grid(model)
     shown = [_enlarged(_diverging(row.reshape(height, width)), 48) for row in similarity]
     return contact_sheet(shown, columns=width, gap=4)
 
@@ -98,7 +98,7 @@ def attention_overlay(trained: ImageClassifier, images: Sequence[np.ndarray]) ->
     """
     inputs = _inputs(images, trained.config.view)
     attention = attention_maps(trained.model, inputs)[-1].mean(1)
-    height, width = trained.model.patch_embed.grid_size  # type: ignore[union-attr]
+    height, width = patch_grid(trained.model)
     num_patches = height * width
     own = attention[:, 0] if attention.shape[-1] > num_patches else attention.mean(1)
     shown, below = [], []
@@ -120,7 +120,7 @@ def _reach_chart(trained: ImageClassifier, images: Sequence[np.ndarray]) -> byte
     untrained = create_network(
         config.model, size=config.view.size, channels=config.view.channels, num_classes=len(trained.classes)
     ).eval()
-    inputs, grid = _inputs(images, config.view), trained.model.patch_embed.grid_size  # type: ignore[union-attr]
+    inputs, grid = _inputs(images, config.view), patch_grid(trained.model)
     curves = {
         name: attention_reach(attention_maps(model, inputs), grid, patch_size=config.view.size / grid[0]).numpy().T
         for name, model in (("trained", trained.model), ("untrained", untrained))

@@ -253,8 +253,7 @@ def _pictures(out: Path, images: ImageSetConfig, size: int) -> ArrayPictures:
         for item in open_images(images):
             drawn.append(_resized(item.image[None], size)[0])
             labels.append(item.category)
-        content = {"images": np.stack(drawn), "labels": np.array(labels)}
-        write_file(path, lambda file: np.savez(file, **content))
+        write_file(path, lambda file: np.savez(file, images=np.stack(drawn), labels=np.array(labels)))
     with np.load(path) as file:
         return ArrayPictures(file["images"], file["labels"])
 

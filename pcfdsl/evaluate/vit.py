@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["attention_maps", "attention_reach", "first_filters", "position_similarity"]
+__all__ = ["attention_maps", "attention_reach", "first_filters", "patch_grid", "position_similarity"]
 
 
 def first_filters(model: nn.Module) -> Tensor:
@@ -26,6 +26,12 @@ def first_filters(model: nn.Module) -> Tensor:
     raise ValueError(f"{type(model).__name__} has no convolution, so no filters to show")
 
 
+def patch_grid(model: Any) -> tuple[int, int]:
+    """Rows and columns of a ViT's patches."""
+    height, width = model.patch_embed.grid_size
+    return height, width
+
+
 def position_similarity(model: Any) -> Tensor:
     """[h * w, h * w], cosine similarity of the position embeddings of patches, row-major.
 
@@ -35,7 +41,7 @@ def position_similarity(model: Any) -> Tensor:
     embedding = getattr(model, "pos_embed", None)
     if not isinstance(embedding, Tensor) or embedding.ndim != 3:
         raise ValueError(f"{type(model).__name__} has no learned position embedding [1, N, C]")
-    height, width = model.patch_embed.grid_size
+    height, width = patch_grid(model)
     patches = F.normalize(embedding[0, -height * width :].detach().cpu().float(), dim=1)
     return patches @ patches.T
 

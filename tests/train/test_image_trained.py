@@ -1,4 +1,4 @@
-"""Backbones in torchvision's detectors, which learn a tiny set in COCO's format; exported ResNets give the same maps."""
+"""Backbones in torchvision's detectors, which learn a tiny COCO-format set; exported ResNets give the same maps."""
 
 import json
 
