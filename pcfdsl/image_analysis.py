@@ -44,7 +44,7 @@ def analyze_networks(runs: Mapping[str, str | Path], pictures: Sequence[str | Pa
     sections, files = [], []
     for name, path in runs.items():
         trained = load_image_classifier(path, device="cpu")
-        shown = {"filters": filter_sheet(trained.model)}
+        shown = {"filters": filter_sheet(trained.model), "filters_grey": filter_sheet(trained.model, grey=True)}
         charts = {}
         if hasattr(trained.model, "blocks") and hasattr(trained.model, "patch_embed"):
             shown["positions"] = similarity_sheet(trained.model)
@@ -64,15 +64,17 @@ def analyze_networks(runs: Mapping[str, str | Path], pictures: Sequence[str | Pa
 
 _CAPTIONS = {
     "filters": "First filters, each stretched to its own range; the strongest first.",
+    "filters_grey": "The same summed over channels: all that a network trained on grey pictures could learn of them.",
     "positions": "Position embeddings: for each patch, its cosine similarity to all (blue -1, white 0, red 1).",
     "attention": "Pictures, and attention of the class token, else of all patches, in the last block: mean over heads.",
     "reach": "Mean attention distance by block: mean over heads, band of one deviation.",
 }
 
 
-def filter_sheet(model: nn.Module, *, most: int = 64) -> np.ndarray:
-    """The first filters with the largest norms, enlarged: [H, W, 3] uint8."""
+def filter_sheet(model: nn.Module, *, grey: bool = False, most: int = 64) -> np.ndarray:
+    """The first filters with the largest norms, enlarged: [H, W, 3] uint8. `grey` sums them over channels."""
     filters = first_filters(model)
+    filters = filters.sum(1, keepdim=True) if grey else filters
     order = filters.flatten(1).norm(dim=1).argsort(descending=True)[:most]
     shown = []
     for weights in filters[order]:

@@ -76,11 +76,12 @@ def test_pictures_of_networks_are_written(tmp_path):
         train(image_task(config, pictures), config.train, tmp_path / name)
     Image.fromarray(images[0]).save(tmp_path / "a.png")
     files = analyze_networks({n: tmp_path / n for n in ("vit", "resnet")}, [tmp_path / "a.png"], tmp_path / "out")
-    kinds = ["vit_filters", "vit_positions", "vit_attention", "vit_reach", "resnet_filters"]
+    kinds = ["vit_filters", "vit_filters_grey", "vit_positions", "vit_attention", "vit_reach"]
+    kinds += ["resnet_filters", "resnet_filters_grey"]
     assert [file.name for file in files] == [f"{kind}.png" for kind in kinds] + ["report.html"]
     for file in files[:-1]:
         assert np.ptp(np.asarray(Image.open(file).convert("RGB"))) > 100
-    assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 5
+    assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 7
     trained = load_image_classifier(tmp_path / "vit", device="cpu")
     again = attention_overlay(trained, [images[0]])
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "vit_attention.png")), again)
