@@ -7,9 +7,11 @@ field docs are the help text; ranges and choices are checked wherever the datacl
 import dataclasses
 import hashlib
 import json
+import reprlib
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,7 +59,7 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
     if path is not None:
         try:
             content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except _NOT_YAML as error:
             raise ConfigError([(str(path), f"is not valid YAML: {error}")]) from None
         if content is not None and not isinstance(content, dict):
             raise ConfigError([(str(path), f"holds a {type(content).__name__}; expected `key: value` lines")])
@@ -69,10 +71,10 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
             continue
         try:
             _set(settings, key.split("."), yaml.load(value, Loader=_StrictLoader))
-        except yaml.YAMLError as error:
-            problems.append((key, f"has a value that is not valid YAML: {error}"))
         except TypeError:
             problems.append((key, "goes into a setting that is not a group"))
+        except _NOT_YAML as error:
+            problems.append((key, f"has a value that is not valid YAML: {error}"))
     try:
         config = from_dict(cls, settings)
     except ConfigError as error:
@@ -150,12 +152,17 @@ def describe(cls: type, prefix: str = "") -> str:
     return "\n".join(lines)
 
 
+# PyYAML's own errors, and what its constructors stumble over in values such as `!!bool x` or one that is nested deeply.
+_NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
+
+
 class _StrictLoader(yaml.SafeLoader):
     """Safe YAML in which a key that stands twice is an error, not a silent overwrite."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = {str(key) for key in keys if keys.count(key) > 1}
+        counts = Counter(key for key in keys if isinstance(key, Hashable))  # YAML itself refuses the others
+        twice = {str(key) for key, count in counts.items() if count > 1}
         if twice:
             raise yaml.YAMLError(f"key given twice: {', '.join(sorted(twice))}{node.start_mark}")
         return super().construct_mapping(node, deep)
@@ -171,7 +178,7 @@ def _set(settings: dict, keys: list[str], value: Any) -> None:
 
 def _build(cls: type[T], settings: Any, prefix: str) -> tuple[T | None, list[tuple[str, str]]]:
     if not isinstance(settings, dict):
-        return None, [(prefix.rstrip(".") or "(top level)", f"expected a group of settings, got {settings!r}")]
+        return None, [(prefix.rstrip(".") or "(top level)", f"expected a group of settings, got {_shown(settings)}")]
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     problems = [
@@ -208,9 +215,12 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
             converted, message = _convert(value, argument)
             if message is None:
                 return converted, None
-        return value, f"expected {_name(hint)}, got {value!r}"
+        return value, f"expected {_name(hint)}, got {_shown(value)}"
     if origin is typing.Literal:
-        return value, None if value in arguments else f"expected one of {', '.join(map(str, arguments))}, got {value!r}"
+        return (
+            value,
+            None if value in arguments else f"expected one of {', '.join(map(str, arguments))}, got {_shown(value)}",
+        )
     if origin is tuple and isinstance(value, (list, tuple)):
         inner = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
         if len(inner) != len(value):
@@ -223,14 +233,14 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
             try:
                 return float(value), None
             except ValueError:
-                return value, f"expected a number, got {value!r}"
+                return value, f"expected a number, got {_shown(value)}"
         if isinstance(value, (int, float)):
             return float(value), None
     if hint is type(None) and value is None:
         return None, None
     if isinstance(hint, type) and isinstance(value, hint) and (hint is not int or not isinstance(value, bool)):
         return value, None
-    return value, f"expected {_name(hint)}, got {value!r}"
+    return value, f"expected {_name(hint)}, got {_shown(value)}"
 
 
 def _literals(hint: Any) -> tuple:
@@ -271,3 +281,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def _shown(value: Any) -> str:
+    """The value for a message: all of a usual one, the beginning of one that aliases in YAML can make endless."""
+    short = reprlib.Repr()
+    short.maxlist = short.maxtuple = short.maxdict = 20
+    short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, 200, 200, 200
+    return short.repr(value)

@@ -72,13 +72,16 @@ def read_boxes(path: Path) -> tuple[list[str], np.ndarray]:
         ValueError: Naming the file and the line or entry, if a column is missing, a number is none or not finite, or an
             extent is not positive.
     """
-    text = path.read_text(encoding="utf-8")
-    rows = _csv_rows(text, path) if path.suffix == ".csv" else _json_rows(text, path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = list(_csv_rows(text, path) if path.suffix == ".csv" else _json_rows(text, path))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table of text: {error}") from None
     names, boxes = [], []
     for place, name, values in rows:
         try:
             box = [float(value) for value in values]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}, {place}: {error}") from None
         if not np.isfinite(box).all():
             raise ValueError(f"{path}, {place}: {box} has numbers that are not finite")
@@ -106,7 +109,7 @@ def _csv_rows(text: str, path: Path):
 def _json_rows(text: str, path: Path):
     try:
         entries = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}; it may be cut off") from None
     if not isinstance(entries, list):
         raise ValueError(f"{path} holds a {type(entries).__name__}; expected a list of boxes")

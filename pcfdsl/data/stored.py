@@ -65,6 +65,9 @@ class StoredDetectionSet(Sequence[Scene]):
             splits = sorted(file.stem for file in (self.folder / "splits").glob("*.txt"))
             raise FileNotFoundError(f"{self.folder} has no split {split!r}; it has {', '.join(splits) or 'none'}")
         self.names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        outside = [name for name in self.names if name != Path(name).name or name.startswith(".")]
+        if outside:
+            raise ValueError(f"{path} names the scene {outside[0]!r}; expected the plain name of a folder in scenes/")
         missing = [name for name in self.names if not (self.folder / "scenes" / name).is_dir()]
         if missing:
             raise ValueError(
@@ -92,7 +95,9 @@ class StoredDetectionSet(Sequence[Scene]):
             else:
                 ids = assign_instances(points, boxes)
             return Scene(points=points, boxes=boxes, categories=categories, instance_ids=ids, colors=colors)
-        except (ValueError, EOFError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # numpy fails on damaged files in many ways
             raise ValueError(f"{folder}: {error}") from None
 
     def problems(self) -> list[tuple[str, str]]:
@@ -209,9 +214,10 @@ def _read_info(folder: Path) -> dict[str, Any]:
         )
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(info, dict) or info.get("format") != FORMAT or not isinstance(info.get("classes"), list):
+    classes = info.get("classes") if isinstance(info, dict) and info.get("format") == FORMAT else None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ValueError(f'{path} is not understood; expected {{"format": "{FORMAT}", "classes": [...]}}')
     return info
 

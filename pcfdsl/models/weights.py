@@ -1,7 +1,9 @@
 """Weights in files, and from one network into another. Nothing is dropped without being named."""
 
+import hashlib
 import json
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +22,14 @@ __all__ = [
     "load_weights",
     "read_published_checkpoint",
     "read_torch_file",
+    "require_sound",
     "save_weights",
     "transfer",
     "write_weights",
 ]
+
+
+_CHECKSUM = "sha256"
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], *, metadata: Ma
     """Write a state dict as `save_weights` writes a module's."""
     path = _checked(path)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_file(path, save(state, metadata={key: json.dumps(value) for key, value in (metadata or {}).items()}))
+    about = {**(metadata or {}), _CHECKSUM: _checksum(state)}
+    write_file(path, save(state, metadata={key: json.dumps(value) for key, value in about.items()}))
     return path
 
 
@@ -90,9 +97,12 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a whole weights file ({error}); write it again") from error
+    if metadata.pop(_CHECKSUM, None) not in (None, _checksum(state)):  # files of others have none
+        raise ValueError(f"{path} is not a whole weights file (its weights are not those written); write it again")
+    return state, metadata
 
 
 def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
@@ -109,6 +119,24 @@ def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
+def require_sound(path: str | Path) -> None:
+    """Compare a torch file with the checksums in it, which torch itself leaves unread; old ones have none.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not what was written, or parts are compressed, as torch never writes them.
+        zipfile.BadZipFile: If the file is damaged.
+    """
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            return
+        with zipfile.ZipFile(file) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("a part of it is compressed")
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"its part {damaged} is not what was written")
+
+
 def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State dict of a torch file as it is, and the plain values that its `meta` holds, if any.
 
@@ -120,6 +148,7 @@ def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
         ValueError: If the file is damaged or holds no state dict.
     """
     try:
+        require_sound(path)
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
@@ -180,6 +209,14 @@ def transfer(
         for name in loaded:
             own[name].copy_(state[name])
     return report
+
+
+def _checksum(state: Mapping[str, Tensor]) -> str:
+    content = hashlib.sha256()
+    for name in sorted(state):
+        content.update(f"{name} {state[name].dtype} {tuple(state[name].shape)} ".encode())
+        content.update(state[name].reshape(-1).view(torch.uint8).numpy())
+    return content.hexdigest()
 
 
 def _checked(path: str | Path) -> Path:

@@ -176,7 +176,7 @@ def read_manifest(out: str | Path) -> Manifest:
             content = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{out} holds no stored set; expected a folder with {_FILE} in it") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{path} is damaged; remove it and run the command that made the set again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} is not a manifest of format {FORMAT}; was it made by another version of pcfdsl?")

@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 _COMPRESSION = 4
+# What Pillow raises of damaged files, and of those that promise more pixels than anybody has.
+_NO_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 PICTURE_ENDINGS = {"image": ".png", "mask": ".mask.png"}
 
 
@@ -51,8 +53,16 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def decode_png(data: bytes) -> np.ndarray:
-    """The inverse of `encode_png`."""
-    return np.array(Image.open(io.BytesIO(data)))
+    """The inverse of `encode_png`.
+
+    Raises:
+        ValueError: If it is not a picture.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(image)
+    except _NO_PICTURE as error:
+        raise ValueError(f"cannot be read as a picture: {error}") from error
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -66,7 +76,7 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises of damaged files
+    except _NO_PICTURE as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 
@@ -89,9 +99,18 @@ def encode_image_tar(samples: Iterable[tuple[int, dict[str, np.ndarray]]]) -> by
 
 
 def read_tar(path: str | Path) -> dict[str, bytes]:
-    """Content of a tar's members by name."""
-    with tarfile.open(fileobj=io.BytesIO(as_path(path).read_bytes())) as tar:
-        return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+    """Content of the members of a tar, not compressed, by name; nothing is written.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it is damaged.
+    """
+    content = io.BytesIO(as_path(path).read_bytes())
+    try:
+        with tarfile.open(fileobj=content, mode="r:") as tar:
+            return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged, or no tar: {error}") from error
 
 
 def write_tar_index(folder: str | Path, names: Sequence[str], counts: Sequence[int]) -> None:

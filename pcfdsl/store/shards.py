@@ -76,7 +76,7 @@ class Shard:
         first_sample: int | None = None,
         sha256: str | None = None,
     ):
-        path = as_path(path)
+        self._path = path = as_path(path)
         size = path.stat().st_size
         if size != num_bytes:
             raise ValueError(_damaged(path, f"has {size} bytes instead of {num_bytes}"))
@@ -97,8 +97,15 @@ class Shard:
         self._slices = {name: file.get_slice(name) for name in names if name not in self._offsets}
 
     def sample(self, index: int) -> dict[str, np.ndarray]:
-        """Sample number `index` of the shard, keys in alphabetical order."""
-        return {key: self._read(key, index) for key in sorted(self._slices)}
+        """Sample number `index` of the shard, keys in alphabetical order.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        try:
+            return {key: self._read(key, index) for key in sorted(self._slices)}
+        except (SafetensorError, OverflowError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(_damaged(self._path, f"cannot be read ({error})")) from None
 
     def _read(self, key: str, index: int) -> np.ndarray:
         view, offsets = self._slices[key], self._offsets.get(key + _OFFSETS)

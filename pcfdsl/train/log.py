@@ -91,8 +91,11 @@ def read_log(folder: str | Path, *, kind: str | None = None) -> list[dict]:
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            record = json.loads(line)
+            if not isinstance(record, dict) or not {"step", "kind"} <= record.keys():
+                raise ValueError("it has no step and kind")
+            records.append(record)
+        except (ValueError, RecursionError) as error:
             if number < len(lines):
-                raise ValueError(f"{path} line {number} is not JSON: {error}; remove the line") from error
+                raise ValueError(f"{path} line {number} is no record: {error}; remove the line") from error
     return [record for record in records if kind is None or record["kind"] == kind]

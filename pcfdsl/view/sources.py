@@ -215,6 +215,15 @@ def _recipe(path: Path) -> _Catalogue | PictureCatalogue:
 
 
 def _read_file(path: Path, caption: str, bin_columns: int) -> PageItem:
+    try:
+        return _cloud_of_file(path, caption, bin_columns)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # readers of broken files raise whatever they stumble over
+        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _cloud_of_file(path: Path, caption: str, bin_columns: int) -> PageItem:
     kind = path.suffix.lower()
     if kind in MESH_KINDS:
         return _from_mesh(path, caption)
@@ -254,11 +263,8 @@ def _from_rows(rows, caption: str, path: Path, *, boxes=None, colors=None) -> Pa
 
 
 def _from_mesh(path: Path, caption: str) -> PageItem:
-    try:
-        loaded = trimesh.load(path, process=False)
-        geometry = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
-    except Exception as error:  # readers of broken files raise whatever they stumble over
-        raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    loaded = trimesh.load(path, process=False)
+    geometry = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
     if isinstance(geometry, trimesh.Trimesh) and geometry.area > 0:
         corners = np.asarray(geometry.triangles)
         return _item(sample_surface(stream(0, "view", "surface"), corners, num_points=MESH_POINTS), caption, path)
