@@ -50,6 +50,9 @@ def option(default: Any, doc: str, *, choices: Sequence | None = None, minimum=N
 def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] = ()) -> T:
     """Settings from a YAML file (only differences from the defaults need stand in it) and `key.path=value` overrides.
 
+    Where a group is given in part, the rest of it has the defaults of the group's own class, not those of the default
+    instance of the class that holds it.
+
     Raises:
         ConfigError: With every unknown key, wrong type, value out of range and inconsistency, by key path.
         OSError: If the file cannot be read.
