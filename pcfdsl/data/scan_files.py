@@ -130,6 +130,9 @@ def _read_ply(path: Path) -> np.ndarray:
     points = np.asarray(getattr(loaded, "vertices", np.zeros((0, 3))), np.float32)  # an empty file loads as a scene
     if not len(points):
         raise ValueError("holds no points")
+    promised = getattr(loaded, "metadata", {}).get("_ply_raw", {}).get("vertex", {}).get("length", len(points))
+    if promised != len(points):  # of text files, trimesh reads what is there
+        raise ValueError(f"is cut off: its header promises {promised} vertices, there are {len(points)}")
     colors = getattr(loaded, "colors", None) if isinstance(loaded, trimesh.PointCloud) else loaded.visual.vertex_colors
     if colors is None or np.shape(colors)[:1] != (len(points),) or not _has_colors(loaded):
         return points

@@ -8,6 +8,7 @@ import json
 import pickle
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +208,7 @@ def bomb(name: str) -> bytes:
     if name == "png":
         data = bytearray(encode_png(PICTURE))
         data[16:24] = (60_000).to_bytes(4, "big") * 2
+        data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
         return bytes(data)
     if name == "tar":
         content = io.BytesIO()
