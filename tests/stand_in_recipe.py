@@ -3,11 +3,13 @@
 As a script: OUT WORKERS DELAY [N]. With N it kills itself just before its N-th operation on a file or folder below OUT.
 """
 
+import errno
 import os
 import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -54,6 +56,31 @@ class Noise:
             "boxes": rng.standard_normal((int(rng.integers(4)), 7)),
             "num_tries": np.array(rng.integers(10), np.int64),
         }
+
+
+@dataclass(frozen=True)
+class Unlucky(Noise):
+    """Noise on a Ray cluster: the first worker at sample `kill_at` is killed; node `full_node` has a full disk."""
+
+    kill_at: int = -1
+    full_node: str = ""
+    log: str = ""
+
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        import ray
+
+        if ray.get_runtime_context().get_node_id() == self.full_node:
+            (Path(self.log) / "met the full disk").touch()
+            os.fsync = _disk_full  # of this worker alone, which stays on its node
+        killed = Path(self.log) / "killed"
+        if index == self.kill_at and not killed.exists():
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().arrays(index)
+
+
+def _disk_full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def kill_before_operation(number: int, out: str) -> None:

@@ -39,8 +39,7 @@ def make(recipe, out, **settings):
 
 def test_lost_nodes_killed_workers_and_a_full_disk_change_no_byte(cluster, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(TESTS))
-    from stand_in_recipe import Noise
-    from unlucky_recipe import Unlucky
+    from stand_in_recipe import Noise, Unlucky
 
     make(Noise(), tmp_path / "local")
     killed, full = cluster.list_all_nodes()[1:]
