@@ -215,7 +215,7 @@ def _checksum(state: Mapping[str, Tensor]) -> str:
     content = hashlib.sha256()
     for name in sorted(state):
         content.update(f"{name} {state[name].dtype} {tuple(state[name].shape)} ".encode())
-        content.update(state[name].reshape(-1).view(torch.uint8).numpy())
+        content.update(state[name].reshape(-1).view(torch.uint8).numpy().data)
     return content.hexdigest()
 
 
