@@ -101,8 +101,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of `identity`."""
-        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return _digest(self.identity())
 
     @property
     def num_shards(self) -> int:
@@ -145,22 +144,26 @@ class ShardRecord:
 
     def write(self, shard_path: Path) -> None:
         """Write the record beside its shard."""
-        write_file(shard_path.with_suffix(".json"), _to_json(dataclasses.asdict(self)))
+        content = dataclasses.asdict(self)
+        write_file(shard_path.with_suffix(".json"), _to_json({**content, "digest": _digest(content)}))
 
 
 def read_record(shard_path: Path) -> ShardRecord | None:
     """Record beside a shard; None where there is none or it cannot be used, which means: not finished.
 
-    One that speaks of another shard, or whose entries are of other kinds than they should be, cannot be used.
+    One that was damaged, speaks of another shard, or has entries of other kinds than it should, cannot be used.
     """
     try:
-        record = ShardRecord(**json.loads(shard_path.with_suffix(".json").read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        content = json.loads(shard_path.with_suffix(".json").read_bytes())
+        stated = content.pop("digest", None)  # records of earlier versions have none
+        record = ShardRecord(**content)
+        damaged = stated not in (None, _digest(content))
+    except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     numbers = (record.shard, record.first_sample, record.num_samples, record.num_bytes, *_values(record.counters))
     texts = (record.sha256, *_values(record.versions))
     kept = all(type(number) is int for number in numbers) and all(isinstance(text, str) for text in texts)
-    return record if kept and f"{record.shard:05d}" == shard_path.stem else None
+    return record if kept and not damaged and f"{record.shard:05d}" == shard_path.stem else None
 
 
 def read_manifest(out: str | Path) -> Manifest:
@@ -264,6 +267,11 @@ def _differences(stored: dict, asked: dict, prefix: str = "") -> Iterator[str]:
             yield from _differences(before, after, f"{prefix}{key}.")
         elif before != after:
             yield f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _to_json(content: dict) -> bytes:

