@@ -161,7 +161,7 @@ def assert_no_process_left(group: int) -> None:
 
 def test_interrupted_with_ctrl_c(tmp_path, whole):
     out = tmp_path / "set"
-    process = start(out, workers=2, delay=0.05, start_new_session=True)
+    process = start(out, workers=2, delay=0.2, start_new_session=True)  # 50 samples: seconds to stop it in
     while not list(out.glob("shards-*/*.json")):
         assert process.poll() is None
         time.sleep(0.01)

@@ -263,8 +263,11 @@ def _from_rows(rows, caption: str, path: Path, *, boxes=None, colors=None) -> Pa
 
 
 def _from_mesh(path: Path, caption: str) -> PageItem:
-    loaded = trimesh.load(path, process=False)
-    geometry = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
+    try:
+        loaded = trimesh.load(path, process=False)
+        geometry = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
+    except ValueError as error:  # whose sentence does not name the file
+        raise ValueError(f"{path} cannot be read: {error}") from error
     if isinstance(geometry, trimesh.Trimesh) and geometry.area > 0:
         corners = np.asarray(geometry.triangles)
         return _item(sample_surface(stream(0, "view", "surface"), corners, num_points=MESH_POINTS), caption, path)
