@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -166,6 +167,10 @@ def generate(
                 bar.update(result.record.num_samples)
                 if note is not None:
                     bar.set_postfix_str(note(sum(result.record.num_samples for result in done), counters))
+    except (OSError, ValueError):
+        with suppress(OSError):
+            require_same(out, manifest)  # where someone overwrites the set meanwhile, that is what is wrong
+        raise
     finally:
         remove_stale(folder)  # of workers that were ended
     require_same(out, manifest)  # someone may have overwritten the set meanwhile

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -112,6 +113,10 @@ def write_image_files(
             for result in run_tasks(job, share, workers=workers, engine=engine):
                 done.append(result)
                 bar.update(result.record.num_samples)
+    except (OSError, ValueError):
+        with suppress(OSError):
+            require_same(out, manifest)  # where someone overwrites the set meanwhile, that is what is wrong
+        raise
     finally:
         remove_stale(folder)
     require_same(out, manifest)  # someone may have overwritten the set meanwhile

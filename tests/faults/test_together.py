@@ -1,6 +1,7 @@
 """Several at once in one folder, and clocks that jump."""
 
 import os
+import signal
 import time
 
 import jobs
@@ -55,9 +56,11 @@ def test_a_second_training_in_a_folder_is_refused(start, tmp_path, record_proper
     while not (out / "run.lock").exists():
         time.sleep(0.01)
     time.sleep(0.05)  # the lock is written just after it is taken
+    os.kill(first.process.pid, signal.SIGSTOP)  # so that it cannot be done too soon
     for settings in ({"num_steps": 6}, {"num_steps": 6, "seed": 1}, {"num_steps": 6, "overwrite": True}):
         message = start("training", out, **settings).message()
         assert f"{out} is being trained in by process {first.process.pid} on " in message
+    os.kill(first.process.pid, signal.SIGCONT)
     first.finish()
     found = differences(trained(out), trained(tmp_path / "whole"))
     record_property("races tried", 3)
