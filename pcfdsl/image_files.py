@@ -223,6 +223,8 @@ class _WriteBlock:
         if found is not None and self.checksum(block) == found.sha256:
             return _Done(str(record_path), found, made=False, repaired=False)
         numbers = self.manifest.samples_of(block)
+        for folder in {(self.out / path).parent for path in self._paths(block)}:
+            remove_stale(folder)  # of one that was killed while it made this block
         checksums, counters, num_bytes = [], Counter[str](), 0
         for path, data, counts in self._write(block):
             write_file(self.out / path, data, durable=False)  # the record has the checksum

@@ -9,13 +9,13 @@ the folder's name on the manifest. So any number of processes, machines and rest
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import platform
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -222,12 +222,25 @@ def open_folder(out: str | Path, manifest: Manifest, *, overwrite: bool = False)
             overwrite = True
     if overwrite:  # also what an earlier overwriting did not get round to
         for old in out.glob("shards-*"):
-            while old != manifest.shard_folder(out) and old.exists():
-                with suppress(FileNotFoundError):  # another job of the same set is removing it as well
-                    old.fs.rm(old.path, recursive=True) if is_remote(old) else shutil.rmtree(old)  # type: ignore[attr-defined]
+            if old != manifest.shard_folder(out):
+                _remove_folder(old)
     folder = make_folder(manifest.shard_folder(out))
     remove_stale(folder)
     return folder
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove shards of another set, though other jobs may be removing them as well, or a job that has not yet seen that
+    it lost may be writing them; what it leaves, the next overwriting removes.
+    """
+    for _ in range(100):
+        if not folder.exists():
+            return
+        try:
+            folder.fs.rm(folder.path, recursive=True) if is_remote(folder) else shutil.rmtree(folder)  # type: ignore[attr-defined]
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
 
 
 def require_same(out: str | Path, manifest: Manifest) -> None:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from pcfdsl.config import to_dict
 from pcfdsl.models.layers import freeze, set_bn_momentum
 from pcfdsl.rng import stream
-from pcfdsl.store.atomic import make_folder
+from pcfdsl.store.atomic import make_folder, remove_stale
 from pcfdsl.train.average import MovingAverage
 from pcfdsl.train.checkpoint import load_checkpoint, load_resume, remove_run, save_checkpoint, save_resume
 from pcfdsl.train.distributed import Processes, batch_keys, choose_device, processes
@@ -89,6 +89,8 @@ class _Run:
     def go(self, overwrite: bool) -> TrainResult:
         if overwrite and self.group.is_main:
             remove_run(self.out)
+        if self.group.is_main:
+            remove_stale(self.out)  # a checkpoint that a kill left half written
         self.group.wait()
         resume = load_resume(self.out, settings=self.settings)
         if resume is not None and resume["step"] >= self.num_steps:
