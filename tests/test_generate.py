@@ -135,7 +135,7 @@ def test_killed_before_every_operation_and_run_again(stand_in, tmp_path, whole, 
     test_killed_before_any_operation_and_run_again(stand_in, tmp_path, whole, operation)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("seed", range(20))
 def test_killed_at_any_moment_and_run_again(tmp_path, whole, seed):
     out, rng, workers = tmp_path / "set", random.Random(seed), 1 + seed % 2

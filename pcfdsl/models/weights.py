@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -120,7 +122,9 @@ def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 
 def require_sound(path: str | Path) -> None:
-    """Compare a torch file with the checksums in it, which torch itself leaves unread; old ones have none.
+    """Compare a torch file with the checksums and sizes in it, which torch itself believes unread.
+
+    Files of the format before torch 1.6 have no checksums; of them, no tensor may be larger than the file.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -129,12 +133,28 @@ def require_sound(path: str | Path) -> None:
     """
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
+            _require_small_storages(file)
             return
         with zipfile.ZipFile(file) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("a part of it is compressed")
             if (damaged := archive.testzip()) is not None:
                 raise ValueError(f"its part {damaged} is not what was written")
+
+
+def _require_small_storages(file: BinaryIO) -> None:
+    """The format before torch 1.6: pickles, the fourth of which names each storage with its number of elements."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    for _ in range(4):
+        numbers: list[int] = []  # since the last mark, where the tuple that names a storage begins
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name == "MARK":
+                numbers = []
+            elif isinstance(argument, int) and "PUT" not in opcode.name and "GET" not in opcode.name:
+                numbers.append(argument)
+            elif opcode.name == "BINPERSID" and max(numbers, default=0) > size:
+                raise ValueError(f"it promises a tensor of {max(numbers)} numbers in {size} bytes")
 
 
 def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
