@@ -135,11 +135,15 @@ def require_sound(path: str | Path) -> None:
         if not zipfile.is_zipfile(file):
             _require_small_storages(file)
             return
-        with zipfile.ZipFile(file) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("a part of it is compressed")
-            if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"its part {damaged} is not what was written")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                    raise ValueError("a part of it is compressed")
+                damaged = archive.testzip()
+        except OSError as error:  # a damaged directory points outside the file, even before its beginning
+            raise ValueError(f"its directory is damaged ({error})") from error
+        if damaged is not None:
+            raise ValueError(f"its part {damaged} is not what was written")
 
 
 def _require_small_storages(file: BinaryIO) -> None:

@@ -106,6 +106,17 @@ def test_damaged_checkpoints_are_refused_with_a_sentence(data, tmp_path):
     assert "checkpoint.pth" in message
 
 
+def test_a_directory_that_points_before_the_file_is_damage(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"state_dict": {"x": torch.zeros(3)}}, path)
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"PK\x06\x06")
+    content[end + 48 : end + 56] = (2**31).to_bytes(8, "little")  # where the directory says that it begins
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"checkpoint.pth is damaged"):
+        read_torch_file(path)
+
+
 def test_the_tool_in_both_directions(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
