@@ -34,7 +34,19 @@ from pcfdsl.store.manifest import (
 from pcfdsl.store.paths import as_path
 from pcfdsl.store.shards import encode
 
-__all__ = ["SAMPLES_PER_SHARD", "Plan", "Recipe", "Summary", "generate", "make_sample", "manifest_of", "plan"]
+__all__ = [
+    "SAMPLES_PER_SHARD",
+    "Plan",
+    "Recipe",
+    "ShardDone",
+    "Summary",
+    "generate",
+    "make_sample",
+    "make_shards",
+    "manifest_of",
+    "plan",
+    "share_of",
+]
 
 SAMPLES_PER_SHARD = 256
 
@@ -147,21 +159,75 @@ def generate(
         ValueError: If a sample cannot be made, naming it, or there is no such part.
         OSError: If something cannot be written. Finished shards are kept, and a later run goes on from there.
     """
-    out, begin = as_path(out), time.monotonic()
+    out = as_path(out)
+    manifest = manifest_of(recipe, samples_per_shard)
+    share = share_of(manifest, shard)
+    if overwrite and len(recipe):
+        make_sample(recipe, 0)  # settings from which nothing can be made shall not cost the set that is there
+    job = _MakeShard(recipe, manifest, out)
+    return make_shards(
+        job,
+        manifest,
+        out,
+        share=share,
+        workers=workers,
+        engine=engine,
+        overwrite=overwrite,
+        progress=progress,
+        note=note,
+    )
+
+
+def share_of(manifest: Manifest, shard: tuple[int, int]) -> range:
+    """Numbers of the shards in the i-th of n parts.
+
+    Raises:
+        ValueError: If there is no such part.
+    """
     part, parts = shard
     if not 0 <= part < parts:
         raise ValueError(f"shard is {part} of {parts}; expected (i, n) with 0 <= i < n, such as (0, 4)")
-    manifest = manifest_of(recipe, samples_per_shard)
-    if overwrite and len(recipe):
-        make_sample(recipe, 0)  # settings from which nothing can be made shall not cost the set that is there
+    return range(manifest.num_shards * part // parts, manifest.num_shards * (part + 1) // parts)
+
+
+@dataclass(frozen=True)
+class ShardDone:
+    """What became of a shard: its file as messages name it, its record, and whether it was made now, or made anew."""
+
+    path: Path
+    record: ShardRecord
+    made: bool
+    repaired: bool
+
+
+def make_shards(
+    job: Callable[[int], ShardDone],
+    manifest: Manifest,
+    out: Path,
+    *,
+    share: range,
+    workers: int,
+    engine: Engine,
+    overwrite: bool,
+    progress: bool,
+    note: Callable[[int, dict[str, int]], str] | None = None,
+) -> Summary:
+    """Run a job on the shards of a share, whatever it makes of them; arguments and errors as for `generate`.
+
+    Args:
+        job: Shard number -> the shard, made and recorded now unless it is there and whole; pickles.
+        manifest: The set.
+        out: Its folder.
+        share: Numbers of the shards.
+    """
+    begin = time.monotonic()
     folder = open_folder(out, manifest, overwrite=overwrite)
-    share = range(manifest.num_shards * part // parts, manifest.num_shards * (part + 1) // parts)
-    done: list[_Done] = []
+    done: list[ShardDone] = []
     counters: Counter[str] = Counter()
     try:
         total = sum(len(manifest.samples_of(number)) for number in share)
-        with tqdm(total=total, desc=recipe.name, unit=" samples", disable=not progress, smoothing=0.1) as bar:
-            for result in run_tasks(_MakeShard(recipe, manifest, out), share, workers=workers, engine=engine):
+        with tqdm(total=total, desc=manifest.recipe, unit=" samples", disable=not progress, smoothing=0.1) as bar:
+            for result in run_tasks(job, share, workers=workers, engine=engine):
                 done.append(result)
                 counters.update(result.record.counters)
                 bar.update(result.record.num_samples)
@@ -185,7 +251,7 @@ def generate(
     seconds = time.monotonic() - begin
     return Summary(
         path=str(out),
-        recipe=recipe.name,
+        recipe=manifest.recipe,
         digest=manifest.digest,
         sha256=set_checksum(finished) if complete else None,
         complete=complete,
@@ -255,14 +321,6 @@ def manifest_of(recipe: Recipe, samples_per_shard: int) -> Manifest:
 
 
 @dataclass(frozen=True)
-class _Done:
-    path: Path
-    record: ShardRecord
-    made: bool
-    repaired: bool
-
-
-@dataclass(frozen=True)
 class _MakeShard:
     """Job: shard number -> the shard on disk, made now unless it is there and whole."""
 
@@ -270,11 +328,11 @@ class _MakeShard:
     manifest: Manifest
     out: Path
 
-    def __call__(self, shard: int) -> _Done:
+    def __call__(self, shard: int) -> ShardDone:
         path = self.manifest.shard_path(self.out, shard)
         found = read_record(path)
         if found is not None and path.exists() and file_checksum(path) == found.sha256:
-            return _Done(path, found, made=False, repaired=False)
+            return ShardDone(path, found, made=False, repaired=False)
         numbers = self.manifest.samples_of(shard)
         samples = [make_sample(self.recipe, i) for i in numbers]
         data = encode(samples, first_sample=numbers.start, digest=self.manifest.digest)
@@ -289,7 +347,7 @@ class _MakeShard:
             versions=versions(),
         )
         record.write(path)
-        return _Done(path, record, made=True, repaired=found is not None)
+        return ShardDone(path, record, made=True, repaired=found is not None)
 
 
 def make_sample(recipe: Recipe, index: int) -> dict[str, np.ndarray]:

@@ -11,30 +11,24 @@ killed and run again, with the same bytes coming out.
 
 import hashlib
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
-from pcfdsl.generate import Recipe, Summary, make_sample, manifest_of
-from pcfdsl.parallel import Engine, run_tasks
+from pcfdsl.generate import Recipe, ShardDone, Summary, make_sample, make_shards, manifest_of, share_of
+from pcfdsl.parallel import Engine
 from pcfdsl.store.atomic import remove_stale, write_file
 from pcfdsl.store.manifest import (
     Manifest,
     ShardRecord,
     file_checksum,
-    open_folder,
     read_manifest,
     read_record,
     require_same,
-    set_checksum,
-    version_notes,
     versions,
 )
 from pcfdsl.store.paths import as_path, is_remote
@@ -95,59 +89,20 @@ def write_image_files(
         ValueError: If a sample cannot be made, naming it.
         OSError: If something cannot be written. Finished blocks are kept, and a later run goes on from there.
     """
-    out, begin = as_path(out), time.monotonic()
-    part, parts = shard
-    if not 0 <= part < parts:
-        raise ValueError(f"shard is {part} of {parts}; expected (i, n) with 0 <= i < n, such as (0, 4)")
+    out = as_path(out)
     manifest = files_manifest(recipe, file_format, samples_per_block)
+    share = share_of(manifest, shard)
     if overwrite:
         make_sample(recipe, 0)  # settings from which nothing can be made shall not cost the set that is there
         remove_other_files(out, manifest)
-    folder = open_folder(out, manifest, overwrite=overwrite)
-    share = range(manifest.num_shards * part // parts, manifest.num_shards * (part + 1) // parts)
-    done: list[_Done] = []
-    try:
-        total = sum(len(manifest.samples_of(number)) for number in share)
-        with tqdm(total=total, desc=recipe.name, unit=" samples", disable=not progress, smoothing=0.1) as bar:
-            job = _WriteBlock(recipe, manifest, out, file_format)
-            for result in run_tasks(job, share, workers=workers, engine=engine):
-                done.append(result)
-                bar.update(result.record.num_samples)
-    except (OSError, ValueError):
-        with suppress(OSError):
-            require_same(out, manifest)  # where someone overwrites the set meanwhile, that is what is wrong
-        raise
-    finally:
-        remove_stale(folder)
-    require_same(out, manifest)  # someone may have overwritten the set meanwhile
-    records = [read_record(manifest.shard_path(out, number)) for number in range(manifest.num_shards)]
-    finished = [record for record in records if record is not None]
-    complete = len(finished) == manifest.num_shards
-    if complete and file_format == "webdataset":
-        names = [_tar_name(record.shard) for record in finished]
-        write_tar_index(out, names, [record.num_samples for record in finished])
-    notes = version_notes(out, finished)
-    num_made = sum(result.record.num_samples for result in done if result.made)
-    seconds = time.monotonic() - begin
-    counters: Counter[str] = Counter()
-    for result in done:
-        counters.update(result.record.counters)
-    return Summary(
-        path=str(out),
-        recipe=recipe.name,
-        digest=manifest.digest,
-        sha256=set_checksum(finished) if complete else None,
-        complete=complete,
-        num_samples=sum(result.record.num_samples for result in done),
-        num_shards=len(done),
-        num_bytes=sum(result.record.num_bytes for result in done),
-        num_made=num_made,
-        repaired=sorted(result.name for result in done if result.repaired),
-        counters=dict(sorted(counters.items())),
-        seconds=round(seconds, 3),
-        samples_per_second=round(num_made / seconds, 3) if seconds else 0.0,
-        notes=notes,
+    job = _WriteBlock(recipe, manifest, out, file_format)
+    made = make_shards(
+        job, manifest, out, share=share, workers=workers, engine=engine, overwrite=overwrite, progress=progress
     )
+    if made.complete and file_format == "webdataset":
+        blocks = range(manifest.num_shards)
+        write_tar_index(out, [_tar_name(n) for n in blocks], [len(manifest.samples_of(n)) for n in blocks])
+    return made
 
 
 def files_manifest(recipe: FileRecipe, file_format: FileFormat, samples_per_block: int = SAMPLES_PER_BLOCK) -> Manifest:
@@ -201,14 +156,6 @@ def compare_files(
 
 
 @dataclass(frozen=True)
-class _Done:
-    name: str
-    record: ShardRecord
-    made: bool
-    repaired: bool
-
-
-@dataclass(frozen=True)
 class _WriteBlock:
     """Job: block number -> its files on disk, made now unless they are there and whole."""
 
@@ -217,11 +164,11 @@ class _WriteBlock:
     out: Path
     file_format: FileFormat
 
-    def __call__(self, block: int) -> _Done:
+    def __call__(self, block: int) -> ShardDone:
         record_path = self.manifest.shard_path(self.out, block)
         found = read_record(record_path)
         if found is not None and self.checksum(block) == found.sha256:
-            return _Done(str(record_path), found, made=False, repaired=False)
+            return ShardDone(record_path, found, made=False, repaired=False)
         numbers = self.manifest.samples_of(block)
         for folder in {(self.out / path).parent for path in self._paths(block)}:
             remove_stale(folder)  # of one that was killed while it made this block
@@ -241,7 +188,7 @@ class _WriteBlock:
             versions=versions(),
         )
         record.write(record_path)
-        return _Done(str(record_path), record, made=True, repaired=found is not None)
+        return ShardDone(record_path, record, made=True, repaired=found is not None)
 
     def checksum(self, block: int) -> str | None:
         """Of a block's files as they are; None if one is missing."""

@@ -27,7 +27,7 @@ from pcfdsl.parallel import Engine
 from pcfdsl.store.atomic import write_file
 from pcfdsl.store.paths import as_path
 from pcfdsl.store.stored import StoredSet, open_set
-from pcfdsl.verify import verify
+from pcfdsl.verify import require_no_mismatches, verify
 
 __all__ = ["IMAGE_FORMATS", "ImageFormat", "StoredImages", "generate_images", "plan_images", "verify_images"]
 
@@ -154,13 +154,7 @@ def verify_images(
         count, mismatches = compare_files(images, out, image_format, num_samples=num_samples)
         checked = {"path": str(out), "num_compared": count, "mismatches": mismatches}
     for part in (report, checked):
-        if part["mismatches"]:
-            shown = ", ".join(part["mismatches"][:5]) + (", ..." if len(part["mismatches"]) > 5 else "")
-            raise ValueError(
-                f"{part['path']}: {len(part['mismatches'])} differ when made again ({shown}); the files are as they "
-                "were written, so pcfdsl or a library below it is not the one that made them; "
-                "the .json record of each shard says which that was"
-            )
+        require_no_mismatches(part["path"], part["mismatches"])
     return {"categories": report, "images": checked}
 
 

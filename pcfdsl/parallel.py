@@ -8,7 +8,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal, TypeVar
 
-__all__ = ["Engine", "WorkerError", "run_tasks"]
+__all__ = ["Engine", "WorkerError", "attempt", "outcome", "run_tasks"]
 
 T = TypeVar("T")
 Engine = Literal["local", "ray"]
@@ -84,10 +84,37 @@ def _receive(connection: Connection, process: Any) -> Any:
             f"a worker process ended with code {process.exitcode} (killed, or out of memory?); "
             "what is finished is kept: run the same command again, perhaps with fewer --workers"
         ) from None
-    if kind == "failed":
-        raise ValueError(value)
+    return outcome(kind, value)
+
+
+def attempt(job: Callable[[Any], Any], task: Any) -> tuple[str, Any]:
+    """What came of a task, in a form that pickles whatever was raised: for `outcome`, in another process.
+
+    Returns:
+        "done" and what the job gave; or a message, after "failed here" for an OSError, which another machine may not
+        meet, "failed" for a ValueError, and "bug", with the traceback, for anything else.
+    """
+    try:
+        return "done", job(task)
+    except OSError as error:
+        return "failed here", str(error)
+    except ValueError as error:
+        return "failed", str(error)
+    except Exception:
+        return "bug", traceback.format_exc()
+
+
+def outcome(kind: str, value: Any) -> Any:
+    """What the job of an `attempt` gave.
+
+    Raises:
+        ValueError: If it failed.
+        WorkerError: If it met a bug.
+    """
     if kind == "bug":
         raise WorkerError(f"in a worker process:\n{value}")
+    if kind != "done":
+        raise ValueError(value)
     return value
 
 
@@ -98,12 +125,7 @@ def _serve(connection: Connection, job: Callable[[Any], Any]) -> None:
             task = connection.recv()
         except EOFError:
             return
-        try:
-            answer = ("done", job(task))
-        except (OSError, ValueError) as error:
-            answer = ("failed", str(error))
-        except Exception:
-            answer = ("bug", traceback.format_exc())
+        answer = attempt(job, task)
         try:
             connection.send(answer)
         except ConnectionError:  # the parent is gone

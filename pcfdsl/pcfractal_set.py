@@ -23,7 +23,7 @@ from pcfdsl.store.atomic import make_folder, write_file
 from pcfdsl.store.export import encode_ply, require_no_other_files
 from pcfdsl.store.paths import as_path
 from pcfdsl.store.stored import StoredSet, open_set
-from pcfdsl.verify import verify
+from pcfdsl.verify import require_no_mismatches, verify
 
 __all__ = [
     "StoredPCFractalDB",
@@ -155,13 +155,7 @@ def verify_pcfractal(
     clouds = CloudRecipe(config, given or _read_systems(where), imported=given is not None)
     reports.append(verify(clouds, out, **settings))
     for report in reports:
-        if report.mismatches:
-            shown = ", ".join(report.mismatches[:5]) + (", ..." if len(report.mismatches) > 5 else "")
-            raise ValueError(
-                f"{report.path}: {len(report.mismatches)} arrays differ when made again ({shown}); the files are as "
-                "they were written, so pcfdsl or a library below it is not the one that made them; "
-                "the .json record of each shard says which that was"
-            )
+        require_no_mismatches(report.path, report.mismatches, what="arrays")
     return dict(zip(("categories", "clouds"), map(dataclasses.asdict, reports), strict=True))
 
 

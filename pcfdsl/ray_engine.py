@@ -4,12 +4,11 @@ Ray runs a task again when its worker or its node is lost. A task that meets an 
 again on another node. Tasks may therefore be run more than once; those of `pcfdsl.generate` then find their work done.
 """
 
-import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from pcfdsl.parallel import WorkerError
+from pcfdsl.parallel import attempt, outcome
 
 __all__ = ["run_on_ray"]
 
@@ -35,16 +34,16 @@ def run_on_ray(job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]:
     own = not ray.is_initialized()
     if own:
         ray.init(log_to_driver=False, include_dashboard=False)
+    running: dict[Any, tuple[int, Any]] = {}
+    failed_on: dict[int, list[str]] = defaultdict(list)
     try:
-        attempt = ray.remote(max_retries=_LOST_WORKERS)(_attempt)
-        shared_job, waiting, running = ray.put(job), iter(tasks), {}
-        failed_on: dict[Any, list[str]] = defaultdict(list)
+        remote_attempt = ray.remote(max_retries=_LOST_WORKERS)(_attempt_on_node)
+        shared_job, numbered = ray.put(job), enumerate(tasks)
 
         def submit(number: int, task: Any) -> None:
             strategy = _elsewhere(ray, failed_on[number]) if failed_on[number] else "DEFAULT"
-            running[attempt.options(scheduling_strategy=strategy).remote(shared_job, task)] = number, task
+            running[remote_attempt.options(scheduling_strategy=strategy).remote(shared_job, task)] = number, task
 
-        numbered = enumerate(waiting)
         while True:
             limit = max(1, int(ray.cluster_resources().get("CPU", 1))) * _TASKS_PER_CPU
             while len(running) < limit and (following := next(numbered, None)) is not None:
@@ -60,34 +59,23 @@ def run_on_ray(job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]:
                     f"a task on Ray was given up after it lost its worker or node {_LOST_WORKERS} times ({error}); "
                     "what is finished is kept: run the same command again"
                 ) from error
-            if kind == "done":
-                yield value
-            elif kind == "bug":
-                raise WorkerError(f"in a worker process:\n{value}")
-            else:
+            if kind == "failed here":
                 failed_on[number].append(node)
-                if kind == "failed" or not _others(ray, failed_on[number]):
-                    raise ValueError(value)
-                submit(number, task)
+                if _others(ray, failed_on[number]):
+                    submit(number, task)
+                    continue
+            yield outcome(kind, value)
     finally:
-        for reference in locals().get("running", ()):
+        for reference in running:
             ray.cancel(reference, force=True)
         if own:
             ray.shutdown()
 
 
-def _attempt(job: Callable[[Any], Any], task: Any) -> tuple[str, Any, str]:
+def _attempt_on_node(job: Callable[[Any], Any], task: Any) -> tuple[str, Any, str]:
     import ray
 
-    node = ray.get_runtime_context().get_node_id()
-    try:
-        return "done", job(task), node
-    except OSError as error:
-        return "failed here", str(error), node
-    except ValueError as error:
-        return "failed", str(error), node
-    except Exception:
-        return "bug", traceback.format_exc(), node
+    return *attempt(job, task), ray.get_runtime_context().get_node_id()
 
 
 def _others(ray: Any, nodes: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from pcfdsl.rng import stream
 from pcfdsl.store.manifest import require_same, version_notes
 from pcfdsl.store.stored import StoredSet, check, open_set
 
-__all__ = ["VerifyReport", "verify"]
+__all__ = ["VerifyReport", "require_no_mismatches", "verify"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,26 @@ def verify(
         mismatches=sorted(mismatches),
         notes=notes,
     )
+
+
+def require_no_mismatches(path: str, mismatches: list[str], *, what: str = "") -> None:
+    """See that nothing differed when it was made again.
+
+    Args:
+        path: The set.
+        mismatches: What differs.
+        what: What each of them is, such as "arrays", for the message.
+
+    Raises:
+        ValueError: Naming the first of what differs.
+    """
+    if mismatches:
+        count = f"{len(mismatches)} {what}".rstrip()
+        shown = ", ".join(mismatches[:5]) + (", ..." if len(mismatches) > 5 else "")
+        raise ValueError(
+            f"{path}: {count} differ when made again ({shown}); the files are as they were written, so pcfdsl or a "
+            "library below it is not the one that made them; the .json record of each shard says which that was"
+        )
 
 
 @dataclass(frozen=True)

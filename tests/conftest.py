@@ -47,3 +47,14 @@ def golden():
         return np.load(GOLDEN / name, allow_pickle=False)
 
     return load
+
+
+@pytest.fixture(params=["torch", "minkowski"])
+def backend(request) -> str:
+    """What computes sparse convolutions; every test that asks for it holds for both."""
+    if request.param == "minkowski":
+        from pcfdsl.ops.sparse import minkowski
+
+        if not minkowski.is_available():
+            pytest.skip("MinkowskiEngine is not installed (third_party/minkowskiengine/build.sh)")
+    return request.param

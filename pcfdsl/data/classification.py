@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch.utils.data import Dataset
 
 from pcfdsl.config import option, validate
 from pcfdsl.data.augment import AugmentConfig, draw_transform, drop_and_jitter
+from pcfdsl.data.batch import TensorBatch
 from pcfdsl.data.clouds import CloudSet
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import height_above_floor
@@ -57,7 +57,7 @@ class CloudAugmentConfig(AugmentConfig):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CloudBatch:
+class CloudBatch(TensorBatch):
     """B clouds.
 
     Attributes:
@@ -69,19 +69,6 @@ class CloudBatch:
     points: torch.Tensor
     labels: torch.Tensor
     cloud_idx: torch.Tensor
-
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """The batch on another device."""
-        move = {"device": device, "non_blocking": non_blocking}
-        return type(self)(
-            points=self.points.to(**move), labels=self.labels.to(**move), cloud_idx=self.cloud_idx.to(**move)
-        )
-
-    def pin_memory(self) -> Self:
-        """The batch in page-locked memory; data loaders call this."""
-        return type(self)(
-            points=self.points.pin_memory(), labels=self.labels.pin_memory(), cloud_idx=self.cloud_idx.pin_memory()
-        )
 
     def __len__(self) -> int:
         return len(self.points)

@@ -1,14 +1,14 @@
 """Scenes as training samples of a detector: subsampled, augmented, with height, votes and padded boxes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Self
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from pcfdsl.data.augment import AugmentConfig, Draws, axis_aligned_hull, draw_sample
+from pcfdsl.data.batch import TensorBatch
 from pcfdsl.data.official import check_published, published_draws
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, height_above_floor, overlap_votes, votes
@@ -43,7 +43,7 @@ class DetectionSample:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DetectionBatch:
+class DetectionBatch(TensorBatch):
     """B scenes. Boxes are padded with zeros to the largest number in the batch, G (at least 1).
 
     Attributes:
@@ -66,19 +66,8 @@ class DetectionBatch:
     instance_ids: torch.Tensor
     scene_idx: torch.Tensor
 
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """The batch on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> Self:
-        """The batch in page-locked memory; data loaders call this."""
-        return self._map(torch.Tensor.pin_memory)
-
     def __len__(self) -> int:
         return len(self.points)
-
-    def _map(self, function) -> Self:
-        return type(self)(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
 
 
 class DetectionDataset(Dataset[DetectionSample]):

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcfdsl.config import option, validate
+from pcfdsl.data.batch import TensorBatch
 from pcfdsl.data.images import Pictures
 from pcfdsl.rng import stream
 
@@ -62,7 +63,7 @@ class ImageAugmentConfig:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ImageBatch:
+class ImageBatch(TensorBatch):
     """B pictures.
 
     Attributes:
@@ -72,15 +73,6 @@ class ImageBatch:
 
     images: Tensor
     labels: Tensor
-
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """The batch on another device."""
-        move = {"device": device, "non_blocking": non_blocking}
-        return type(self)(images=self.images.to(**move), labels=self.labels.to(**move))
-
-    def pin_memory(self) -> Self:
-        """The batch in page-locked memory; data loaders call this."""
-        return type(self)(images=self.images.pin_memory(), labels=self.labels.pin_memory())
 
     def __len__(self) -> int:
         return len(self.images)

@@ -1,8 +1,7 @@
 """Pairs of views to contrast: one scene seen twice, or the same objects in two rooms."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch.utils.data import Dataset
 
 from pcfdsl.config import option, validate
 from pcfdsl.data.augment import AugmentConfig, Draws, draw_sample
+from pcfdsl.data.batch import TensorBatch
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, height_above_floor
 from pcfdsl.scene.config import SceneConfig
@@ -68,23 +68,12 @@ class PairSample:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PairBatch:
+class PairBatch(TensorBatch):
     """B pairs; arrays as in `PairSample` with the batch after the view: [2, B, N, ...]."""
 
     points: torch.Tensor
     positions: torch.Tensor
     object_ids: torch.Tensor
-
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """The batch on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> Self:
-        """The batch in page-locked memory; data loaders call this."""
-        return self._map(torch.Tensor.pin_memory)
-
-    def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
-        return type(self)(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
 
 
 def collate_pairs(samples: Sequence[PairSample]) -> PairBatch:

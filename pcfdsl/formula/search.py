@@ -55,16 +55,14 @@ _REASONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """How categories are found."""
+class _DrawConfig:
+    """How the systems of a search are drawn."""
 
     sampler: Literal["uniform", "contractive"] = option(
         "uniform", "How systems are drawn: as published, or contractive by construction."
     )
     min_maps: int = option(2, "Fewest maps of a system.", minimum=1, maximum=64)
     max_maps: int = option(7, "Most maps of a system.", minimum=1, maximum=64)
-    variance_threshold: float = option(0.15, "Each axis' variance must exceed this.", minimum=0.0)
-    num_points: int = option(10_000, "Points that the variance check looks at.", minimum=100)
     max_draws: int = option(1_000_000, "Draws per category before the search gives up.", minimum=1)
 
     def __post_init__(self):
@@ -74,6 +72,19 @@ class SearchConfig:
         """Yield (field, message) for what no field shows alone."""
         if self.min_maps > self.max_maps:
             yield "min_maps", f"is {self.min_maps}, more than max_maps = {self.max_maps}"
+
+    @property
+    def draw(self):
+        """The sampler: `uniform` or `contractive` of `pcfdsl.formula.sample`."""
+        return {"uniform": uniform, "contractive": contractive}[self.sampler]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(_DrawConfig):
+    """How categories are found."""
+
+    variance_threshold: float = option(0.15, "Each axis' variance must exceed this.", minimum=0.0)
+    num_points: int = option(10_000, "Points that the variance check looks at.", minimum=100)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +112,10 @@ def search_category(config: SearchConfig, seed: int, category: int) -> CategoryS
     Raises:
         ConfigError: If `max_draws` systems were drawn in vain; the message says how many failed for which reason.
     """
-    draw = {"uniform": uniform, "contractive": contractive}[config.sampler]
     rejected = dict.fromkeys((*_REASONS.values(), "too flat"), 0)
     for first in range(0, config.max_draws, _BLOCK):
         rng = stream(seed, "category", category, first)
-        batch = draw(rng, _BLOCK, min_maps=config.min_maps, max_maps=config.max_maps)
+        batch = config.draw(rng, _BLOCK, min_maps=config.min_maps, max_maps=config.max_maps)
         states = draw_states(rng, _BLOCK)
         codes = screen(batch, states, config.variance_threshold)[: config.max_draws - first]
         decided = 0
@@ -181,26 +191,16 @@ def _screen(matrices, offsets, probabilities, tables, last_words, states, thresh
 
 
 @dataclass(frozen=True, kw_only=True)
-class FillingSearchConfig:
+class FillingSearchConfig(_DrawConfig):
     """How 2D categories are found; the threshold means something only together with size and number of points."""
 
-    sampler: Literal["uniform", "contractive"] = option(
-        "uniform", "How systems are drawn: as published, or contractive by construction."
-    )
-    min_maps: int = option(2, "Fewest maps of a system.", minimum=1, maximum=64)
-    max_maps: int = option(7, "Most maps of a system.", minimum=1, maximum=64)
     filling_threshold: float = option(0.2, "Least share of inked pixels.", minimum=0.0, maximum=1.0)
     image_size: int = option(512, "Side of the picture that the check draws, pixels.", minimum=16)
     num_points: int = option(100_000, "Points that the check draws.", minimum=100)
-    max_draws: int = option(1_000_000, "Draws per category before the search gives up.", minimum=1)
-
-    def __post_init__(self):
-        validate(self)
 
     def inconsistencies(self):
         """Yield (field, message) for what no field shows alone."""
-        if self.min_maps > self.max_maps:
-            yield "min_maps", f"is {self.min_maps}, more than max_maps = {self.max_maps}"
+        yield from super().inconsistencies()
         if self.num_points < self.filling_threshold * self.image_size**2:
             yield (
                 "filling_threshold",
@@ -227,11 +227,10 @@ def search_by_filling(config: FillingSearchConfig, seed: int, category: int) -> 
     Raises:
         ConfigError: If `max_draws` systems were drawn in vain.
     """
-    draw = {"uniform": uniform, "contractive": contractive}[config.sampler]
     pad = 6 * config.image_size // 512  # the published padding, scaled
     for first in range(0, config.max_draws, _FILLING_BLOCK):
         rng = stream(seed, "category", category, first)
-        batch = draw(rng, _FILLING_BLOCK, dim=2, min_maps=config.min_maps, max_maps=config.max_maps)
+        batch = config.draw(rng, _FILLING_BLOCK, dim=2, min_maps=config.min_maps, max_maps=config.max_maps)
         for s in range(min(_FILLING_BLOCK, config.max_draws - first)):
             orbit = chaos_game(batch[s], config.num_points, rng)
             rate = 0.0 if orbit.stopped else filling_rate(orbit.points, size=config.image_size, pad=pad)

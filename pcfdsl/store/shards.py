@@ -4,7 +4,6 @@ A key whose arrays all have one shape is stored stacked, [S, ...]. One whose lea
 with the S + 1 places where samples begin under `<key>@offsets`. The bytes follow from the samples alone.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from pcfdsl.store.manifest import file_checksum
 from pcfdsl.store.paths import as_path, local_copy
 
 __all__ = ["Shard", "encode"]
@@ -81,7 +81,7 @@ class Shard:
         if size != num_bytes:
             raise ValueError(_damaged(path, f"has {size} bytes instead of {num_bytes}"))
         local = local_copy(path)
-        if sha256 is not None and _checksum(local) != sha256:
+        if sha256 is not None and file_checksum(local) != sha256:
             raise ValueError(_damaged(path, "is not what was written"))
         try:
             file = safe_open(str(local), framework="numpy")
@@ -123,11 +123,6 @@ def _array(sample: dict[str, np.ndarray], first: dict[str, np.ndarray], key: str
     if array.dtype.kind not in "biuf":
         raise ValueError(f"sample {number}: {key} is an array of {array.dtype}; expected numbers or booleans")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _damaged(path: str | Path, what: str) -> str:

@@ -7,28 +7,11 @@ import torch
 
 from pcfdsl.config import ConfigError
 from pcfdsl.models.srunet import SRUNet, SRUNetConfig
-from pcfdsl.ops.sparse import SparseGlobalPool, minkowski, quantize
+from pcfdsl.ops.sparse import SparseGlobalPool, quantize
 from pcfdsl.ops.sparse.kernel_map import kernel_offsets
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 SMALL = SRUNetConfig(out_channels=5, stem_planes=8, planes=(8, 12, 16, 24, 16, 12, 8, 8), layers=(1,) * 8)
-
-
-@pytest.fixture(
-    params=[
-        "torch",
-        pytest.param(
-            "minkowski",
-            marks=pytest.mark.skipif(
-                not minkowski.is_available(),
-                reason="MinkowskiEngine is not installed (third_party/minkowskiengine/build.sh)",
-            ),
-        ),
-    ]
-)
-def backend(request) -> str:
-    """What computes; every test that asks for it holds for both."""
-    return request.param
 
 
 @pytest.fixture(scope="module")

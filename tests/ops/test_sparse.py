@@ -18,7 +18,6 @@ from pcfdsl.ops.sparse import (
     SparsePool3d,
     SparseReLU,
     kernel_offsets,
-    minkowski,
     reference,
     sparse_tensor,
 )
@@ -43,23 +42,6 @@ class Chain(nn.ModuleList):
                 visited.append(x.voxels)
             x = layer(x)
         return x
-
-
-@pytest.fixture(
-    params=[
-        "torch",
-        pytest.param(
-            "minkowski",
-            marks=pytest.mark.skipif(
-                not minkowski.is_available(),
-                reason="MinkowskiEngine is not installed (third_party/minkowskiengine/build.sh)",
-            ),
-        ),
-    ]
-)
-def backend(request) -> str:
-    """What computes; every test that asks for it holds for both."""
-    return request.param
 
 
 def layers_of(case: str) -> Chain:

@@ -1,0 +1,25 @@
+"""What all batches have in common: they move as a whole."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+
+__all__ = ["TensorBatch"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TensorBatch:
+    """A dataclass whose fields are all tensors."""
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
+        """The batch on another device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The batch in page-locked memory; data loaders call this."""
+        return self._map(torch.Tensor.pin_memory)
+
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        return type(self)(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
