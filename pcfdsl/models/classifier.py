@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pcfdsl.config import option
 from pcfdsl.models.backbone import BackboneConfig, SRUNetSettings
-from pcfdsl.models.layers import RowNormReLU
+from pcfdsl.models.batch_norm import RowNormReLU
 from pcfdsl.models.pointnet2 import PointNet2Encoder
 from pcfdsl.models.srunet import SRUNet
 from pcfdsl.ops.sparse import SparseGlobalPool, quantize

@@ -6,58 +6,18 @@ Modules hold their parameters in the names and shapes of the published networks,
 import itertools
 from collections.abc import Iterable, Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcfdsl.ops.rows import NeighborRows, norm_relu, norm_relu_max
+from pcfdsl.models.batch_norm import RowNormReLU
+from pcfdsl.ops.rows import NeighborRows
 
-__all__ = ["RowNormReLU", "SharedMLP", "freeze", "linear", "set_bn_momentum"]
+__all__ = ["SharedMLP", "freeze", "linear"]
 
 
 def linear(rows: Tensor, convolution: nn.Conv1d | nn.Conv2d) -> Tensor:
     """A 1x1 convolution over the last dimension: [..., C_in] -> [..., C_out]."""
     return F.linear(rows, convolution.weight.flatten(1), convolution.bias)
-
-
-class RowNormReLU(nn.BatchNorm1d):
-    """Batch norm and ReLU over rows [R, C], in float32 also under autocast; parameters and buffers of BatchNorm1d.
-
-    Rows may stand for several equal ones, and may be pooled in the same pass; see `pcfdsl.ops.rows`.
-    """
-
-    def forward(
-        self, input: Tensor, multiplicity: Tensor | None = None, neighborhoods: NeighborRows | None = None
-    ) -> Tensor:
-        """Rows [R, C], or with `neighborhoods` their maximum over each, [S, C]."""
-        if input.dtype != torch.float64:
-            input = input.float()
-        if neighborhoods is not None:
-            multiplicity = neighborhoods.multiplicity
-        elif multiplicity is None:
-            multiplicity = input.new_ones(len(input))
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        stored = None if self.training else torch.stack([self.running_mean, self.running_var]).to(input.dtype)
-        settings = {"multiplicity": multiplicity, "eps": self.eps, "statistics": stored}
-        if neighborhoods is None:
-            out, used = norm_relu(input, self.weight, self.bias, **settings)
-        else:
-            out, used = norm_relu_max(input, self.weight, self.bias, starts=neighborhoods.starts, **settings)
-        if self.training:
-            self._track(used, multiplicity.sum(dtype=torch.float64))
-        return out
-
-    def _track(self, used: Tensor, total: Tensor) -> None:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(used[0].to(self.running_mean.dtype), self.momentum)
-            unbiased = used[1] * (total / (total - 1).clamp(min=1))
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
 
 
 class SharedMLP(nn.Module):
@@ -101,19 +61,6 @@ class _Layer(nn.Module):
     def norm(self) -> RowNormReLU:
         """Batch norm and ReLU; the published code nests it twice."""
         return self.bn.bn  # type: ignore[return-value]
-
-
-def set_bn_momentum(module: nn.Module, momentum: float) -> None:
-    """Set the share of the new batch in every batch norm's running statistics (PyTorch's sense of momentum).
-
-    Raises:
-        ValueError: If the momentum is outside [0, 1].
-    """
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum is {momentum}; expected the new batch's share, from 0 to 1")
-    for child in module.modules():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            child.momentum = momentum
 
 
 def freeze(module: nn.Module, prefixes: Iterable[str]) -> list[str]:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.models.layers import RowNormReLU, linear
+from pcfdsl.models.batch_norm import RowNormReLU
+from pcfdsl.models.layers import linear
 from pcfdsl.models.pointnet2 import SetAbstraction
 from pcfdsl.ops.grouping import gather
 from pcfdsl.ops.sampling import farthest_point_sample

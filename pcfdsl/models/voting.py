@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.models.layers import RowNormReLU, linear
+from pcfdsl.models.batch_norm import RowNormReLU
+from pcfdsl.models.layers import linear
 
 __all__ = ["Voting"]
 

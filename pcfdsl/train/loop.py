@@ -19,7 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from pcfdsl.config import to_dict
-from pcfdsl.models.layers import freeze, set_bn_momentum
+from pcfdsl.models.batch_norm import set_bn_momentum, synchronize_batch_norm
+from pcfdsl.models.layers import freeze
 from pcfdsl.rng import stream
 from pcfdsl.store.atomic import make_folder, remove_stale
 from pcfdsl.train.average import MovingAverage
@@ -44,7 +45,8 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
     A run killed at any moment and started again with the same arguments ends with the same weights, on the CPU bit for
     bit as long as the number of threads is the same. The first Ctrl-C (or SIGTERM) finishes the step, leaves a
     checkpoint and raises KeyboardInterrupt. Under torchrun the processes share each batch. With w processes every
-    batch norm sees its own share of the batch, as with `accumulate: w` in one process, which gives the same losses.
+    batch norm sees its own share of the batch, as with `accumulate: w` in one process, which gives the same losses;
+    with `sync_batch_norm` it sees the whole one, as one process does. Parts of `accumulate` are always seen alone.
 
     Args:
         task: What is trained; its model is changed in place.
@@ -116,6 +118,8 @@ class _Run:
     def _prepare(self, resume: dict[str, Any] | None) -> Callable:
         """Freeze, load, wrap; gives what the loss calls."""
         config = self.config
+        if config.sync_batch_norm:
+            synchronize_batch_norm(self.model)
         self._training_mode()
         build = self.task.optimizer or (lambda model: build_optimizer(model.parameters(), config.optimizer))
         self.optimizer = build(self.model)

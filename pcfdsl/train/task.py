@@ -41,6 +41,7 @@ class TrainConfig:
         "threads of each process that trains; null for torch's choice, which suffers where other work runs",
         minimum=1,
     )
+    sync_batch_norm: bool = option(False, "batch norm over the samples of all processes, not each process's own")
     compile: bool = option(False, "compile the network with torch.compile")
     log_every: int = option(10, "steps between log records", minimum=1)
     checkpoint_every: int = option(500, "steps between checkpoints; evaluations and the end make one too", minimum=1)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from pcfdsl.models.layers import RowNormReLU, SharedMLP, freeze, set_bn_momentum
+from pcfdsl.models.batch_norm import RowNormReLU, set_bn_momentum
+from pcfdsl.models.layers import SharedMLP, freeze
 from pcfdsl.models.votenet import VoteNet
 
 

@@ -110,6 +110,17 @@ def test_with_batch_norm_two_processes_train_as_one_in_two_parts(tmp_path, toy_s
     )
 
 
+def test_with_synchronised_batch_norm_two_processes_train_as_one(tmp_path, toy_script):
+    start(toy_script, tmp_path / "one", "--norm")
+    start(toy_script, tmp_path / "two", "--norm", processes=2, sync_batch_norm=True)
+    torch.testing.assert_close(
+        torch.tensor(curve(tmp_path / "two")), torch.tensor(curve(tmp_path / "one")), rtol=1e-4, atol=1e-5
+    )
+    one, two = (load_file(tmp_path / run / "last.safetensors") for run in ("one", "two"))
+    assert one.keys() == two.keys()
+    torch.testing.assert_close(two["1.running_var"], one["1.running_var"], rtol=1e-3, atol=1e-4)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path, toy):
     config = TrainConfig(num_steps=6, batch_size=4, evaluations=2, tensorboard=False, device="cpu")
     first = train(toy.toy_task(), config, tmp_path)
