@@ -7,6 +7,7 @@ field docs are the help text; ranges and choices are checked wherever the datacl
 import dataclasses
 import hashlib
 import json
+import math
 import reprlib
 import types
 import typing
@@ -21,6 +22,8 @@ __all__ = ["ConfigError", "describe", "digest", "from_dict", "load", "option", "
 
 T = TypeVar("T")
 
+_MAX_INT = (1 << 63) - 1
+
 
 class ConfigError(ValueError):
     """Settings that cannot be used; `problems` holds every (key path, what is wrong) found."""
@@ -34,7 +37,7 @@ class ConfigError(ValueError):
 
 
 def option(default: Any, doc: str, *, choices: Sequence | None = None, minimum=None, maximum=None) -> Any:
-    """Dataclass field with a help text and the values it admits.
+    """Dataclass field with a help text and the values it admits; numbers are finite, and whole ones fit in 64 bits.
 
     Args:
         default: Default value; a frozen dataclass for a nested group of settings.
@@ -173,9 +176,11 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _set(settings: dict, keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
-        settings = settings.setdefault(key, {})
-    if not isinstance(settings, dict):
-        raise TypeError
+        inner = settings.get(key, {})
+        if not isinstance(inner, dict):
+            raise TypeError
+        settings[key] = dict(inner)  # an alias in YAML is the same dictionary elsewhere, which stays as it was
+        settings = settings[key]
     settings[keys[-1]] = value
 
 
@@ -238,7 +243,10 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
             except ValueError:
                 return value, f"expected a number, got {_shown(value)}"
         if isinstance(value, (int, float)):
-            return float(value), None
+            try:
+                return float(value), None
+            except OverflowError:
+                return value, f"expected a number, got {_shown(value)}, which is too large"
     if hint is type(None) and value is None:
         return None, None
     if isinstance(hint, type) and isinstance(value, hint) and (hint is not int or not isinstance(value, bool)):
@@ -261,8 +269,10 @@ def _out_of_range(value: Any, metadata: Any) -> str | None:
             continue
         if choices is not None and item not in choices:
             return f"expected one of {', '.join(map(str, choices))}, got {item!r}"
-        if isinstance(item, float) and item != item:
-            return "is NaN"
+        if isinstance(item, float) and not math.isfinite(item):
+            return f"must be a finite number, got {item}"
+        if isinstance(item, int) and not -_MAX_INT <= item <= _MAX_INT:
+            return f"must fit in 64 bits, got {_shown(item)}"
         if low is not None and item < low:
             return f"must be at least {low}, got {item!r}"
         if high is not None and item > high:

@@ -69,6 +69,42 @@ def test_files_that_are_not_settings(tmp_path, content):
     assert set(problems(path=file)) == {str(file)}
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("inner.rate=.nan", "finite"),
+        ("inner.rate=nan", "finite"),
+        ("sizes=[1, .inf]", "finite"),
+        ("sizes=[inf, -inf]", "finite"),
+        ("sizes=[1e999]", "finite"),
+        ("sizes=[1" + "0" * 400 + "]", "too large"),
+        ("count=1" + "0" * 40, "64 bits"),
+        ("count=1" + "0" * 5000, "not valid YAML"),
+        ("count=1e9", "expected int"),
+        ("name.a=1", "not a group"),
+        ("inner.rate.a.b=1", "not a group"),
+    ],
+)
+def test_numbers_beyond_all_measure_are_refused(tmp_path, override, said):
+    path = tmp_path / "a.yaml"
+    path.write_text("name:\ninner: {rate: 0.1}\n")
+    [message] = problems(override, path=path).values()
+    assert said in message
+    assert len(message) < 400
+
+
+def test_an_override_changes_no_alias(tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class Two:
+        first: Inner = option(Inner(), "A group.")
+        second: Inner = option(Inner(), "A group.")
+
+    path = tmp_path / "a.yaml"
+    path.write_text("first: &same {rate: 0.1}\nsecond: *same\n")
+    config = load(Two, path, ["second.rate=0.2"])
+    assert (config.first.rate, config.second.rate) == (0.1, 0.2)
+
+
 def test_round_trip_and_digest(tmp_path):
     config = Outer(count=4, name="x")
     assert from_dict(Outer, to_dict(config)) == config
