@@ -11,6 +11,7 @@ from torch import nn
 from pcfdsl.data.image_samples import ImageDataset, ImageViewConfig
 from pcfdsl.data.images import ArrayPictures
 from pcfdsl.evaluate.vit import attention_maps, attention_reach, first_filters, patch_grid, position_similarity
+from pcfdsl.store.atomic import make_folder
 from pcfdsl.train.image_model import create_network
 from pcfdsl.train.image_trained import ImageClassifier, load_image_classifier
 from pcfdsl.view.charts import line_chart
@@ -38,8 +39,10 @@ def analyze_networks(runs: Mapping[str, str | Path], pictures: Sequence[str | Pa
     Raises:
         OSError, ValueError: If a network or a picture cannot be read.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    bad = [name for name in runs if not name or "/" in name]
+    if bad:
+        raise ValueError(f"{bad[0]!r} cannot be a name: files are called by it; expected letters without slashes")
+    out = make_folder(out)
     images = [np.array(Image.open(path).convert("RGB")) for path in pictures]
     sections, files = [], []
     for name, path in runs.items():

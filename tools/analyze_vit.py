@@ -16,6 +16,8 @@ def main() -> dict:
     wrong = [name for name, equals, _ in pairs if not equals]
     if wrong:
         parser.error(f"expected NAME=CKPT, got {', '.join(wrong)}")
+    if len({name for name, _, _ in pairs}) < len(pairs):
+        parser.error("a name stands twice; give each network its own")
     files = analyze_networks({name: path for name, _, path in pairs}, args.images, args.out)
     return {"files": [str(file) for file in files]}
 

@@ -9,6 +9,7 @@ Each file is complete in itself and is replaced in one rename: a kill at any mom
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = [
     "find_weights",
     "load_checkpoint",
     "load_resume",
+    "note_unfinished",
     "remove_run",
     "remove_weights",
     "save_checkpoint",
@@ -57,11 +59,22 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: str | Path, name: str, *, model: nn.Module, settings: Mapping[str, Any], step: int, metrics: Mapping
+    folder: str | Path,
+    name: str,
+    *,
+    model: nn.Module,
+    settings: Mapping[str, Any],
+    step: int,
+    metrics: Mapping,
+    num_steps: int | None = None,
 ) -> Path:
-    """Write `name`.safetensors, which `load_checkpoint` reads, and `name`.json, which people read."""
+    """Write `name`.safetensors, which `load_checkpoint` reads, and `name`.json, which people read.
+
+    `num_steps` is the length of the whole run.
+    """
     folder = Path(folder)
     about = {"settings": dict(settings), "digest": _digest(settings), "step": step, "metrics": dict(metrics)}
+    about |= {} if num_steps is None else {"num_steps": num_steps}
     path = save_weights(folder / f"{name}.safetensors", model, metadata=about)
     write_file(folder / f"{name}.json", json.dumps(about, indent=2).encode())
     return path
@@ -80,6 +93,20 @@ def find_weights(path: str | Path) -> Path:
             return candidate
     what = "holds neither best.safetensors nor last.safetensors" if path.is_dir() else "does not exist"
     raise FileNotFoundError(f"checkpoint {path} {what}; give a run's folder or a .safetensors file of one")
+
+
+def note_unfinished(path: str | Path) -> None:
+    """Say on stderr if the path is the folder of a run that has not come to its end."""
+    last = Path(path) / "last.json"
+    if not last.is_file():
+        return
+    try:
+        about = json.loads(last.read_text(encoding="utf-8"))
+        step, num_steps = about["step"], about["num_steps"]
+    except (ValueError, TypeError, KeyError):  # of another version, or edited; the weights are what counts
+        return
+    if step < num_steps:
+        print(f"note: {path} is not finished, it stands at step {step} of {num_steps}", file=sys.stderr)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

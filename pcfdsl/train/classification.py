@@ -93,6 +93,10 @@ def open_clouds(config: CloudSourceConfig) -> CloudSet:
     if config.kind == "fractals":
         return fractal_clouds(open_pcfractal(config.fractals))
     if config.kind == "npz":
+        if Path(config.path or "").is_dir():
+            raise ValueError(
+                f"{config.path} is a folder; expected a .npz file, or set data.kind=folder split.by=random"
+            )
         return read_cloud_npz(config.path or "")
     clouds = read_cloud_folder(config.path or "", up=config.up, bin_columns=config.bin_columns)
     if clouds.skipped:

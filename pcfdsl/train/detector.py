@@ -18,7 +18,7 @@ from pcfdsl.models.published_names import to_detector_names
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
 from pcfdsl.models.weights import load_weights, read_published_checkpoint, transfer
 from pcfdsl.scene.boxes import Scene
-from pcfdsl.train.checkpoint import find_weights
+from pcfdsl.train.checkpoint import find_weights, note_unfinished
 from pcfdsl.train.detect import EvaluationConfig, evaluate_scenes, mean_metrics
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.source import PointsConfig, SceneSet, SourceConfig, mean_box_sizes, open_scenes, scene_samples
@@ -194,6 +194,7 @@ def start_from(config: InitConfig, model: nn.Module) -> None:
     """
     if config.checkpoint is not None:
         report = transfer(model, _read_state(config.checkpoint), prefixes=config.parts)
+        note_unfinished(config.checkpoint)
         print(f"from {config.checkpoint}: {report}", file=sys.stderr)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.models.weights import TransferReport, transfer
-from pcfdsl.train.checkpoint import find_weights
+from pcfdsl.train.checkpoint import find_weights, note_unfinished
 from pcfdsl.train.optim import OptimizerConfig
 
 try:
@@ -124,6 +124,7 @@ def start_image_model(config: ImageInitConfig, model: nn.Module) -> TransferRepo
         head = tuple(f"{name}." for name in _classifier_names(model))
         state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
     report = transfer(model, _resampled(state, model), prefixes=parts)
+    note_unfinished(config.checkpoint)
     print(f"from {path}: {report}", file=sys.stderr)
     return report
 

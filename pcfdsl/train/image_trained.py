@@ -52,7 +52,8 @@ def load_image_classifier(path: str | Path, *, device: str = "auto") -> ImageCla
     try:
         config = from_dict(ImageConfig, settings)
     except ConfigError as error:
-        raise ValueError(f"{checkpoint.path} is not an image network's checkpoint:\n{error}") from None
+        key, message = error.problems[0]
+        raise ValueError(f"{checkpoint.path} is not an image network's checkpoint ({key}: {message})") from None
     model = create_network(config.model, size=config.view.size, channels=config.view.channels, num_classes=len(classes))
     model.load_state_dict(checkpoint.state)
     return ImageClassifier(

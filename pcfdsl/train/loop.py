@@ -277,7 +277,7 @@ class _Run:
         return self.model if self.average is None else self.average.model
 
     def _checkpoint(self, name: str) -> None:
-        about = {"settings": self.settings, "step": self.step, "metrics": self.metrics}
+        about = {"settings": self.settings, "step": self.step, "num_steps": self.num_steps, "metrics": self.metrics}
         save_checkpoint(self.out, name, model=self._weights_to_use(), **about)
 
     def _save(self) -> None:

@@ -49,6 +49,8 @@ def train_seeds(
         ConfigError, OSError, ValueError: If settings, data or an earlier run in the folder do not fit.
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds {', '.join(map(str, seeds))}: one stands twice; give each once")
     runs = {}
     for seed in seeds or (config.train.seed,):
         own = replace(config, train=replace(config.train, seed=seed))

@@ -96,8 +96,7 @@ def open_scenes(config: SourceConfig) -> SceneSet:
             print(f"{config.folder}: {len(prepared.missing)} scenes of {config.split} are not there", file=sys.stderr)
         return SceneSet(prepared, prepared.classes)
     if config.kind == "none":
-        message = "is none: there are no scenes; choose one of the other kinds (to evaluate: --data DIR)"
-        raise ConfigError([("kind", message)])
+        raise ConfigError([("kind", "is none: these settings name no scenes; choose one of the other kinds")])
     if config.kind == "fractals":
         database = open_pcfractal(config.fractals)
         for category in tqdm(range(config.fractals.num_categories), desc="categories", leave=False, disable=None):

@@ -70,10 +70,12 @@ def evaluate_detector(
     """Judge a detector on a set, by default on the validation scenes and in the way of its training.
 
     Raises:
-        ValueError: If the set has other classes than the detector.
-        ConfigError: If there is no set.
+        ValueError: If there is no set, or it has other classes than the detector.
     """
-    scenes = open_scenes(source or detector.config.validation)
+    source = source or detector.config.validation
+    if source.kind == "none":
+        raise ValueError(f"{detector.path} was trained without validation scenes; name a detection set with --data DIR")
+    scenes = open_scenes(source)
     if not detector.config.points.class_agnostic and scenes.classes != detector.classes:
         raise ValueError(
             f"the set has the classes {', '.join(scenes.classes)}, but {detector.path} detects "

@@ -1,6 +1,7 @@
 """A detector learns what it is shown, takes weights over, and says what does not fit."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from pcfdsl.config import ConfigError, load, to_dict
 from pcfdsl.data.stored import write_info, write_scene, write_split
 from pcfdsl.models.weights import save_weights
-from pcfdsl.train.checkpoint import load_checkpoint, save_checkpoint
+from pcfdsl.train.checkpoint import load_checkpoint, note_unfinished, save_checkpoint
 from pcfdsl.train.detector import DetectorConfig, detection_task, train_detector
 from pcfdsl.train.log import read_log
 from pcfdsl.train.source import SourceConfig, mean_box_sizes, open_scenes
@@ -203,8 +204,23 @@ def test_what_does_not_fit_is_named(tmp_path, finetuned, pretrained):
         finetuning("data.kind=stored")
     with pytest.raises(FileNotFoundError, match="no detection set"):
         train_detector(finetuning(*FEW, "data.kind=stored", f"data.folder={tmp_path}"), tmp_path)
-    with pytest.raises(ConfigError, match="kind"):
+    with pytest.raises(ValueError, match="without validation scenes; name a detection set"):
         evaluate_detector(load_detector(pretrained, device="cpu"))
+
+
+def test_weights_of_a_run_that_stands_still_are_noted(tmp_path, pretrained, capsys):
+    run = shutil.copytree(pretrained, tmp_path / "run")
+    note_unfinished(run)
+    assert capsys.readouterr().err == ""
+    about = json.loads((run / "last.json").read_text())
+    (run / "last.json").write_text(json.dumps(about | {"step": 1}))
+    note_unfinished(run)
+    assert f"{run} is not finished, it stands at step 1 of {about['num_steps']}" in capsys.readouterr().err
+
+
+def test_a_seed_given_twice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="seeds 1, 1: one stands twice"):
+        train_detector(finetuning(*FEW), tmp_path, seeds=(1, 1))
 
 
 def test_a_set_with_other_classes_is_refused(tmp_path, finetuned):
