@@ -1,7 +1,5 @@
 """Labelled clouds: fractals by category, a .npz of shapes, or a folder of meshes and clouds by class."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from tqdm import tqdm
 from pcfdsl.data.scan_files import read_points
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.scene.objects import CLOUD_FILES, MESH_FILES, Shape, read_shape
+from pcfdsl.store.arrays import read_arrays
 
 __all__ = ["CloudSet", "CloudSource", "fractal_clouds", "read_cloud_folder", "read_cloud_npz"]
 
@@ -77,9 +76,8 @@ def read_cloud_npz(path: str | Path) -> CloudSet:
     """
     path = Path(path)
     try:
-        with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_arrays(path)
+    except ValueError as error:
         raise ValueError(f"{path} is no .npz of arrays ({error})") from None
     if missing := {"points", "label"} - arrays.keys():
         raise ValueError(f"{path} has no array {', '.join(sorted(missing))}; expected points [S, P, 3] and label [S]")

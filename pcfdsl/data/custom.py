@@ -18,6 +18,7 @@ from pcfdsl.data.stored import (
     write_split,
 )
 from pcfdsl.scene.boxes import Scene, points_in_boxes
+from pcfdsl.store.arrays import read_arrays
 
 __all__ = ["Convention", "PrepareReport", "prepare_folder", "prepare_furniture"]
 
@@ -167,11 +168,12 @@ def prepare_furniture(rooms: str | Path, out: str | Path, *, split: str = "train
         OSError: If the file cannot be read.
         ValueError: If an array is missing, or no room can be used.
     """
-    with np.load(rooms, allow_pickle=False) as file:
-        missing = {"points", "boxes", "box_class", "box_room", "inst", "det_names"} - set(file.files)
-        if missing:
-            raise ValueError(f"{rooms} has no array {', '.join(sorted(missing))}; it is not a file of furniture rooms")
-        arrays = {name: file[name] for name in file.files}
+    try:
+        arrays = read_arrays(rooms)
+    except ValueError as error:
+        raise ValueError(f"{rooms} {error}") from None
+    if missing := {"points", "boxes", "box_class", "box_room", "inst", "det_names"} - arrays.keys():
+        raise ValueError(f"{rooms} has no array {', '.join(sorted(missing))}; it is not a file of furniture rooms")
     failed: list[tuple[str, str]] = []
 
     def scenes():

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.sets import ImageSetConfig, open_images
 from pcfdsl.image_set import StoredImages
 from pcfdsl.rng import stream
+from pcfdsl.store.arrays import read_arrays
+from pcfdsl.store.pictures import NO_PICTURE
 
 __all__ = ["ArrayPictures", "ImageSourceConfig", "Pictures", "Subset", "few_per_class", "open_pictures"]
 
@@ -176,7 +178,7 @@ class _Folder:
         try:
             with Image.open(self.files[i]) as image:
                 return _as_array(image)
-        except (UnidentifiedImageError, OSError) as error:
+        except NO_PICTURE as error:
             raise ValueError(f"{self.files[i]} cannot be read as a picture ({error}); remove or replace it") from error
 
 
@@ -233,10 +235,11 @@ def _open(config: ImageSourceConfig) -> Pictures:
     if config.kind == "torchvision":
         return _Torchvision(config)
     try:
-        with np.load(config.path, allow_pickle=False) as file:
-            missing = {config.images_key, config.labels_key} - set(file.files)
-            if missing:
-                raise ValueError(f"{config.path} has {', '.join(file.files)}, not {', '.join(sorted(missing))}")
-            return ArrayPictures(file[config.images_key], file[config.labels_key])
+        arrays = read_arrays(config.path)
     except FileNotFoundError:
         raise FileNotFoundError(f"no file {config.path}") from None
+    except ValueError as error:
+        raise ValueError(f"{config.path} {error}") from None
+    if missing := {config.images_key, config.labels_key} - arrays.keys():
+        raise ValueError(f"{config.path} has {', '.join(arrays)}, not {', '.join(sorted(missing))}")
+    return ArrayPictures(arrays[config.images_key], arrays[config.labels_key])

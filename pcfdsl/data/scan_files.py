@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pcfdsl.store.arrays import read_array
+
 __all__ = ["BOX_FILES", "COLUMNS", "POINT_FILES", "read_boxes", "read_points"]
 
 COLUMNS = ("class", "cx", "cy", "cz", "dx", "dy", "dz", "yaw")
@@ -32,7 +34,7 @@ def read_points(path: Path, *, bin_columns: int = 6) -> tuple[np.ndarray, np.nda
         raise FileNotFoundError(f"there is no file {path}")
     try:
         if path.suffix == ".npy":
-            rows = np.load(path, allow_pickle=False)
+            rows = read_array(path)
         elif path.suffix == ".bin":
             numbers = np.fromfile(path, np.float32)
             if path.stat().st_size % (4 * bin_columns):

@@ -25,6 +25,7 @@ import numpy as np
 
 from pcfdsl.data.scan_files import BOX_FILES, COLUMNS, POINT_FILES, read_boxes, read_points
 from pcfdsl.scene.boxes import Scene, points_in_boxes
+from pcfdsl.store.arrays import read_array
 from pcfdsl.store.atomic import write_file
 
 __all__ = [
@@ -91,7 +92,7 @@ class StoredDetectionSet(Sequence[Scene]):
         categories = class_indices(names, self.classes, path)
         try:
             if (folder / "instances.npy").is_file():
-                ids = np.load(folder / "instances.npy", allow_pickle=False)
+                ids = read_array(folder / "instances.npy")
             else:
                 ids = assign_instances(points, boxes)
             return Scene(points=points, boxes=boxes, categories=categories, instance_ids=ids, colors=colors)

@@ -15,6 +15,7 @@ from pcfdsl.data.prepared import MAX_NUMBER, PreparedScenes, categories_of, exis
 from pcfdsl.data.spec import SCANNET, SUNRGBD, split_names
 from pcfdsl.data.stored import assign_instances
 from pcfdsl.scene.boxes import Scene
+from pcfdsl.store.arrays import read_array, read_arrays
 
 __all__ = ["open_votenet"]
 
@@ -98,14 +99,10 @@ def _array(
 ) -> np.ndarray:
     """Finite numbers of a .npy file, or of an array in an .npz file."""
     try:
-        if key is None:
-            array = np.array(np.load(path, allow_pickle=False, mmap_mode="r"))  # the map checks the header's promise
-        else:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-                array = np.array(content[key])
+        array = read_array(path) if key is None else read_arrays(path)[key]
     except OSError:
         raise
-    except Exception as error:  # NumPy and zipfile fail on damaged files in many ways
+    except Exception as error:  # also where the key is missing
         raise ValueError(f"{path} is no whole array ({error})") from None
     shape = f"[N, {' or '.join(map(str, columns))}]" if columns else f"[{length}]"
     fits = array.ndim == 2 and array.shape[1] in columns if columns else array.shape == (length,)

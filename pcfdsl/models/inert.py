@@ -6,6 +6,7 @@ to import and run. Here everything that is not needed to make a tensor becomes a
 
 import pickle
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,7 +50,12 @@ class Inert:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        return _ADMITTED.get((module, name), Inert)  # storages are torch's own, found before it asks here
+        # Storages are torch's own, found before it asks here. A pickle can set attributes of the functions and classes
+        # that it finds: it gets some of its own.
+        found = _ADMITTED.get((module, name))
+        if found is None:
+            return type("Inert", (Inert,), {})
+        return found if isinstance(found, type) else partial(found)
 
 
 def load_tensors(path: str | Path) -> Any:

@@ -1,6 +1,7 @@
 """Weights in files, and from one network into another. Nothing is dropped without being named."""
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -124,7 +125,8 @@ def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
 def require_sound(path: str | Path) -> None:
     """Compare a torch file with the checksums and sizes in it, which torch itself believes unread.
 
-    Files of the format before torch 1.6 have no checksums; of them, no tensor may be larger than the file.
+    Nothing in it may be larger than the file: no storage of the format before torch 1.6, which has no checksums, and
+    no number of an object in the pickles.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -133,32 +135,38 @@ def require_sound(path: str | Path) -> None:
     """
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
-            _require_small_storages(file)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            for _ in range(4):  # the last names each storage with its number of elements
+                _require_small(file, size, storages=True)
             return
         try:
             with zipfile.ZipFile(file) as archive:
                 if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                     raise ValueError("a part of it is compressed")
                 damaged = archive.testzip()
+                for member in archive.infolist():
+                    if damaged is None and member.filename.endswith("/data.pkl"):
+                        _require_small(io.BytesIO(archive.read(member)), member.file_size)
         except OSError as error:  # a damaged directory points outside the file, even before its beginning
             raise ValueError(f"its directory is damaged ({error})") from error
         if damaged is not None:
             raise ValueError(f"its part {damaged} is not what was written")
 
 
-def _require_small_storages(file: BinaryIO) -> None:
-    """The format before torch 1.6: pickles, the fourth of which names each storage with its number of elements."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    for _ in range(4):
-        numbers: list[int] = []  # since the last mark, where the tuple that names a storage begins
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name == "MARK":
-                numbers = []
-            elif isinstance(argument, int) and "PUT" not in opcode.name and "GET" not in opcode.name:
-                numbers.append(argument)
-            elif opcode.name == "BINPERSID" and max(numbers, default=0) > size:
-                raise ValueError(f"it promises a tensor of {max(numbers)} numbers in {size} bytes")
+def _require_small(file: BinaryIO, size: int, *, storages: bool = False) -> None:
+    """Read over the next pickle, which must not number or, if `storages`, promise more than there are bytes."""
+    numbers: list[int] = []  # since the last mark, where the tuple that names a storage begins
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name == "MARK":
+            numbers = []
+        elif "PUT" in opcode.name and isinstance(argument, int):
+            if argument > size:  # Python's reader makes room for as many objects
+                raise ValueError(f"it numbers an object {argument} in {size} bytes")
+        elif isinstance(argument, int) and "GET" not in opcode.name:
+            numbers.append(argument)
+        elif storages and opcode.name == "BINPERSID" and max(numbers, default=0) > size:
+            raise ValueError(f"it promises a tensor of {max(numbers)} numbers in {size} bytes")
 
 
 def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -188,6 +196,10 @@ def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     state = next(content[key] for key in keys if isinstance(content.get(key), dict)) if nested else content
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict; expected one under {', '.join(keys)}")
+    size = os.path.getsize(path)
+    large = [name for name, value in state.items() if value.numel() * value.element_size() > size]
+    if large:  # with strides of 0, one number can be any many
+        raise ValueError(f"{path} promises a tensor {large[0]} larger than the file of {size} bytes; it is damaged")
     meta = content.get("meta") if nested else None
     return {str(name): value for name, value in state.items()}, meta if isinstance(meta, dict) else {}
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
+from pcfdsl.store.arrays import read_array
 
 __all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "Shape", "read_shape", "sample_surface"]
 
@@ -164,7 +165,7 @@ def read_shape(path: Path, *, up: str = "z") -> Shape:
     import trimesh
 
     if path.suffix.lower() == ".npy":
-        points, triangles = np.load(path, allow_pickle=False), None
+        points, triangles = read_array(path), None
         if points.ndim != 2 or points.shape[1] < 3:
             raise ValueError(f"expected an array [N, 3 or more], got {points.shape}")
         points = points[:, :3]

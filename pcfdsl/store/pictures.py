@@ -15,6 +15,7 @@ from pcfdsl.store.atomic import write_file
 from pcfdsl.store.paths import as_path
 
 __all__ = [
+    "NO_PICTURE",
     "PICTURE_ENDINGS",
     "decode_png",
     "encode_image_tar",
@@ -26,7 +27,7 @@ __all__ = [
 
 _COMPRESSION = 4
 # What Pillow raises of damaged files, and of those that promise more pixels than anybody has.
-_NO_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+NO_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 PICTURE_ENDINGS = {"image": ".png", "mask": ".mask.png"}
 
 
@@ -61,7 +62,7 @@ def decode_png(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image)
-    except _NO_PICTURE as error:
+    except NO_PICTURE as error:
         raise ValueError(f"cannot be read as a picture: {error}") from error
 
 
@@ -76,7 +77,7 @@ def read_image(path: str | Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except _NO_PICTURE as error:
+    except NO_PICTURE as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 

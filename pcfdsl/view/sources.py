@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -18,6 +19,7 @@ from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.objects import sample_surface
 from pcfdsl.scene.synthesize import FractalScenes
+from pcfdsl.store.arrays import read_array, read_arrays
 from pcfdsl.store.manifest import read_manifest
 from pcfdsl.store.pictures import decode_png
 from pcfdsl.store.stored import open_set
@@ -238,19 +240,19 @@ def _cloud_of_file(path: Path, caption: str, bin_columns: int) -> PageItem:
     if kind == ".npy":
         return _from_rows(_load_array(path), caption, path)
     if kind == ".npz":
-        with _load_array(path) as arrays:
-            if "points" not in arrays:
-                held = ", ".join(arrays) or "nothing"
-                raise ValueError(f"{path} holds {held}; expected an array `points` [N, 3 or more]")
-            boxes, colors = arrays.get("boxes"), arrays.get("colors")
-            return _from_rows(arrays["points"], caption, path, boxes=boxes, colors=colors)
+        arrays = _load_array(path)
+        if "points" not in arrays:
+            held = ", ".join(arrays) or "nothing"
+            raise ValueError(f"{path} holds {held}; expected an array `points` [N, 3 or more]")
+        boxes, colors = arrays.get("boxes"), arrays.get("colors")
+        return _from_rows(arrays["points"], caption, path, boxes=boxes, colors=colors)
     raise ValueError(f"{path} is of a kind that cannot be shown; these can: {' '.join(FILE_KINDS + RECIPE_KINDS)}")
 
 
-def _load_array(path: Path):
+def _load_array(path: Path) -> Any:
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        return read_arrays(path) if path.suffix.lower() == ".npz" else read_array(path)
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
 
 

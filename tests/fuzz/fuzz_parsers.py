@@ -13,7 +13,9 @@ def main(name: str, seconds: str = "60") -> None:
     """Fuzz the parser of this name for so long."""
     import atheris
 
-    with atheris.instrument_imports(include=["pcfdsl.data", "pcfdsl.store", "pcfdsl.config", "pcfdsl.formula.csv_io"]):
+    packages = ["pcfdsl.data", "pcfdsl.store", "pcfdsl.config", "pcfdsl.formula.csv_io", "pcfdsl.view.sources"]
+    packages += ["pcfdsl.models.weights", "pcfdsl.models.inert", "pcfdsl.train.checkpoint", "pickletools", "zipfile"]
+    with atheris.instrument_imports(include=packages):
         from targets import TARGETS
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
