@@ -10,6 +10,8 @@ from pcfdsl.data.matlab5 import read_matlab5
 
 __all__ = ["read_variable"]
 
+_MAX_BYTES = 1 << 31  # of one array, unpacked
+
 
 def read_variable(path: str | Path, name: str, *, fields: Collection[str] | None = None) -> Any:
     """A variable of a MATLAB file.
@@ -78,7 +80,7 @@ def _from_hdf5(file: Any, item: Any, fields: Collection[str] | None, h5py: Any) 
         arrays = {field: data for field, data in wanted.items() if _holds_references(data, h5py)}
         if not arrays:  # a single struct keeps the values themselves
             return [{field: _from_hdf5(file, data, fields, h5py) for field, data in wanted.items()}]
-        columns = {field: data[()].ravel() for field, data in arrays.items()}
+        columns = {field: _content(data).ravel() for field, data in arrays.items()}
         length = len(next(iter(columns.values())))
         return [
             {field: _from_hdf5(file, file[column[i]], fields, h5py) for field, column in columns.items()}
@@ -88,12 +90,19 @@ def _from_hdf5(file: Any, item: Any, fields: Collection[str] | None, h5py: Any) 
     matlab_class = matlab_class.decode("ascii", "replace") if isinstance(matlab_class, bytes) else str(matlab_class)
     if item.attrs.get("MATLAB_empty"):
         return "" if matlab_class == "char" else np.zeros((0, 0))
-    values = item[()]
+    values = _content(item)
     if matlab_class == "cell":
         return [_from_hdf5(file, file[reference], fields, h5py) for reference in values.ravel()]
     if matlab_class == "char":
         return "".join(map(chr, values.ravel().tolist()))
     return np.asarray(values).T
+
+
+def _content(data: Any) -> Any:
+    size = (data.size or 0) * data.dtype.itemsize
+    if size > _MAX_BYTES:  # HDF5 fills what it does not hold, however much that is
+        raise ValueError(f"an array of {data.shape} has {size} bytes; at most {_MAX_BYTES >> 30} GB are read")
+    return data[()]
 
 
 def _holds_references(data: Any, h5py: Any) -> bool:

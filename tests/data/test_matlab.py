@@ -222,3 +222,12 @@ def test_what_matlab_itself_writes(order, compressed, tmp_path):
     assert second["name"].size == 0
     if order == "<":
         np.testing.assert_array_equal(loadmat(path)["rows"]["K"][0, 0], first["K"])
+
+
+def test_an_array_of_nothing_that_promises_much_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.mat", "w") as file:
+        file.create_dataset("x", shape=(1 << 40,), dtype="f8", chunks=(1 << 10,))
+    assert (tmp_path / "m.mat").stat().st_size < 10_000
+    with pytest.raises(ValueError, match="at most 2 GB are read"):
+        read_variable(tmp_path / "m.mat", "x")
