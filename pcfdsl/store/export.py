@@ -1,16 +1,24 @@
-"""Stored samples for other programs: PLY files and WebDataset tars."""
+"""Stored samples for other programs: PLY files, WebDataset tars, Parquet tables."""
 
 import io
 import json
 import tarfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pcfdsl.store.atomic import make_folder, write_file
+from pcfdsl.store.pictures import encode_png
 
-__all__ = ["encode_ply", "require_no_other_files", "write_webdataset"]
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["encode_ply", "require_no_other_files", "write_parquet", "write_webdataset"]
+
+_ROW_GROUP = 100
 
 
 def encode_ply(points: np.ndarray) -> bytes:
@@ -44,7 +52,7 @@ def require_no_other_files(folder: str | Path, names: Collection[str], *, parts:
 
 
 def write_webdataset(
-    samples: Iterable[dict[str, np.ndarray]], folder: str | Path, *, samples_per_tar: int = 1000
+    samples: Iterable[dict[str, np.ndarray]], folder: str | Path, *, samples_per_file: int = 1000
 ) -> list[Path]:
     """Write tars that WebDataset readers take: per sample one `<number>.<key>.npy` for each array, and one
     `<number>.json` with its scalars. The bytes follow from the samples alone: no times, no owners.
@@ -52,7 +60,7 @@ def write_webdataset(
     Args:
         samples: The samples, as a `StoredSet` or a recipe gives them.
         folder: Takes `00000.tar` and so on; files of these names are replaced, each as a whole.
-        samples_per_tar: A tar is held in memory while it is written.
+        samples_per_file: A tar is held in memory while it is written.
 
     Returns:
         The files written.
@@ -61,22 +69,91 @@ def write_webdataset(
         OSError: If they cannot be written.
     """
     folder = make_folder(folder)
+    return [
+        _write_tar(folder, number, part, samples_per_file)
+        for number, part in enumerate(_parts(samples, samples_per_file))
+    ]
+
+
+def write_parquet(
+    samples: Iterable[dict[str, np.ndarray]],
+    folder: str | Path,
+    *,
+    samples_per_file: int = 1000,
+    metadata: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Write Parquet tables with a row for each sample and a column for each of its arrays.
+
+    Scalars are numbers; uint8 pictures are PNG files, as the pair of `bytes` and `path` that Hugging Face's `Image`
+    takes; other arrays are lists, nested as deeply as they have axes, of fixed length but for the first axis. All
+    values come back bit for bit.
+
+    Args:
+        samples: The samples; all have the same arrays, of shapes that differ in the first axis only.
+        folder: Takes `00000.parquet` and so on; files of these names are replaced, each as a whole.
+        samples_per_file: A file is held in memory while it is written; its row groups have a hundred samples.
+        metadata: Goes into the schema of each file.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ImportError: Without pyarrow.
+        ValueError: If samples have other arrays than the first.
+        OSError: If files cannot be written.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError("Parquet needs pyarrow: pip install 'pcfdsl[parquet]'") from error
+    folder = make_folder(folder)
     files: list[Path] = []
-    pending: list[dict[str, np.ndarray]] = []
-    for sample in samples:
-        pending.append(sample)
-        if len(pending) == samples_per_tar:
-            files.append(_write_tar(folder, len(files), pending, samples_per_tar))
-            pending = []
-    if pending:
-        files.append(_write_tar(folder, len(files), pending, samples_per_tar))
+    for part in _parts(samples, samples_per_file):
+        first = len(files) * samples_per_file
+        keys = sorted(part[0])
+        if odd := [i for i, sample in enumerate(part, start=first) if sorted(sample) != keys]:
+            raise ValueError(f"sample {odd[0]} has other arrays than sample {first}: expected {', '.join(keys)}")
+        table = pyarrow.table({key: _column([sample[key] for sample in part], key, first) for key in keys})
+        content = io.BytesIO()
+        pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), content, row_group_size=_ROW_GROUP)
+        files.append(folder / f"{len(files):05d}.parquet")
+        write_file(files[-1], content.getvalue())
     return files
 
 
-def _write_tar(folder: Path, number: int, samples: Sequence[dict[str, np.ndarray]], samples_per_tar: int) -> Path:
+def _parts(samples: Iterable[dict[str, np.ndarray]], size: int) -> Iterator[list[dict[str, np.ndarray]]]:
+    rest = iter(samples)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def _column(arrays: Sequence[np.ndarray], key: str, first: int) -> "pyarrow.Array":
+    import pyarrow
+
+    arrays = [np.asarray(array) for array in arrays]
+    inner = arrays[0].shape[1:]
+    if odd := [i for i, array in enumerate(arrays) if array.shape[1:] != inner or array.dtype != arrays[0].dtype]:
+        raise ValueError(
+            f"sample {first + odd[0]}: {key} is {arrays[odd[0]].dtype} {arrays[odd[0]].shape}, but that of sample "
+            f"{first} is {arrays[0].dtype} {arrays[0].shape}"
+        )
+    if arrays[0].ndim == 0:
+        return pyarrow.array(np.stack(arrays))
+    if arrays[0].dtype == np.uint8 and arrays[0].ndim > 1:
+        files = [{"bytes": encode_png(array), "path": f"{i:09d}.png"} for i, array in enumerate(arrays, start=first)]
+        return pyarrow.array(files, pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()}))
+    values = pyarrow.array(np.concatenate([array.ravel() for array in arrays]))
+    for length in reversed(inner):
+        values = pyarrow.FixedSizeListArray.from_arrays(values, length)
+    starts = np.cumsum([0, *(len(array) for array in arrays)], dtype=np.int32)
+    return pyarrow.ListArray.from_arrays(starts, values)
+
+
+def _write_tar(folder: Path, number: int, samples: Sequence[dict[str, np.ndarray]], samples_per_file: int) -> Path:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for i, sample in enumerate(samples, start=number * samples_per_tar):
+        for i, sample in enumerate(samples, start=number * samples_per_file):
             scalars = {key: array.item() for key, array in sorted(sample.items()) if np.ndim(array) == 0}
             for key, array in sorted(sample.items()):
                 if key not in scalars:

@@ -3,9 +3,12 @@ import json
 import tarfile
 
 import numpy as np
+import pyarrow.parquet as pq
+import pytest
 import trimesh
 
-from pcfdsl.store.export import encode_ply, write_webdataset
+from pcfdsl.store.export import encode_ply, write_parquet, write_webdataset
+from pcfdsl.store.pictures import decode_png
 
 
 def test_ply_keeps_every_bit():
@@ -22,9 +25,9 @@ def test_tars_keep_every_bit_and_nothing_of_the_writer(tmp_path):
         {"points": rng.random((n, 3), dtype=np.float32), "category": np.array(n), "is_odd": np.array(n % 2 == 1)}
         for n in range(7)
     ]
-    files = write_webdataset(samples, tmp_path / "tars", samples_per_tar=3)
+    files = write_webdataset(samples, tmp_path / "tars", samples_per_file=3)
     assert [path.name for path in files] == ["00000.tar", "00001.tar", "00002.tar"]
-    again = write_webdataset(samples, tmp_path / "again", samples_per_tar=3)
+    again = write_webdataset(samples, tmp_path / "again", samples_per_file=3)
     assert [path.read_bytes() for path in files] == [path.read_bytes() for path in again]
     number = 0
     for path in files:
@@ -38,3 +41,42 @@ def test_tars_keep_every_bit_and_nothing_of_the_writer(tmp_path):
                 assert json.load(tar.extractfile(scalars)) == {"category": number, "is_odd": number % 2 == 1}
                 number += 1
     assert number == len(samples)
+
+
+def rows(files):
+    return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
+
+
+def test_parquet_gives_back_every_value(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = [
+        {
+            "points": rng.normal(size=(4 + i, 3)).astype(np.float32),
+            "image": rng.integers(0, 256, (5, 6, 3), dtype=np.uint8),
+            "maps": rng.normal(size=(2, 3, 3)),
+            "label": np.array(i % 3),
+            "share": np.array(i / 7),
+        }
+        for i in range(7)
+    ]
+    files = write_parquet(samples, tmp_path / "tables", samples_per_file=3, metadata={"pcfdsl.digest": "abc"})
+    assert [file.name for file in files] == ["00000.parquet", "00001.parquet", "00002.parquet"]
+    assert pq.read_schema(files[0]).metadata[b"pcfdsl.digest"] == b"abc"
+    assert str(pq.read_schema(files[0]).field("points").type) == "list<element: fixed_size_list<element: float>[3]>"
+    for i, (row, sample) in enumerate(zip(rows(files), samples, strict=True)):
+        for key in ("points", "maps"):
+            np.testing.assert_array_equal(np.array(row[key], sample[key].dtype), sample[key])
+        assert row["image"]["path"] == f"{i:09d}.png"
+        np.testing.assert_array_equal(decode_png(row["image"]["bytes"]), sample["image"])
+        assert (row["label"], row["share"]) == (i % 3, i / 7)
+
+
+def test_parquet_refuses_samples_that_differ(tmp_path):
+    first = {"points": np.zeros((2, 3), np.float32)}
+    for other, message in (
+        ({"cloud": np.zeros((2, 3), np.float32)}, "sample 1 has other arrays than sample 0: expected points"),
+        ({"points": np.zeros((2, 4), np.float32)}, r"sample 1: points is float32 \(2, 4\), but that of sample 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_parquet([first, other], tmp_path / "set")
+    assert list((tmp_path / "set").iterdir()) == []

@@ -44,7 +44,11 @@ def test_generate_verify_export(tool, tmp_path):
     assert (other.returncode, other.stdout) == (1, "")
     assert "config.seed: 3 -> 4" in other.stderr
 
-    for layout, count in (("published", {"csv_files": 8, "ply_files": 32}), ("webdataset", {"tar_files": 1})):
+    for layout, count in (
+        ("published", {"csv_files": 8, "ply_files": 32}),
+        ("webdataset", {"tar_files": 1}),
+        ("parquet", {"parquet_files": 1}),
+    ):
         exported = tool("export_pcfractal", "set", "--out", layout, "--layout", layout)
         assert exported.returncode == 0, exported.stderr
         assert json.loads(exported.stdout) == {"path": layout, **count}
