@@ -88,7 +88,7 @@ class ImageFiles:
         except Exception as error:  # zipfile's checks of a damaged directory are incomplete
             raise ValueError(f"{self.path} is no whole zip file ({error}); download it again") from error
         for member in self._zip.infolist():
-            if not member.is_dir() and not member.filename.startswith("__MACOSX"):
+            if not member.filename.endswith("/") and not member.filename.startswith("__MACOSX"):
                 try:
                     self._members.setdefault(frame_key(member.filename), member)
                 except ValueError:

@@ -397,6 +397,13 @@ def test_damaged_zips_are_refused_with_a_sentence(data, tmp_path):
     assert "damaged.zip" in message
 
 
+def test_a_member_without_a_name_is_none_of_the_images(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("\0"), b"")
+        archive.writestr("SUNRGBD/kv1/0.png", b"x")
+    assert ImageFiles(tmp_path / "a.zip").read("kv1/0.png") == b"x"
+
+
 def test_the_tool_reports_and_its_exit_code_tells(views, tmp_path, monkeypatch, capsys):
     sun.write_download(tmp_path / "official", views)
     monkeypatch.chdir(tmp_path)
