@@ -17,6 +17,8 @@
 #SBATCH --output=%x-%j.log
 set -euo pipefail
 
+# Else torchrun leaves the addresses of crashed processes where their successors may look, and wait for ever.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 nodes=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
 exec srun --kill-on-bad-exit=1 "${TORCHRUN:-torchrun}" \
     --nnodes "$SLURM_JOB_NUM_NODES" \

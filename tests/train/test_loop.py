@@ -33,13 +33,16 @@ SETTINGS = {
 }
 
 
-def start(script, *arguments, processes=1, wait=True, **settings):
+def start(script, *arguments, processes=1, restarts=0, wait=True, **settings):
     command = [sys.executable]
     if processes > 1:
         command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command += [f"--max-restarts={restarts}"]
     out, *more = map(str, arguments)
     command += [str(script), out, json.dumps(SETTINGS | settings), *more]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    # Else torchrun leaves the addresses of killed processes where their successors may look, and wait for ever.
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     if wait:
         _, errors = child.communicate(timeout=120)
@@ -56,8 +59,8 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, toy_script):
     options = ("--norm", "--dropout", "0.2")
     start(toy_script, tmp_path / "whole", *options)
     killed_at = []
-    for kill_after in (8, 25):
-        child = start(toy_script, tmp_path / "killed", *options, "--slow", "0.005", wait=False)
+    for kill_after, workers in ((8, 0), (25, 3)):
+        child = start(toy_script, tmp_path / "killed", *options, "--slow", "0.005", wait=False, num_workers=workers)
         wait_for_step(tmp_path / "killed", kill_after, child)
         child.send_signal(signal.SIGKILL)
         child.communicate()
@@ -119,6 +122,35 @@ def test_with_synchronised_batch_norm_two_processes_train_as_one(tmp_path, toy_s
     one, two = (load_file(tmp_path / run / "last.safetensors") for run in ("one", "two"))
     assert one.keys() == two.keys()
     torch.testing.assert_close(two["1.running_var"], one["1.running_var"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("rank", [0, 1])
+def test_torchrun_restarts_a_killed_process_to_the_same_losses(tmp_path, toy_script, rank):
+    start(toy_script, tmp_path / "whole", "--norm", processes=2)
+    start(toy_script, tmp_path / "killed", "--norm", "--kill", rank, 22, processes=2, restarts=1)
+    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
+    assert [record["step"] for record in read_log(tmp_path / "killed", kind="train")] == list(range(1, 41))
+    whole, killed = (load_file(tmp_path / run / "last.safetensors") for run in ("whole", "killed"))
+    assert all(torch.equal(whole[key], killed[key]) for key in whole)
+
+
+@pytest.mark.faults
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, toy_script):
+    start(toy_script, tmp_path / "whole", "--norm", sync_batch_norm=True)
+    for processes in (1, 2):
+        folder = tmp_path / f"first_{processes}"
+        child = start(
+            toy_script, folder, "--norm", "--slow", "0.02", processes=processes, wait=False, sync_batch_norm=True
+        )
+        wait_for_step(folder, 12, child)
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=60)
+        assert read_log(folder)[-1]["step"] < SETTINGS["num_steps"]
+        start(toy_script, folder, "--norm", processes=3 - processes, sync_batch_norm=True)
+        torch.testing.assert_close(
+            torch.tensor(curve(folder)), torch.tensor(curve(tmp_path / "whole")), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, toy):

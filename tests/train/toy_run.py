@@ -1,12 +1,15 @@
 """A small task for the training loop; as a script, a run of it that can be killed or started under torchrun.
 
-python toy_run.py OUT '{"num_steps": 20}' [--slow SECONDS] [--norm]
+python toy_run.py OUT '{"num_steps": 20}' [--slow SECONDS] [--norm] [--kill RANK STEP]
 """
 
 import argparse
 import json
+import os
+import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import torch
@@ -82,10 +85,25 @@ def main():
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--norm", action="store_true")
     parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--kill", type=int, nargs=2, metavar=("RANK", "STEP"), help="kill -9 this once, under torchrun")
     args = parser.parse_args()
     torch.set_num_threads(1)
     config = from_dict(TrainConfig, json.loads(args.settings))
-    train(toy_task(norm=args.norm, dropout=args.dropout, slow=args.slow), config, args.out)
+    task = toy_task(norm=args.norm, dropout=args.dropout, slow=args.slow)
+    if args.kill and [os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]] == [str(args.kill[0]), "0"]:
+        task = replace(task, loss=deadly(args.kill[1]))
+    train(task, config, args.out)
+
+
+def deadly(step: int):
+    calls = count()
+
+    def kill(network, batch, rng):
+        if next(calls) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss(network, batch, rng)
+
+    return kill
 
 
 if __name__ == "__main__":
