@@ -4,8 +4,10 @@ Ray runs a task again when its worker or its node is lost. A task that meets an 
 again on another node. Tasks may therefore be run more than once; those of `pcfdsl.generate` then find their work done.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
 from typing import Any, TypeVar
 
 from pcfdsl.parallel import attempt, outcome
@@ -30,7 +32,11 @@ def run_on_ray(job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]:
         pcfdsl.parallel.WorkerError: Any other exception of a task.
         OSError: If a task lost its worker or its node too often.
     """
-    ray = _import_ray()
+    with redirect_stdout(sys.stderr):  # Ray's threads print of lost workers, where tools print their result
+        yield from _run(_import_ray(), job, tasks)
+
+
+def _run(ray: Any, job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]:
     own = not ray.is_initialized()
     if own:
         ray.init(log_to_driver=False, include_dashboard=False)

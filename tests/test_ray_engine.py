@@ -37,7 +37,7 @@ def make(recipe, out, **settings):
     return generate(recipe, out, samples_per_shard=4, progress=False, **settings)
 
 
-def test_lost_nodes_killed_workers_and_a_full_disk_change_no_byte(cluster, tmp_path, monkeypatch):
+def test_lost_nodes_killed_workers_and_a_full_disk_change_no_byte(cluster, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(TESTS))
     from stand_in_recipe import Noise, Unlucky
 
@@ -52,6 +52,7 @@ def test_lost_nodes_killed_workers_and_a_full_disk_change_no_byte(cluster, tmp_p
 
     summary = make(unlucky, tmp_path / "ray", engine="ray", note=lose_a_node)
     assert summary.complete
+    assert capsys.readouterr().out == ""  # what Ray says of lost workers is no part of a tool's result
     assert (tmp_path / "killed").exists()
     assert (tmp_path / "met the full disk").exists()
     assert killed not in cluster.list_all_nodes()
