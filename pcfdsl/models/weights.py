@@ -1,23 +1,18 @@
 """Weights in files, and from one network into another. Nothing is dropped without being named."""
 
 import hashlib
-import io
 import json
-import os
-import pickle
-import pickletools
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pcfdsl.models.inert import load_tensors
+from pcfdsl.models.torch_file import load_torch_file
 from pcfdsl.store.atomic import write_file
 
 __all__ = [
@@ -25,7 +20,6 @@ __all__ = [
     "load_weights",
     "read_published_checkpoint",
     "read_torch_file",
-    "require_sound",
     "save_weights",
     "transfer",
     "write_weights",
@@ -122,53 +116,6 @@ def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def require_sound(path: str | Path) -> None:
-    """Compare a torch file with the checksums and sizes in it, which torch itself believes unread.
-
-    Nothing in it may be larger than the file: no storage of the format before torch 1.6, which has no checksums, and
-    no number of an object in the pickles.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not what was written, or parts are compressed, as torch never writes them.
-        zipfile.BadZipFile: If the file is damaged.
-    """
-    with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            for _ in range(4):  # the last names each storage with its number of elements
-                _require_small(file, size, storages=True)
-            return
-        try:
-            with zipfile.ZipFile(file) as archive:
-                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                    raise ValueError("a part of it is compressed")
-                damaged = archive.testzip()
-                for member in archive.infolist():
-                    if damaged is None and member.filename.endswith("/data.pkl"):
-                        _require_small(io.BytesIO(archive.read(member)), member.file_size)
-        except OSError as error:  # a damaged directory points outside the file, even before its beginning
-            raise ValueError(f"its directory is damaged ({error})") from error
-        if damaged is not None:
-            raise ValueError(f"its part {damaged} is not what was written")
-
-
-def _require_small(file: BinaryIO, size: int, *, storages: bool = False) -> None:
-    """Read over the next pickle, which must not number or, if `storages`, promise more than there are bytes."""
-    numbers: list[int] = []  # since the last mark, where the tuple that names a storage begins
-    for opcode, argument, _ in pickletools.genops(file):
-        if opcode.name == "MARK":
-            numbers = []
-        elif "PUT" in opcode.name and isinstance(argument, int):
-            if argument > size:  # Python's reader makes room for as many objects
-                raise ValueError(f"it numbers an object {argument} in {size} bytes")
-        elif isinstance(argument, int) and "GET" not in opcode.name:
-            numbers.append(argument)
-        elif storages and opcode.name == "BINPERSID" and max(numbers, default=0) > size:
-            raise ValueError(f"it promises a tensor of {max(numbers)} numbers in {size} bytes")
-
-
 def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State dict of a torch file as it is, and the plain values that its `meta` holds, if any.
 
@@ -180,26 +127,14 @@ def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
         ValueError: If the file is damaged or holds no state dict.
     """
     try:
-        require_sound(path)
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            content = load_tensors(path)
+        content = load_torch_file(path, leave_out_objects=True)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no checkpoint {path}") from None
-    except OSError:
-        raise
-    except Exception as error:  # torch fails on damaged files in every way there is
-        raise ValueError(f"{path} is damaged, or not a torch checkpoint") from error
     keys = ("model_state_dict", "state_dict", "model")
     nested = isinstance(content, dict) and any(isinstance(content.get(key), dict) for key in keys)
     state = next(content[key] for key in keys if isinstance(content.get(key), dict)) if nested else content
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict; expected one under {', '.join(keys)}")
-    size = os.path.getsize(path)
-    large = [name for name, value in state.items() if value.numel() * value.element_size() > size]
-    if large:  # with strides of 0, one number can be any many
-        raise ValueError(f"{path} promises a tensor {large[0]} larger than the file of {size} bytes; it is damaged")
     meta = content.get("meta") if nested else None
     return {str(name): value for name, value in state.items()}, meta if isinstance(meta, dict) else {}
 

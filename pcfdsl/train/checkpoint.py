@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.models.weights import load_weights, require_sound, save_weights
+from pcfdsl.models.torch_file import load_torch_file
+from pcfdsl.models.weights import load_weights, save_weights
 from pcfdsl.store.atomic import write_file
 
 __all__ = [
@@ -144,14 +145,10 @@ def load_resume(folder: str | Path, *, settings: Mapping[str, Any]) -> dict[str,
     if not path.exists():
         return None
     try:
-        require_sound(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_torch_file(path)
         written = content["settings"]
-    except Exception as error:  # torch has no one class of error for a damaged file
-        raise ValueError(
-            f"{path} cannot be read ({type(error).__name__}: {(str(error).splitlines() or [''])[0]}); "
-            "restore it, or start again with --overwrite"
-        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); restore it, or start again with --overwrite") from error
     other = list(_differences(written, settings))
     if other:
         raise ValueError(

@@ -14,7 +14,8 @@ def main(name: str, seconds: str = "60") -> None:
     import atheris
 
     packages = ["pcfdsl.data", "pcfdsl.store", "pcfdsl.config", "pcfdsl.formula.csv_io", "pcfdsl.view.sources"]
-    packages += ["pcfdsl.models.weights", "pcfdsl.models.inert", "pcfdsl.train.checkpoint", "pickletools", "zipfile"]
+    packages += ["pcfdsl.models.weights", "pcfdsl.models.torch_file", "pcfdsl.train.checkpoint"]
+    packages += ["pickletools", "zipfile"]
     with atheris.instrument_imports(include=packages):
         from targets import TARGETS
 
