@@ -10,7 +10,7 @@ from pcfdsl.data.matlab5 import read_matlab5
 
 __all__ = ["read_variable"]
 
-_MAX_BYTES = 1 << 31  # of one array, unpacked
+_MAX_BYTES = 1 << 31  # of all arrays, unpacked
 
 
 def read_variable(path: str | Path, name: str, *, fields: Collection[str] | None = None) -> Any:
@@ -68,41 +68,57 @@ def _read_hdf5(path: Path, name: str, fields: Collection[str] | None) -> Any:
             found = [key for key in file if not key.startswith("#")]
             raise KeyError(f"it has no variable {name!r}; it has {', '.join(found) or 'none'}")
         try:
-            return _from_hdf5(file, file[name], fields, h5py)
+            return _Hdf5(file, fields, h5py).read(file[name])
         except Exception as error:  # h5py fails on damaged parts in every way there is
             raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
-def _from_hdf5(file: Any, item: Any, fields: Collection[str] | None, h5py: Any) -> Any:
-    """One HDF5 object -> plain values. Arrays lie transposed in the file, and references stand for nested values."""
-    if isinstance(item, h5py.Group):
-        wanted = {field: item[field] for field in item if fields is None or field in fields}
-        arrays = {field: data for field, data in wanted.items() if _holds_references(data, h5py)}
+class _Hdf5:
+    """HDF5 objects -> plain values. Arrays lie transposed in the file, and references stand for nested values.
+
+    Each object is read once, however many references lead to it, and all of them hold at most 2 GB.
+    """
+
+    def __init__(self, file: Any, fields: Collection[str] | None, h5py: Any):
+        self.file, self.fields, self.h5py = file, fields, h5py
+        self.done: dict[int, Any] = {}
+        self.bytes_left = _MAX_BYTES
+
+    def read(self, item: Any) -> Any:
+        address = self.h5py.h5o.get_info(item.id).addr
+        if address not in self.done:
+            self.done[address] = self.struct(item) if isinstance(item, self.h5py.Group) else self.value(item)
+        return self.done[address]
+
+    def struct(self, group: Any) -> list[dict[str, Any]]:
+        wanted = {field: group[field] for field in group if self.fields is None or field in self.fields}
+        arrays = {field: data for field, data in wanted.items() if _holds_references(data, self.h5py)}
         if not arrays:  # a single struct keeps the values themselves
-            return [{field: _from_hdf5(file, data, fields, h5py) for field, data in wanted.items()}]
-        columns = {field: _content(data).ravel() for field, data in arrays.items()}
+            return [{field: self.read(data) for field, data in wanted.items()}]
+        columns = {field: self.content(data).ravel() for field, data in arrays.items()}
         length = len(next(iter(columns.values())))
-        return [
-            {field: _from_hdf5(file, file[column[i]], fields, h5py) for field, column in columns.items()}
-            for i in range(length)
-        ]
-    matlab_class = item.attrs.get("MATLAB_class", "")
-    matlab_class = matlab_class.decode("ascii", "replace") if isinstance(matlab_class, bytes) else str(matlab_class)
-    if item.attrs.get("MATLAB_empty"):
-        return "" if matlab_class == "char" else np.zeros((0, 0))
-    values = _content(item)
-    if matlab_class == "cell":
-        return [_from_hdf5(file, file[reference], fields, h5py) for reference in values.ravel()]
-    if matlab_class == "char":
-        return "".join(map(chr, values.ravel().tolist()))
-    return np.asarray(values).T
+        return [{field: self.read(self.file[column[i]]) for field, column in columns.items()} for i in range(length)]
 
+    def value(self, item: Any) -> Any:
+        matlab_class = item.attrs.get("MATLAB_class", "")
+        matlab_class = matlab_class.decode("ascii", "replace") if isinstance(matlab_class, bytes) else str(matlab_class)
+        if item.attrs.get("MATLAB_empty"):
+            return "" if matlab_class == "char" else np.zeros((0, 0))
+        values = self.content(item)
+        if matlab_class == "cell":
+            return [self.read(self.file[reference]) for reference in values.ravel()]
+        if matlab_class == "char":
+            return "".join(map(chr, values.ravel().tolist()))
+        return np.asarray(values).T
 
-def _content(data: Any) -> Any:
-    size = (data.size or 0) * data.dtype.itemsize
-    if size > _MAX_BYTES:  # HDF5 fills what it does not hold, however much that is
-        raise ValueError(f"an array of {data.shape} has {size} bytes; at most {_MAX_BYTES >> 30} GB are read")
-    return data[()]
+    def content(self, data: Any) -> Any:
+        size = (data.size or 0) * data.dtype.itemsize
+        if data.dtype.hasobject and self.h5py.check_ref_dtype(data.dtype) is None:
+            raise ValueError("values of variable length are not read; MATLAB writes none")
+        self.bytes_left -= size
+        if self.bytes_left < 0:  # HDF5 fills what it does not hold, however much that is
+            raise ValueError(f"with an array of {data.shape}, it has over {_MAX_BYTES >> 30} GB, which is not read")
+        return data[()]
 
 
 def _holds_references(data: Any, h5py: Any) -> bool:

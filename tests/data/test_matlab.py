@@ -229,5 +229,39 @@ def test_an_array_of_nothing_that_promises_much_is_refused(tmp_path):
     with h5py.File(tmp_path / "m.mat", "w") as file:
         file.create_dataset("x", shape=(1 << 40,), dtype="f8", chunks=(1 << 10,))
     assert (tmp_path / "m.mat").stat().st_size < 10_000
-    with pytest.raises(ValueError, match="at most 2 GB are read"):
+    with pytest.raises(ValueError, match="over 2 GB, which is not read"):
+        read_variable(tmp_path / "m.mat", "x")
+
+
+def test_references_that_multiply_are_followed_once(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.mat", "w") as file:
+        target = file.create_dataset("leaf", data=np.arange(1000.0))
+        for level in range(20):
+            cell = file.create_dataset(f"cell{level}", (100,), dtype=h5py.ref_dtype)
+            cell.attrs["MATLAB_class"] = np.bytes_("cell")
+            cell[:] = target.ref
+            target = cell
+    value = read_variable(tmp_path / "m.mat", "cell19")
+    for _ in range(20):
+        assert len(value) == 100
+        value = value[-1]
+    np.testing.assert_array_equal(value, np.arange(1000.0))
+
+
+def test_a_reference_to_itself_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.mat", "w") as file:
+        cell = file.create_dataset("x", (2,), dtype=h5py.ref_dtype)
+        cell.attrs["MATLAB_class"] = np.bytes_("cell")
+        cell[:] = cell.ref
+    with pytest.raises(ValueError, match=r"m\.mat cannot be read: RecursionError"):
+        read_variable(tmp_path / "m.mat", "x")
+
+
+def test_values_of_variable_length_are_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.mat", "w") as file:
+        file.create_dataset("x", data=["text"] * 3, dtype=h5py.string_dtype())
+    with pytest.raises(ValueError, match="values of variable length are not read"):
         read_variable(tmp_path / "m.mat", "x")
