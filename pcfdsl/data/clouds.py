@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from pcfdsl.data.scan_files import read_points
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
-from pcfdsl.scene.objects import CLOUD_FILES, MESH_FILES, Shape, read_shape
+from pcfdsl.scene.objects import CLOUD_FILES, Shape, read_shape
 from pcfdsl.store.arrays import read_arrays
+from pcfdsl.store.meshes import MESH_FILES
 
 __all__ = ["CloudSet", "CloudSource", "fractal_clouds", "read_cloud_folder", "read_cloud_npz"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pcfdsl.store.arrays import read_array
+from pcfdsl.store.meshes import read_geometries
 
 __all__ = ["BOX_FILES", "COLUMNS", "POINT_FILES", "read_boxes", "read_points"]
 
@@ -128,8 +129,8 @@ def _json_rows(text: str, path: Path):
 def _read_ply(path: Path) -> np.ndarray:
     import trimesh
 
-    loaded: Any = trimesh.load(path, process=False)
-    points = np.asarray(getattr(loaded, "vertices", np.zeros((0, 3))), np.float32)  # an empty file loads as a scene
+    loaded: Any = next(iter(read_geometries(path)), None)
+    points = np.asarray(getattr(loaded, "vertices", np.zeros((0, 3))), np.float32)
     if not len(points):
         raise ValueError("holds no points")
     promised = getattr(loaded, "metadata", {}).get("_ply_raw", {}).get("vertex", {}).get("length", len(points))

@@ -1,6 +1,5 @@
 """Where the objects of a scene come from: fractals, meshes and clouds of a folder, furniture of primitives."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,10 +8,10 @@ import numpy as np
 
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.store.arrays import read_array
+from pcfdsl.store.meshes import MESH_FILES, read_geometries
 
 __all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "Shape", "read_shape", "sample_surface"]
 
-MESH_FILES = (".obj", ".ply", ".off", ".stl", ".glb")
 CLOUD_FILES = (".npy", ".ply")
 
 
@@ -170,7 +169,7 @@ def read_shape(path: Path, *, up: str = "z") -> Shape:
             raise ValueError(f"expected an array [N, 3 or more], got {points.shape}")
         points = points[:, :3]
     else:
-        parts = _geometries(trimesh.load(path, process=False))
+        parts = read_geometries(path)
         meshes = [part for part in parts if isinstance(part, trimesh.Trimesh) and len(part.faces)]
         if meshes:
             mesh: Any = trimesh.util.concatenate(meshes)
@@ -190,7 +189,3 @@ def read_shape(path: Path, *, up: str = "z") -> Shape:
     if up == "y":
         points = np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
     return Shape(points, triangles)
-
-
-def _geometries(loaded: Any) -> Sequence[Any]:
-    return loaded.dump() if hasattr(loaded, "dump") else [loaded]

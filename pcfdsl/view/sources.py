@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 from tqdm import tqdm
 
 from pcfdsl.config import load
@@ -21,6 +20,7 @@ from pcfdsl.scene.objects import sample_surface
 from pcfdsl.scene.synthesize import FractalScenes
 from pcfdsl.store.arrays import read_array, read_arrays
 from pcfdsl.store.manifest import read_manifest
+from pcfdsl.store.meshes import MESH_FILES, read_geometries
 from pcfdsl.store.pictures import decode_png
 from pcfdsl.store.stored import open_set
 from pcfdsl.view.page import PageItem, Picture, Section, write_page, write_report
@@ -39,8 +39,7 @@ from pcfdsl.view.sheet import contact_sheet
 
 __all__ = ["FILE_KINDS", "load_items", "load_shown", "render_items", "write_items"]
 
-MESH_KINDS = (".ply", ".obj", ".off", ".stl", ".glb", ".gltf")
-FILE_KINDS = (*MESH_KINDS, ".npy", ".npz", ".bin")
+FILE_KINDS = (*MESH_FILES, ".npy", ".npz", ".bin")
 RECIPE_KINDS = (".yaml", ".yml")
 MESH_POINTS = 20_000
 
@@ -75,7 +74,7 @@ def load_shown(
 
     | path | becomes |
     | --- | --- |
-    | .ply .obj .off .stl .glb .gltf | the points, or 20,000 points drawn on the surface by area |
+    | .ply .obj .off .stl .glb | the points, or 20,000 points drawn on the surface by area |
     | .npy | [N, 3 or more], or [S, N, 3 or more] as S clouds |
     | .npz | array `points` [N, 3 or more], with `boxes` [K, 7] and `colors` [N, 3] where it holds them |
     | .bin | float32 rows of `bin_columns`; x y z and, from six columns on, red green blue |
@@ -227,7 +226,7 @@ def _read_file(path: Path, caption: str, bin_columns: int) -> PageItem:
 
 def _cloud_of_file(path: Path, caption: str, bin_columns: int) -> PageItem:
     kind = path.suffix.lower()
-    if kind in MESH_KINDS:
+    if kind in MESH_FILES:
         return _from_mesh(path, caption)
     if kind == ".bin":
         size = path.stat().st_size
@@ -266,17 +265,16 @@ def _from_rows(rows, caption: str, path: Path, *, boxes=None, colors=None) -> Pa
 
 def _from_mesh(path: Path, caption: str) -> PageItem:
     try:
-        loaded = trimesh.load(path, process=False)
-        geometry = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
+        parts = read_geometries(path)
     except ValueError as error:  # whose sentence does not name the file
         raise ValueError(f"{path} cannot be read: {error}") from error
-    if isinstance(geometry, trimesh.Trimesh) and geometry.area > 0:
-        corners = np.asarray(geometry.triangles)
+    if surfaces := [np.asarray(part.triangles) for part in parts if getattr(part, "area", 0) > 0]:
+        corners = np.concatenate(surfaces)
         return _item(sample_surface(stream(0, "view", "surface"), corners, num_points=MESH_POINTS), caption, path)
-    vertices = getattr(geometry, "vertices", np.zeros((0, 3)))
-    colors = getattr(geometry, "colors", None)
+    vertices = np.concatenate([np.zeros((0, 3)), *(part.vertices for part in parts)])
+    colors = getattr(parts[0], "colors", None) if len(parts) == 1 else None
     has_colors = colors is not None and len(colors) == len(vertices)
-    return _item(np.asarray(vertices), caption, path, colors=np.asarray(colors)[:, :3] if has_colors else None)
+    return _item(vertices, caption, path, colors=np.asarray(colors)[:, :3] if has_colors else None)
 
 
 def _item(points, caption: str, path: Path, *, boxes=None, colors=None) -> PageItem:

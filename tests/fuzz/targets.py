@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import trimesh
 from safetensors.torch import save
 
 from pcfdsl.config import load
@@ -137,6 +138,8 @@ TARGETS = {
     "points_ply_text": Target("p.ply", _ply("ascii", b"0 0 0 9 9 9\n" * 3 + b"3 0 1 2\n"), read_points),
     "view_obj": Target("m.obj", b"o thing\nv 0 0 0\nv 1 0 0\nv 0 1 0.5\nvn 0 0 1\nf 1//1 2//1 3//1\n", load_items),
     "view_off": Target("m.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", load_items),
+    "view_stl": Target("m.stl", trimesh.creation.box().export(file_type="stl"), load_items),
+    "view_glb": Target("m.glb", trimesh.creation.box().export(file_type="glb"), load_items),
     "view_npz": Target("c.npz", _saved(lambda file: np.savez(file, points=TRIANGLE)), load_items),
     "yaml": Target(
         "c.yaml", b"num_points: 100\nsearch: {variance_threshold: 0.05}\n", lambda p: load(PCFractalConfig, p)

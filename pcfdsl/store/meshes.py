@@ -1,0 +1,48 @@
+"""Meshes and clouds as others send them: of one file, without any other that it names, and no promise is believed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["MESH_FILES", "read_geometries"]
+
+MESH_FILES = (".obj", ".ply", ".off", ".stl", ".glb")
+_MAX_SMALL = 1 << 24
+
+
+def read_geometries(path: Path) -> list[Any]:
+    """The `trimesh.Trimesh` and `trimesh.PointCloud` of a file, each in its place; none of an empty file.
+
+    Materials and textures, which may lie in other files, are left out.
+
+    Raises:
+        Exception: Of any kind that trimesh finds, if the file is damaged.
+        ValueError: If it is, or promises or repeats more than 16 million numbers, or as many as it has bytes.
+    """
+    import trimesh  # takes a second
+
+    if path.suffix.lower() == ".glb":
+        _require_glb_sound(path)
+    loaded: Any = trimesh.load(path, process=False, skip_materials=True)
+    if not isinstance(loaded, trimesh.Scene):
+        return [loaded]
+    parts = [loaded.geometry[loaded.graph[node][1]] for node in loaded.graph.nodes_geometry]
+    size = sum(len(part.vertices) + len(getattr(part, "faces", ())) for part in parts)
+    if size > _limit(path):  # a part may stand in any number of places
+        raise ValueError(f"repeats its parts to {size} vertices and faces; at most {_limit(path)} are read")
+    return list(loaded.dump())
+
+
+def _require_glb_sound(path: Path) -> None:
+    """Binary glTF: a header of 12 bytes, then a part with JSON, which numbers what lies in the other parts."""
+    content = path.read_bytes()
+    about = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+    for accessor in about.get("accessors", ()):
+        if accessor["count"] > _limit(path):
+            raise ValueError(f"promises {accessor['count']} vertices in {len(content)} bytes")
+    if any("uri" in buffer for buffer in about.get("buffers", ())):
+        raise ValueError("keeps its vertices in other files, which are not read; pack it into one")
+
+
+def _limit(path: Path) -> int:
+    return max(path.stat().st_size, _MAX_SMALL)
