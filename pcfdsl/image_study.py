@@ -20,6 +20,7 @@ from pcfdsl.config import digest, from_dict, option, to_dict, validate
 from pcfdsl.data.images import ArrayPictures, Subset, few_per_class
 from pcfdsl.image.sets import ImageSetConfig, open_images
 from pcfdsl.rng import stream
+from pcfdsl.store.arrays import read_arrays
 from pcfdsl.store.atomic import write_file
 from pcfdsl.study import Arm, Case, StudyResult, run_study
 from pcfdsl.train.image import ImageConfig, image_task
@@ -184,18 +185,17 @@ class _Downstream:
     """Fashion-MNIST and icons (on white) at the study's size."""
 
     def __init__(self, config: ImageStudyConfig):
-        with np.load(config.fashion) as file:
-            test = _spread(file["y_test"], config.num_test)
-            classes = tuple(map(str, range(10)))
-            self.fashion_train = ArrayPictures(_resized(file["x_train"], config.size), file["y_train"], classes)
-            self.fashion_test = ArrayPictures(
-                _resized(file["x_test"][test], config.size), file["y_test"][test], classes
-            )
-        with np.load(config.icons) as file:
-            icons = file["icons"].astype(np.float32)
-        with np.load(config.furniture) as file:
-            labelled, label, fold = file["label"] >= 0, file["label"], file["fold"]
-            classes = tuple(map(str, file["class_names"]))
+        fashion = read_arrays(config.fashion, ("x_train", "y_train", "x_test", "y_test"))
+        test = _spread(fashion["y_test"], config.num_test)
+        classes = tuple(map(str, range(10)))
+        self.fashion_train = ArrayPictures(_resized(fashion["x_train"], config.size), fashion["y_train"], classes)
+        self.fashion_test = ArrayPictures(
+            _resized(fashion["x_test"][test], config.size), fashion["y_test"][test], classes
+        )
+        icons = read_arrays(config.icons, ("icons",))["icons"].astype(np.float32)
+        furniture = read_arrays(config.furniture, ("label", "fold", "class_names"))
+        label, fold, labelled = furniture["label"], furniture["fold"], furniture["label"] >= 0
+        classes = tuple(map(str, furniture["class_names"]))
         opaque = icons[..., 3:] / 255
         white = (icons[..., :3] * opaque + 255 * (1 - opaque)).round().astype(np.uint8)
         self.icons = ArrayPictures(_resized(white[labelled], config.size), label[labelled], classes)
@@ -254,8 +254,8 @@ def _pictures(out: Path, images: ImageSetConfig, size: int) -> ArrayPictures:
             drawn.append(_resized(item.image[None], size)[0])
             labels.append(item.category)
         write_file(path, lambda file: np.savez(file, images=np.stack(drawn), labels=np.array(labels)))
-    with np.load(path) as file:
-        return ArrayPictures(file["images"], file["labels"])
+    arrays = read_arrays(path)
+    return ArrayPictures(arrays["images"], arrays["labels"])
 
 
 def _resized(images: np.ndarray, size: int) -> np.ndarray:

@@ -76,10 +76,7 @@ def read_cloud_npz(path: str | Path) -> CloudSet:
         ValueError: Naming the file, if an array is missing, does not fit, or no shape has a class.
     """
     path = Path(path)
-    try:
-        arrays = read_arrays(path)
-    except ValueError as error:
-        raise ValueError(f"{path} is no .npz of arrays ({error})") from None
+    arrays = read_arrays(path)
     if missing := {"points", "label"} - arrays.keys():
         raise ValueError(f"{path} has no array {', '.join(sorted(missing))}; expected points [S, P, 3] and label [S]")
     points, label = arrays.pop("points"), arrays.pop("label")

@@ -168,12 +168,7 @@ def prepare_furniture(rooms: str | Path, out: str | Path, *, split: str = "train
         OSError: If the file cannot be read.
         ValueError: If an array is missing, or no room can be used.
     """
-    try:
-        arrays = read_arrays(rooms)
-    except ValueError as error:
-        raise ValueError(f"{rooms} {error}") from None
-    if missing := {"points", "boxes", "box_class", "box_room", "inst", "det_names"} - arrays.keys():
-        raise ValueError(f"{rooms} has no array {', '.join(sorted(missing))}; it is not a file of furniture rooms")
+    arrays = read_arrays(rooms, ("points", "boxes", "box_class", "box_room", "inst", "det_names"))
     failed: list[tuple[str, str]] = []
 
     def scenes():

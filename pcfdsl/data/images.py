@@ -235,11 +235,7 @@ def _open(config: ImageSourceConfig) -> Pictures:
     if config.kind == "torchvision":
         return _Torchvision(config)
     try:
-        arrays = read_arrays(config.path)
+        arrays = read_arrays(config.path, (config.images_key, config.labels_key))
     except FileNotFoundError:
         raise FileNotFoundError(f"no file {config.path}") from None
-    except ValueError as error:
-        raise ValueError(f"{config.path} {error}") from None
-    if missing := {config.images_key, config.labels_key} - arrays.keys():
-        raise ValueError(f"{config.path} has {', '.join(arrays)}, not {', '.join(sorted(missing))}")
     return ArrayPictures(arrays[config.images_key], arrays[config.labels_key])

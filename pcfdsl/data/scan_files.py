@@ -33,10 +33,9 @@ def read_points(path: Path, *, bin_columns: int = 6) -> tuple[np.ndarray, np.nda
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
+    rows = read_array(path) if path.suffix == ".npy" else None
     try:
-        if path.suffix == ".npy":
-            rows = read_array(path)
-        elif path.suffix == ".bin":
+        if path.suffix == ".bin":
             numbers = np.fromfile(path, np.float32)
             if path.stat().st_size % (4 * bin_columns):
                 raise ValueError(
@@ -46,7 +45,7 @@ def read_points(path: Path, *, bin_columns: int = 6) -> tuple[np.ndarray, np.nda
             rows = numbers.reshape(-1, bin_columns)
         elif path.suffix == ".ply":
             rows = _read_ply(path)
-        else:
+        elif rows is None:
             raise ValueError(f"unknown ending {path.suffix}; expected one of {', '.join(POINT_FILES)}")
         if rows.ndim != 2 or rows.shape[1] < 3 or not len(rows) or rows.dtype.kind not in "fiu":
             raise ValueError(f"expected numbers [N, 3 or more] with N > 0, got {rows.dtype} {rows.shape}")

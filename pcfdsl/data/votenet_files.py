@@ -98,12 +98,7 @@ def _array(
     path: Path, *, columns: tuple[int, ...] | None, length: int | None = None, key: str | None = None
 ) -> np.ndarray:
     """Finite numbers of a .npy file, or of an array in an .npz file."""
-    try:
-        array = read_array(path) if key is None else read_arrays(path)[key]
-    except OSError:
-        raise
-    except Exception as error:  # also where the key is missing
-        raise ValueError(f"{path} is no whole array ({error})") from None
+    array = read_array(path) if key is None else read_arrays(path, (key,))[key]
     shape = f"[N, {' or '.join(map(str, columns))}]" if columns else f"[{length}]"
     fits = array.ndim == 2 and array.shape[1] in columns if columns else array.shape == (length,)
     if array.dtype.kind not in "fiu" or not fits:

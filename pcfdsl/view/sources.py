@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -158,7 +157,7 @@ def _catalogue(path: Path, bin_columns: int) -> _Catalogue | PictureCatalogue:
     if path.suffix.lower() in PICTURE_KINDS:
         return PictureCatalogue(1, lambda _: picture_of_file(path, path.name))
     if path.suffix.lower() == ".npy":
-        array = _load_array(path)
+        array = read_array(path)
         if array.ndim == 3:
             return _Catalogue(len(array), lambda i: _from_rows(array[i], f"{path.stem} {i}", path))
     if path.suffix.lower() in RECIPE_KINDS:
@@ -237,22 +236,15 @@ def _cloud_of_file(path: Path, caption: str, bin_columns: int) -> PageItem:
             )
         return _from_rows(np.fromfile(path, dtype="<f4").reshape(-1, bin_columns), caption, path)
     if kind == ".npy":
-        return _from_rows(_load_array(path), caption, path)
+        return _from_rows(read_array(path), caption, path)
     if kind == ".npz":
-        arrays = _load_array(path)
+        arrays = read_arrays(path)
         if "points" not in arrays:
             held = ", ".join(arrays) or "nothing"
             raise ValueError(f"{path} holds {held}; expected an array `points` [N, 3 or more]")
         boxes, colors = arrays.get("boxes"), arrays.get("colors")
         return _from_rows(arrays["points"], caption, path, boxes=boxes, colors=colors)
     raise ValueError(f"{path} is of a kind that cannot be shown; these can: {' '.join(FILE_KINDS + RECIPE_KINDS)}")
-
-
-def _load_array(path: Path) -> Any:
-    try:
-        return read_arrays(path) if path.suffix.lower() == ".npz" else read_array(path)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
 
 
 def _from_rows(rows, caption: str, path: Path, *, boxes=None, colors=None) -> PageItem:

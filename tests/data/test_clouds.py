@@ -102,7 +102,7 @@ def test_a_torn_file_is_refused_by_name(tmp_path):
     np.savez(tmp_path / "set.npz", **arrays())
     torn = (tmp_path / "set.npz").read_bytes()[:-200]
     (tmp_path / "set.npz").write_bytes(torn)
-    with pytest.raises(ValueError, match=r"set.npz is no .npz"):
+    with pytest.raises(ValueError, match=r"set.npz is no whole .npz"):
         read_cloud_npz(tmp_path / "set.npz")
 
 

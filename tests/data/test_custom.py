@@ -103,7 +103,7 @@ def test_furniture_rooms(rooms, tmp_path):
         np.testing.assert_array_equal(stored.boxes, scene.boxes)
         np.testing.assert_array_equal(stored.instance_ids, scene.instance_ids)
     np.savez(tmp_path / "wrong.npz", points=np.zeros(3))
-    with pytest.raises(ValueError, match="has no array box_class, box_room, boxes, det_names, inst"):
+    with pytest.raises(ValueError, match="has no array boxes, box_class, box_room, inst, det_names"):
         prepare_furniture(tmp_path / "wrong.npz", tmp_path / "set")
 
 

@@ -152,5 +152,5 @@ def test_bad_sources_are_explained(tmp_path):
     with pytest.raises(ConfigError, match="torchvision has no set 'Nothing'"):
         open_pictures(ImageSourceConfig(kind="torchvision", dataset="Nothing", path=str(tmp_path)))
     np.savez(tmp_path / "b.npz", x=IMAGES)
-    with pytest.raises(ValueError, match="has x, not images, labels"):
+    with pytest.raises(ValueError, match="has no array images, labels; it has x"):
         open_pictures(ImageSourceConfig(kind="npz", path=str(tmp_path / "b.npz")))

@@ -140,7 +140,7 @@ def test_broken_points_are_named(tmp_path):
         "none.npy": "with N > 0",
         "text.npy": "expected numbers",
         "nan.npy": "1 of 2 points are not finite, the first is row 1",
-        "cut.npy": "cut.npy: ",
+        "cut.npy": "cut.npy promises 2400 bytes",
         "cut.bin": "50 bytes are no whole number of rows of 6 float32; it is cut off",
         "broken.ply": "broken.ply: ",
         "points.xyz": "unknown ending .xyz",
