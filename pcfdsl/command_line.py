@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from pcfdsl.config import ConfigError, describe, load, to_yaml
 
-__all__ = ["add_config", "parse_shard", "positive", "resolve_config", "run"]
+__all__ = ["add_config", "parse_shard", "positive", "resolve_config", "run", "whole"]
 
 
 def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
@@ -32,6 +32,15 @@ def resolve_config(args: argparse.Namespace, config_class: type) -> Any:
         print(to_yaml(config), end="")
         raise SystemExit(0)
     return config
+
+
+def whole(text: str) -> int:
+    """A whole number; an argparse type."""
+    try:
+        return int(text)
+    except ValueError:
+        hint = "; settings stand before options that take several values" if "=" in text else ""
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}{hint}") from None
 
 
 def positive(text: str) -> int:
@@ -58,8 +67,10 @@ def run(main: Callable[[], dict | None]) -> NoReturn:
         result = main()
     except ConfigError as error:
         _stop(f"{len(error.problems)} problem(s) with the settings:\n{error}", 2)
-    except OSError as error:  # the system's own say "[Errno 2] No such file or directory: 'x'"; ours are sentences
-        _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+    except OSError as error:
+        _stop(_sentence(error), 1)
+    except MemoryError as error:
+        _stop(f"there is not memory enough ({str(error) or 'none is left'}); make the sizes in the settings smaller", 1)
     except ValueError as error:
         _stop(str(error), 1)
     except KeyboardInterrupt:
@@ -67,6 +78,14 @@ def run(main: Callable[[], dict | None]) -> NoReturn:
     if result is not None:
         print(json.dumps(result, indent=2, allow_nan=False))
     sys.exit(0)
+
+
+def _sentence(error: OSError) -> str:
+    """What to say of the system's errors, such as "[Errno 21] Is a directory: 'x'"; ours are sentences already."""
+    if not error.filename:
+        return str(error)
+    kinds = {FileNotFoundError: "there is no {}", IsADirectoryError: "{} is a folder; expected a file"}
+    return kinds.get(type(error), f"{{}}: {error.strerror}").format(error.filename)
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import reprlib
 import types
 import typing
@@ -163,7 +164,7 @@ _NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError,
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, not a silent overwrite."""
+    """Safe YAML without surprises: a key that stands twice is an error, and so are 010 (8 to YAML) and 1:30 (90)."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -172,6 +173,17 @@ class _StrictLoader(yaml.SafeLoader):
         if twice:
             raise yaml.YAMLError(f"key given twice: {', '.join(sorted(twice))}{node.start_mark}")
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node):
+        """A number, if it means the same to people and to YAML 1.1."""
+        if re.match(r"[-+]?0[0-9_]", node.value) or ":" in node.value:
+            raise yaml.YAMLError(f"{node.value} may mean two numbers; write it in decimal digits{node.start_mark}")
+        is_float = node.tag.endswith(":float")
+        return self.construct_yaml_float(node) if is_float else self.construct_yaml_int(node)
+
+
+for _tag in ("int", "float"):
+    _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _StrictLoader.construct_number)
 
 
 def _set(settings: dict, keys: list[str], value: Any) -> None:
@@ -247,6 +259,8 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
                 return float(value), None
             except OverflowError:
                 return value, f"expected a number, got {_shown(value)}, which is too large"
+    if hint is str and type(value) is int:  # the fold 3 is a name
+        return str(value), None
     if hint is type(None) and value is None:
         return None, None
     if isinstance(hint, type) and isinstance(value, hint) and (hint is not int or not isinstance(value, bool)):

@@ -14,7 +14,7 @@ from pcfdsl.config import option, validate
 from pcfdsl.data.custom import prepare_furniture
 from pcfdsl.demo_report import write_demo_report
 from pcfdsl.pcfractal_set import generate_pcfractal, verify_pcfractal
-from pcfdsl.store.atomic import write_file
+from pcfdsl.store.atomic import make_folder, write_file
 from pcfdsl.train.detector import DetectorConfig, train_detector
 from pcfdsl.train.source import SourceConfig
 from pcfdsl.view.page import write_page
@@ -60,8 +60,7 @@ def run_demo(config: DemoConfig, out: str | Path) -> Path:
     Returns:
         Path of report.html.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(out)
     fractals = replace(config.pretrain.data.fractals, num_instances=config.stored_instances)
     with _timed(out, "generating a PC-FractalDB, making it again and comparing"):
         generated = generate_pcfractal(fractals, out / "pcfractal")

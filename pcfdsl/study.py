@@ -186,8 +186,8 @@ def _check(arms: Mapping[str, Arm], cases: Sequence[Case], baseline: str) -> Non
     for name in names:
         if not name or name != Path(name).name or name.startswith("."):
             raise ValueError(f"{name!r} cannot be the name of an arm or case; expected a plain file name")
-    if len({case.name for case in cases}) < len(cases):
-        raise ValueError("cases must have different names")
+    if twice := {case.name for case in cases if sum(other.name == case.name for other in cases) > 1}:
+        raise ValueError(f"{', '.join(sorted(twice))} is asked for twice; give each case once")
     if baseline not in arms:
         raise ValueError(f"the baseline {baseline!r} is none of the arms {', '.join(arms) or '(none)'}")
     if not cases:

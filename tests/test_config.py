@@ -81,6 +81,9 @@ def test_files_that_are_not_settings(tmp_path, content):
         ("count=1" + "0" * 40, "64 bits"),
         ("count=1" + "0" * 5000, "not valid YAML"),
         ("count=1e9", "expected int"),
+        ("count=010", "may mean two numbers"),
+        ("count=1:30", "may mean two numbers"),
+        ("inner.rate=1:30.5", "may mean two numbers"),
         ("name.a=1", "not a group"),
         ("inner.rate.a.b=1", "not a group"),
     ],
@@ -91,6 +94,11 @@ def test_numbers_beyond_all_measure_are_refused(tmp_path, override, said):
     [message] = problems(override, path=path).values()
     assert said in message
     assert len(message) < 400
+
+
+def test_numbers_that_mean_one_thing_are_taken():
+    config = load(Outer, overrides=["count=0x8", "inner.rate=0.25", "name=7"])
+    assert (config.count, config.inner.rate, config.name) == (8, 0.25, "7")
 
 
 def test_an_override_changes_no_alias(tmp_path):

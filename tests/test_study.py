@@ -88,7 +88,7 @@ def test_results_of_other_settings_are_refused(tmp_path):
     ("arms", "cases", "baseline", "message"),
     [
         ({"a/b": arm(0)}, CASES, "a/b", "'a/b' cannot be the name"),
-        ({"a": arm(0)}, [CASES[0], CASES[0]], "a", "different names"),
+        ({"a": arm(0)}, [CASES[0], CASES[0]], "a", "fold0_seed0 is asked for twice"),
         ({"a": arm(0)}, CASES, "b", "'b' is none of the arms a"),
         ({"a": arm(0)}, [], "a", "no cases"),
     ],

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pcfdsl.command_line import add_config, parse_shard, resolve_config, run
+from pcfdsl.command_line import add_config, parse_shard, resolve_config, run, whole
 from pcfdsl.train.classification import ClassificationConfig
 from pcfdsl.train.comparison import compare_pretraining, parse_starts
 from pcfdsl.train.detector import DetectorConfig
@@ -21,7 +21,7 @@ def main() -> dict:
     parser.add_argument(
         "--init", metavar="NAME[=CKPT]", nargs="+", default=["scratch"], help="the first is the baseline"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", default=[0, 1, 2], help="runs of each")
+    parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", default=[0, 1, 2], help="runs of each")
     parser.add_argument("--hold-out", metavar="TAG", help="test on each value of a tag of the clouds: fold, library")
     parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="this process's part")
     parser.add_argument("--keep-weights", action="store_true", help="keep the weights of finished runs")

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import replace
 
-from pcfdsl.command_line import positive, run
+from pcfdsl.command_line import positive, run, whole
 from pcfdsl.train.detect import mean_metrics, write_reports
 from pcfdsl.train.source import SourceConfig
 from pcfdsl.train.trained import evaluate_detector, load_detector
@@ -17,7 +17,7 @@ def main() -> dict:
     parser.add_argument("--data", metavar="DIR", help="stored detection set (default: the run's validation scenes)")
     parser.add_argument("--split", default="val", help="split of --data (default val)")
     parser.add_argument("--repeats", type=positive, default=1, help="evaluations, each with other points of the scenes")
-    parser.add_argument("--seed", type=int, default=0, help="decides which points")
+    parser.add_argument("--seed", type=whole, default=0, help="decides which points")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--out", metavar="NAME", help="write NAME.json and NAME.md")
     args = parser.parse_args()

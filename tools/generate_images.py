@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run
+from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run, whole
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.image_set import IMAGE_FORMATS, generate_images, plan_images, verify_images
 
@@ -13,7 +13,7 @@ def main() -> dict:
     parser.add_argument("--dataset", metavar="NAME", help="short for dataset=NAME")
     parser.add_argument("--out", metavar="DIR", help="folder of the set")
     parser.add_argument("--format", choices=IMAGE_FORMATS, default="shards", help="(default shards)")
-    parser.add_argument("--seed", type=int, help="short for seed=SEED")
+    parser.add_argument("--seed", type=whole, help="short for seed=SEED")
     parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="the i-th of n parts only")
     parser.add_argument("--workers", type=positive, default=1, help="processes (default 1)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster instead")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run
+from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run, whole
 from pcfdsl.pcfractal_set import generate_pcfractal, plan_pcfractal, verify_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 
@@ -11,7 +11,7 @@ def main() -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config(parser, PCFractalConfig)
     parser.add_argument("--out", metavar="DIR", help="folder of the set")
-    parser.add_argument("--seed", type=int, help="short for seed=SEED")
+    parser.add_argument("--seed", type=whole, help="short for seed=SEED")
     parser.add_argument(
         "--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="make the i-th of n parts only"
     )

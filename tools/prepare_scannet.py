@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pcfdsl.command_line import positive, run
+from pcfdsl.command_line import positive, run, whole
 from pcfdsl.data.scannet import find_scannet, prepare_scannet
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the set")
     parser.add_argument("--label-map", metavar="TSV", help="scannetv2-labels.combined.tsv, where it is elsewhere")
     parser.add_argument("--max-points", type=positive, metavar="N", help="points kept of a scan (VoteNet: 50000)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides which points (default 0)")
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="decides which points (default 0)")
     alignment = "turned along the axes by the scan's own matrix (default), or as scanned"
     parser.add_argument("--alignment", choices=("axis", "none"), default="axis", help=alignment)
     parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes")
@@ -22,8 +22,8 @@ def main() -> None:
     files = find_scannet(args.source, label_table=args.label_map)
     options = {"alignment": args.alignment, "max_points": args.max_points, "seed": args.seed}
     report = prepare_scannet(files, args.out, **options, workers=args.workers, overwrite=args.overwrite)
-    print(report, file=sys.stderr)
-    print(report.to_json())
+    print(report.to_json(), flush=True)
+    print(report, file=sys.stderr)  # last, for people: a list of what is missing may be long
     raise SystemExit(report.exit_code)
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from pcfdsl.command_line import positive, run
+from pcfdsl.command_line import positive, run, whole
 from pcfdsl.data.sunrgbd import find_files, prepare_sunrgbd
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--labels", choices=("v1", "v2"), default="v1", help="version of the boxes (papers: v1)")
     points = "points kept of an image (VoteNet: 50000, 14 GB for all images; default all, several times that)"
     parser.add_argument("--max-points", type=positive, metavar="N", help=points)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides which points (default 0)")
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="decides which points (default 0)")
     parser.add_argument(
         "--images", type=Path, metavar="PATH", help="the zip or folder of images, where it is elsewhere"
     )
@@ -25,8 +25,8 @@ def main() -> None:
     files = find_files(args.source, images=args.images)
     options = {"labels": args.labels, "max_points": args.max_points, "seed": args.seed}
     report = prepare_sunrgbd(files, args.out, **options, workers=args.workers, overwrite=args.overwrite)
-    print(report, file=sys.stderr)
-    print(report.to_json())
+    print(report.to_json(), flush=True)
+    print(report, file=sys.stderr)  # last, for people: a list of what is missing may be long
     raise SystemExit(report.exit_code)
 
 

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from pcfdsl.command_line import add_config, resolve_config, run
+from pcfdsl.command_line import add_config, resolve_config, run, whole
 from pcfdsl.image_study import ImageStudyConfig, run_image_study
 
 
@@ -14,7 +14,7 @@ def main() -> dict:
     add_config(parser, ImageStudyConfig)
     parser.add_argument("--data", metavar="DIR", help="folder of fashion_mnist_20k.npz, furniture.npz and its icons")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the study: tables, sets, weights")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", default=[0, 1, 2], help="one case for each")
+    parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", default=[0, 1, 2], help="one case for each")
     parser.add_argument(
         "--arms", nargs="+", metavar="NAME", default=[], help="only these; scratch is always among them"
     )

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 
-from pcfdsl.command_line import add_config, resolve_config, run
+from pcfdsl.command_line import add_config, resolve_config, run, whole
 from pcfdsl.train.classification import ClassificationConfig, train_classifier
 
 
@@ -12,11 +12,11 @@ def main() -> dict | None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config(parser, ClassificationConfig)
     parser.add_argument("--out", metavar="DIR", help="folder of the run: checkpoints and logs")
-    parser.add_argument("--seed", dest="seeds", type=int, nargs=1, metavar="N", help="the settings' train.seed")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="one run for each, and their mean")
+    parser.add_argument("--seed", dest="seeds", type=whole, nargs=1, metavar="N", help="the settings' train.seed")
+    parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", help="one run for each, and their mean")
     parser.add_argument("--init-from", metavar="CKPT", help="take the backbone over: the settings' init.checkpoint")
     parser.add_argument("--data", metavar="PATH", help="the .npz file or folder of classes: the settings' data.path")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that load clouds")
+    parser.add_argument("--workers", type=whole, metavar="N", help="processes that load clouds")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--overwrite", action="store_true", help="start anew whatever the folder holds")
     args = parser.parse_intermixed_args()

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 
-from pcfdsl.command_line import add_config, resolve_config, run
+from pcfdsl.command_line import add_config, resolve_config, run, whole
 from pcfdsl.train.image import ImageConfig, train_image
 
 
@@ -13,12 +13,12 @@ def main() -> dict | None:
     add_config(parser, ImageConfig)
     parser.add_argument("--out", metavar="DIR", help="folder of the run: checkpoints and logs")
     parser.add_argument("--model", metavar="NAME", help="the settings' model.name, any of timm's")
-    parser.add_argument("--seed", dest="seeds", type=int, nargs=1, metavar="N", help="the settings' train.seed")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="one run for each, and their mean")
+    parser.add_argument("--seed", dest="seeds", type=whole, nargs=1, metavar="N", help="the settings' train.seed")
+    parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", help="one run for each, and their mean")
     parser.add_argument("--init-from", metavar="CKPT", help="take weights over: the settings' init.checkpoint")
-    parser.add_argument("--freeze-stages", type=int, metavar="K", help="leave the first K stages as they are")
+    parser.add_argument("--freeze-stages", type=whole, metavar="K", help="leave the first K stages as they are")
     parser.add_argument("--train-fraction", type=float, metavar="F", help="use this share of each training class")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that make or load pictures")
+    parser.add_argument("--workers", type=whole, metavar="N", help="processes that make or load pictures")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--overwrite", action="store_true", help="start anew whatever the folder holds")
     args = parser.parse_intermixed_args()

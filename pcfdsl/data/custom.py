@@ -19,8 +19,11 @@ from pcfdsl.data.stored import (
 )
 from pcfdsl.scene.boxes import Scene, points_in_boxes
 from pcfdsl.store.arrays import read_arrays
+from pcfdsl.store.atomic import make_folder
 
 __all__ = ["Convention", "PrepareReport", "prepare_folder", "prepare_furniture"]
+
+_WIDE = 500.0  # metres
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,7 @@ class PrepareReport:
         failed: (file, reason) of what was left out.
         num_boxes: Boxes written.
         num_empty_boxes: Those that hold no point.
-        hint: Words on a convention that would fit the points better, or "".
+        hint: Words on boxes that hold nothing, or on units or a convention that would fit the points better; or "".
     """
 
     out: Path
@@ -127,7 +130,9 @@ def prepare_folder(
     labelled = {}
     for name in sorted(clouds.keys() & labels.keys()):
         try:
-            labelled[name] = read_boxes(labels[name])
+            boxes = read_boxes(labels[name])
+            _require_radians(boxes[1])
+            labelled[name] = boxes
         except (OSError, ValueError) as error:
             failed.append((name, str(error)))
     found = sorted({label for names, _ in labelled.values() for label in names})
@@ -203,11 +208,17 @@ def _write(
 ) -> PrepareReport:
     written, num_boxes, num_empty = [], 0, 0
     held = np.zeros(4)
+    extent = 0.0
     for name, scene in scenes:
         if not written:
-            write_info(out, classes)
-        write_scene(out, name, scene)
+            write_info(make_folder(out), classes)
+        try:
+            write_scene(out, name, scene)
+        except ValueError as error:
+            failed.append((name, str(error)))
+            continue
         written.append(name)
+        extent = max(extent, float(np.ptp(scene.points, axis=0).max()))
         num_boxes += len(scene.boxes)
         counts = [points_in_boxes(scene.points, boxes).sum(axis=1) for boxes in _alternatives(scene.boxes)]
         held += [count.sum() for count in counts]
@@ -217,11 +228,6 @@ def _write(
         found = f"{len(failed)} failed{reasons}" if failed else "it has no files NAME.npy, .ply or .bin"
         raise ValueError(f"{source} gave no scene that can be used: {found}")
     write_split(out, split, written)
-    best = int(held.argmax())
-    hint = ""
-    if best and held[best] > 1.15 * held[0]:
-        better = ("", "the other direction of yaw", "cz as the bottom of the box", "cz as the top of the box")[best]
-        hint = f"boxes hold {held[0]:.0f} points as given, but {held[best]:.0f} with {better}: check the convention"
     return PrepareReport(
         out=out,
         split=split,
@@ -230,8 +236,26 @@ def _write(
         failed=tuple(failed),
         num_boxes=num_boxes,
         num_empty_boxes=num_empty,
-        hint=hint,
+        hint=_hint(held, extent) if num_boxes else "there are no boxes at all",
     )
+
+
+def _require_radians(boxes: np.ndarray) -> None:
+    if np.abs(boxes[:, 6]).max(initial=0) > 2 * np.pi + 0.01:
+        raise ValueError(f"yaw goes to {np.abs(boxes[:, 6]).max()}; expected radians, -2 pi to 2 pi")
+
+
+def _hint(held: np.ndarray, extent: float) -> str:
+    """Words on points that boxes hold, as given and by `_alternatives`, and on scenes as wide as `extent`."""
+    best = int(held.argmax())
+    if extent > _WIDE:
+        return f"a scene is {extent:.0f} wide: are these metres?"
+    if not held.any():
+        return "no box holds a point: check units, frame and convention"
+    if held[best] > 1.15 * held[0]:
+        better = ("", "the other direction of yaw", "cz as the bottom of the box", "cz as the top of the box")[best]
+        return f"boxes hold {held[0]:.0f} points as given, but {held[best]:.0f} with {better}: check the convention"
+    return ""
 
 
 def _alternatives(boxes: np.ndarray) -> list[np.ndarray]:
@@ -249,7 +273,7 @@ def _by_name(folder: str | Path, kinds: Sequence[str], failed: list[tuple[str, s
         raise NotADirectoryError(f"{folder} is no folder; expected one with files {', '.join(kinds)}")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix in kinds and found.setdefault(path.stem, path) != path:
+        if path.suffix in kinds and not path.name.startswith(".") and found.setdefault(path.stem, path) != path:
             failed.append((str(path), f"has the same name as {found[path.stem].name}, which is taken"))
     return found
 

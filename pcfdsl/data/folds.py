@@ -95,9 +95,8 @@ def held_out_values(clouds: CloudSet, tag: str) -> tuple[str, ...]:
 
 def _tag(clouds: CloudSet, tag: str) -> np.ndarray:
     if tag not in clouds.tags:
-        raise ConfigError(
-            [("by", f"is {tag!r}; expected none, random or one of {', '.join(clouds.tags) or 'no tags'}")]
-        )
+        tags = f"one of {', '.join(clouds.tags)}" if clouds.tags else "a tag; these clouds have none"
+        raise ConfigError([("split.by", f"is {tag!r}; expected none, random or {tags}")])
     return clouds.tags[tag].astype(str)
 
 

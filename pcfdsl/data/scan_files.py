@@ -75,7 +75,7 @@ def read_boxes(path: Path) -> tuple[list[str], np.ndarray]:
             extent is not positive.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin their files with a mark
         rows = list(_csv_rows(text, path) if path.suffix == ".csv" else _json_rows(text, path))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is no table of text: {error}") from None

@@ -66,7 +66,7 @@ def find_scannet(folder: str | Path, *, label_table: str | Path | None = None) -
     table = next((path for path in tables if path.is_file()), None)
     if table is None:
         raise FileNotFoundError(
-            f"there is no {tables[0]}, the table of labels that comes with ScanNet's download (--label_map); "
+            f"there is no {tables[0]}, the table of labels that comes with ScanNet's download (--label-map); "
             "put it there, or say where it is"
         )
     return ScanNetFiles(scans=scans, label_table=table)

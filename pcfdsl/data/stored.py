@@ -16,6 +16,7 @@
 Colours are 0 to 1, or 0 to 255 where any exceeds 1.
 """
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,8 +151,8 @@ def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int =
         ValueError: If the folder holds a set with other classes, or a class name is empty or given twice.
     """
     folder, classes = Path(folder), list(classes)
-    if len(set(classes)) < len(classes) or not all(classes):
-        raise ValueError(f"class names must be distinct and not empty, got {classes}")
+    if len(set(classes)) < len(classes) or not all(_is_plain(name) for name in classes):
+        raise ValueError(f"class names must be distinct, not empty, and of one line, got {classes}")
     if (folder / "set.json").is_file() and (old := _read_info(folder)["classes"]) != classes:
         raise ValueError(f"{folder} holds a set with the classes {old}, not {classes}; take another folder")
     (folder / "splits").mkdir(parents=True, exist_ok=True)
@@ -167,7 +168,7 @@ def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
         ValueError: If the name is no plain file name, or a category is none of the set's classes.
     """
     folder = Path(folder)
-    if not name or name != Path(name).name or name.startswith("."):
+    if name != Path(name).name or name.startswith(".") or not _is_plain(name):
         raise ValueError(f"{name!r} cannot be the name of a scene; expected a plain file name")
     classes = _read_info(folder)["classes"]
     if len(scene.boxes) and not (scene.categories.min() >= 0 and scene.categories.max() < len(classes)):
@@ -177,8 +178,8 @@ def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
     for old in [target / (stem + kind) for stem, kinds in _FILES.items() for kind in kinds]:
         old.unlink(missing_ok=True)
     columns = [scene.points] if scene.colors is None else [scene.points, scene.colors]
-    np.save(target / "points.npy", np.concatenate(columns, axis=1))
-    np.save(target / "instances.npy", scene.instance_ids)
+    for stem, array in (("points", np.concatenate(columns, axis=1)), ("instances", scene.instance_ids)):
+        write_file(target / f"{stem}.npy", functools.partial(np.save, arr=array))
     lines = [",".join(COLUMNS)]
     for category, box in zip(scene.categories, scene.boxes, strict=True):
         lines.append(",".join([_quoted(classes[category]), *(str(value) for value in box)]))
@@ -192,7 +193,7 @@ def write_split(folder: str | Path, split: str, names: Sequence[str]) -> None:
     Raises:
         ValueError: If the split's name is not that of a file.
     """
-    if not split or Path(split).name != split:
+    if Path(split).name != split or not _is_plain(split):
         raise ValueError(f"split {split!r} cannot be the name of a file; expected a plain name such as train")
     write_file(Path(folder) / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names).encode())
 
@@ -221,6 +222,11 @@ def _read_info(folder: Path) -> dict[str, Any]:
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ValueError(f'{path} is not understood; expected {{"format": "{FORMAT}", "classes": [...]}}')
     return info
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a line of a file can hold the name and give it back."""
+    return bool(name) and name.isprintable() and name == name.strip()
 
 
 def _quoted(name: str) -> str:

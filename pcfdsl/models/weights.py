@@ -27,6 +27,7 @@ __all__ = [
 
 
 _CHECKSUM = "sha256"
+_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,14 @@ class TransferReport:
 
     def __str__(self) -> str:
         lines = [f"{len(self.loaded)} tensors loaded, {len(self.skipped)} of the source outside the chosen parts"]
-        lines += [f"shape differs: {name} is {source}, needs {target}" for name, source, target in self.mismatched]
-        lines += [f"unused: {name}" for name in self.unused]
-        lines += [f"not in the source, keeps its value: {name}" for name in self.missing]
+        differing = [f"{name} is {source}, needs {target}" for name, source, target in self.mismatched]
+        for what, names in (
+            ("shape differs", differing),
+            ("unused", self.unused),
+            ("not in the source, keeps its value", self.missing),
+        ):
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            lines += [f"{what}: {', '.join(names[:_NAMED])}{more}"] if names else []
         return "\n".join(lines)
 
 
@@ -153,7 +159,7 @@ def transfer(
         What happened to each tensor.
 
     Raises:
-        ValueError: If nothing at all was copied.
+        ValueError: If nothing fits, or less than half of what the source has in the chosen parts; nothing is copied.
     """
     prefixes = tuple(prefixes)
     own = module.state_dict()
@@ -176,6 +182,8 @@ def transfer(
         raise ValueError(
             f"nothing to transfer: no tensor under {', '.join(prefixes)} has the same name and shape in both.\n{report}"
         )
+    if len(loaded) < len(report.mismatched) + len(report.unused):
+        raise ValueError(f"the weights are those of another network: most of them do not fit.\n{report}")
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(state[name])

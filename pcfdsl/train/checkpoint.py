@@ -13,11 +13,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.models.torch_file import load_torch_file
 from pcfdsl.models.weights import load_weights, save_weights
 from pcfdsl.store.atomic import write_file
@@ -32,7 +33,10 @@ __all__ = [
     "remove_weights",
     "save_checkpoint",
     "save_resume",
+    "settings_of",
 ]
+
+T = TypeVar("T")
 
 # Settings that say where and how fast a run computes, not what: another value may continue the same run.
 OPERATIONAL = frozenset(
@@ -122,6 +126,21 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not {"settings", "step", "metrics"} <= about.keys():
         raise ValueError(f"{path} holds weights but no settings; expected a checkpoint of a training run")
     return Checkpoint(state=state, settings=about["settings"], step=about["step"], metrics=about["metrics"], path=path)
+
+
+def settings_of(checkpoint: Checkpoint, config_class: type[T], *, network: str) -> tuple[T, tuple[str, ...]]:
+    """The settings and the class names that a network was trained with.
+
+    Raises:
+        ValueError: If they are of another kind of network than `network`, such as "a detector".
+    """
+    settings = dict(checkpoint.settings)
+    classes = settings.pop("classes", ())
+    try:
+        return from_dict(config_class, settings), tuple(classes)
+    except ConfigError as error:
+        key, message = error.problems[0]
+        raise ValueError(f"{checkpoint.path} is not {network}'s checkpoint ({key}: {message})") from None
 
 
 def save_resume(folder: str | Path, content: Mapping[str, Any]) -> Path:

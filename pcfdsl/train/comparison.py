@@ -86,6 +86,9 @@ def compare_pretraining(
         for seed in seeds
         for part in downstream.parts
     ]
+    for path in filter(None, starts.values()):  # before hours of the others, see that it fits
+        first = replace(config, init=replace(config.init, checkpoint=_own_path(path, seeds[0])))
+        downstream.make_task(downstream.own_config(first, cases[0]))
     arms = {name: _arm(config, path, downstream, keep_weights) for name, path in starts.items()}
     return run_study(arms, cases, out, baseline=next(iter(arms)), shard=shard, progress=progress)
 

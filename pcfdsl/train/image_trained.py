@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.store.atomic import write_file
-from pcfdsl.train.checkpoint import load_checkpoint
+from pcfdsl.train.checkpoint import load_checkpoint, settings_of
 from pcfdsl.train.distributed import choose_device
 from pcfdsl.train.image import ImageConfig
 from pcfdsl.train.image_model import create_network
@@ -47,19 +46,13 @@ def load_image_classifier(path: str | Path, *, device: str = "auto") -> ImageCla
         OSError, ValueError: If there is none, it is damaged, or it is not an image network's.
     """
     checkpoint = load_checkpoint(path)
-    settings = dict(checkpoint.settings)
-    classes = settings.pop("classes", ())
-    try:
-        config = from_dict(ImageConfig, settings)
-    except ConfigError as error:
-        key, message = error.problems[0]
-        raise ValueError(f"{checkpoint.path} is not an image network's checkpoint ({key}: {message})") from None
+    config, classes = settings_of(checkpoint, ImageConfig, network="an image network")
     model = create_network(config.model, size=config.view.size, channels=config.view.channels, num_classes=len(classes))
     model.load_state_dict(checkpoint.state)
     return ImageClassifier(
         model=model.eval().to(choose_device(device)),
         config=config,
-        classes=tuple(classes),
+        classes=classes,
         step=checkpoint.step,
         path=checkpoint.path,
     )

@@ -24,7 +24,7 @@ class TrainConfig:
     seed: int = option(0, "initial weights, order and augmentation of the data depend on it")
     num_steps: int | None = option(None, "length of the run in steps; give this or epochs", minimum=1)
     epochs: float | None = option(None, "length of the run in passes over the training set", minimum=0)
-    batch_size: int = option(8, "samples of a step over all processes", minimum=1)
+    batch_size: int = option(8, "samples of a step over all processes", minimum=1, maximum=65_536)
     accumulate: int = option(1, "parts a process makes its share of the batch in, to save memory", minimum=1)
     optimizer: OptimizerConfig = option(OptimizerConfig(), "optimiser")
     schedule: ScheduleConfig = option(ScheduleConfig(), "learning rate and batch-norm momentum over the run")

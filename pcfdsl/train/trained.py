@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.data.stored import read_points
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.votenet import VoteNet
 from pcfdsl.scene.boxes import Scene
-from pcfdsl.train.checkpoint import load_checkpoint
+from pcfdsl.train.checkpoint import load_checkpoint, settings_of
 from pcfdsl.train.detect import EvaluationConfig, detect_scenes, evaluate_scenes
 from pcfdsl.train.detector import DetectorConfig
 from pcfdsl.train.distributed import choose_device
@@ -47,18 +46,13 @@ def load_detector(path: str | Path, *, device: str = "auto") -> Detector:
         OSError, ValueError: If there is none, it is damaged, or it is not a detector's.
     """
     checkpoint = load_checkpoint(path)
-    settings = dict(checkpoint.settings)
-    classes = settings.pop("classes", ())
-    try:
-        config = from_dict(DetectorConfig, settings)
-    except ConfigError as error:
-        raise ValueError(f"{checkpoint.path} is not a detector's checkpoint:\n{error}") from None
+    config, classes = settings_of(checkpoint, DetectorConfig, network="a detector")
     model = VoteNet(config.model)
     model.load_state_dict(checkpoint.state)
     return Detector(
         model=model.eval().to(choose_device(device)),
         config=config,
-        classes=tuple(classes),
+        classes=classes,
         step=checkpoint.step,
         path=checkpoint.path,
     )

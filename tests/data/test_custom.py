@@ -150,3 +150,63 @@ def test_a_real_scan_shows_which_convention_holds(shared_dir, tmp_path):
     assert points_in_boxes(scene.points, scene.boxes).sum(axis=1).max() == 18117
     assert scene.colors is not None
     assert "other direction of yaw" in prepare_folder(tmp_path, tmp_path / "cw", convention=Convention(yaw="cw")).hint
+
+
+HEAD = "class,cx,cy,cz,dx,dy,dz,yaw\n"
+
+
+def one_scan(folder: Path, boxes: str, *, points=None, name="a", kind=".csv"):
+    """A report on a folder with a cloud in the unit cube, times 3."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / f"{name}.npy", 3 * np.random.default_rng(0).random((500, 3)) if points is None else points)
+    (folder / f"{name}{kind}").write_text(boxes)
+    return prepare_folder(folder, folder.parent / "set")
+
+
+def test_what_spreadsheets_and_finders_add_is_no_obstacle(tmp_path):
+    (tmp_path / "scans").mkdir()
+    for hidden in ("._a.npy", "._a.csv"):  # beside every file that was copied from a Mac
+        (tmp_path / "scans" / hidden).write_bytes(b"\0\5\x16\7")
+    report = one_scan(tmp_path / "scans", f"\ufeff{HEAD}chair,1,1,1,1,1,1,0\n")
+    assert (report.written, report.failed) == (("a",), ())
+
+
+@pytest.mark.parametrize(
+    ("boxes", "kind", "message"),
+    [
+        (f"{HEAD}chair,1,1,1,1,1,1,90\n", ".csv", "a: yaw goes to 90.0; expected radians"),
+        (
+            '[{"class": "cha\\nir", "center": [1, 1, 1], "size": [1, 1, 1]}]',
+            ".json",
+            "class names must be distinct, not empty, and of one line",
+        ),
+    ],
+)
+def test_boxes_that_would_be_read_otherwise_are_refused(tmp_path, boxes, kind, message):
+    with pytest.raises(ValueError, match=message):
+        one_scan(tmp_path / "scans", boxes, kind=kind)
+
+
+@pytest.mark.parametrize("name", ["new\nline", " lead"])
+def test_a_name_that_no_list_can_hold_is_reported(tmp_path, name):
+    scans = tmp_path / "scans"
+    with pytest.raises(ValueError, match="no scene that can be used: 1 failed"):
+        one_scan(scans, f"{HEAD}chair,1,1,1,1,1,1,0\n", name=name)
+    report = one_scan(scans, f"{HEAD}chair,1,1,1,1,1,1,0\n")
+    assert report.written == ("a",)
+    [(failed, reason)] = report.failed
+    assert failed == name
+    assert "cannot be the name of a scene" in reason
+
+
+@pytest.mark.parametrize(
+    ("boxes", "factor", "hint"),
+    [
+        ("chair,1,1,1,1,1,1,0\n", 1000, "a scene is 2998 wide: are these metres?"),
+        ("chair,9,9,9,1,1,1,0\n", 1, "no box holds a point"),
+        ("", 1, "no boxes at all"),
+    ],
+)
+def test_what_does_not_fit_together_is_noticed(tmp_path, boxes, factor, hint):
+    points = 3 * factor * np.random.default_rng(0).random((500, 3))
+    assert hint in one_scan(tmp_path / "scans", HEAD + boxes, points=points).hint

@@ -86,3 +86,13 @@ def test_transferring_nothing_is_an_error(tiny_config):
     renamed = {f"encoder.{name}": value for name, value in network.state_dict().items()}
     with pytest.raises(ValueError, match="nothing to transfer"):
         transfer(network, renamed)
+
+
+def test_the_weights_of_another_network_are_refused(tiny_config):
+    network = VoteNet(tiny_config)
+    state = network.state_dict()
+    other = {(name if name.startswith("vgen.conv") else name.replace("sa", "block")): state[name] for name in state}
+    before = {name: value.clone() for name, value in state.items()}
+    with pytest.raises(ValueError, match=r"those of another network: most of them do not fit(.|\n)*and \d+ more"):
+        transfer(network, {name: value + 1 for name, value in other.items()})
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_said_before_training(tmp_path):
         smoke("points.use_height=false")
     with pytest.raises(ConfigError, match=r"data.path: is needed where kind is npz"):
         smoke("data.kind=npz")
-    with pytest.raises(ConfigError, match="expected none, random or one of no tags"):
+    with pytest.raises(ConfigError, match="expected none, random or a tag; these clouds have none"):
         train_classifier(smoke("split.by=fold"), tmp_path)
     np.save(tmp_path / "cloud.npy", np.ones((5, 3)))
     with pytest.raises(ValueError, match="lies in no class's sub-folder"):

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pcfdsl.config import ConfigError, load
+from pcfdsl.models.weights import save_weights
 from pcfdsl.rng import stream
 from pcfdsl.train.classification import ClassificationConfig, train_classifier
 from pcfdsl.train.comparison import compare_pretraining, parse_starts
@@ -81,6 +83,9 @@ def test_a_detector_is_compared_over_seeds(pretrained, tmp_path):
 def test_what_cannot_be_compared_is_said_first(config, pretrained, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         compare_pretraining(config, {"a": None, "b": "nowhere"}, tmp_path)
+    save_weights(tmp_path.parent / "other.safetensors", torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="nothing to transfer"):
+        compare_pretraining(config, {"a": None, "b": str(tmp_path.parent / "other.safetensors")}, tmp_path)
     untested = load(ClassificationConfig, CONFIGS / "classifier" / "smoke.yaml", ("split.by=none",))
     with pytest.raises(ConfigError, match="needs something to test on"):
         compare_pretraining(untested, {"a": None}, tmp_path)

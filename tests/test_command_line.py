@@ -1,0 +1,48 @@
+import argparse
+
+import pytest
+
+from pcfdsl.command_line import positive, run, whole
+
+
+def failing(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a.yaml"), "error: there is no a.yaml"),
+        (IsADirectoryError(21, "Is a directory", "configs"), "error: configs is a folder; expected a file"),
+        (PermissionError(13, "Permission denied", "a.yaml"), "error: a.yaml: Permission denied"),
+        (OSError("cannot write a; choose b"), "error: cannot write a; choose b"),
+        (ValueError("a is b"), "error: a is b"),
+        (MemoryError("Unable to allocate 11. TiB"), "error: there is not memory enough (Unable to allocate 11. TiB)"),
+        (MemoryError(), "error: there is not memory enough (none is left)"),
+    ],
+)
+def test_an_error_is_one_message(capsys, error, message):
+    with pytest.raises(SystemExit) as stop:
+        run(failing(error))
+    assert stop.value.code == 1
+    assert capsys.readouterr().err.startswith(message)
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run(failing(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
+def test_counts_are_from_one(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="whole number from 1"):
+        positive(text)
+
+
+def test_a_setting_behind_seeds_is_explained():
+    assert whole("-3") == -3
+    with pytest.raises(argparse.ArgumentTypeError, match=r"got 'train\.num_steps=3'; settings stand before options"):
+        whole("train.num_steps=3")
