@@ -8,12 +8,13 @@ wrongly).
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from pcfdsl.config import ConfigError, describe, load, to_yaml
 
-__all__ = ["add_config", "parse_shard", "positive", "resolve_config", "run", "whole"]
+__all__ = ["add_config", "needs", "parse_shard", "positive", "resolve_config", "run", "whole"]
 
 
 def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
@@ -69,6 +70,10 @@ def run(main: Callable[[], dict | None]) -> NoReturn:
         _stop(f"{len(error.problems)} problem(s) with the settings:\n{error}", 2)
     except OSError as error:
         _stop(_sentence(error), 1)
+    except ImportError as error:
+        if error.name is not None:  # not one of our sentences about an extra
+            raise
+        _stop(str(error), 1)
     except MemoryError as error:
         _stop(f"there is not memory enough ({str(error) or 'none is left'}); make the sizes in the settings smaller", 1)
     except ValueError as error:
@@ -78,6 +83,17 @@ def run(main: Callable[[], dict | None]) -> NoReturn:
     if result is not None:
         print(json.dumps(result, indent=2, allow_nan=False))
     sys.exit(0)
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Around imports of a tool that needs one of pcfdsl's extras: where it is missing, say so and stop."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("pcfdsl"):
+            raise
+        _stop(f"this tool needs {error.name}: pip install 'pcfdsl[{extra}]' (in its repository: '.[{extra}]')", 1)
 
 
 def _sentence(error: OSError) -> str:

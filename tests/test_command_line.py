@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from pcfdsl.command_line import positive, run, whole
+from pcfdsl.command_line import needs, positive, run, whole
 
 
 def failing(error):
@@ -20,6 +20,7 @@ def failing(error):
         (PermissionError(13, "Permission denied", "a.yaml"), "error: a.yaml: Permission denied"),
         (OSError("cannot write a; choose b"), "error: cannot write a; choose b"),
         (ValueError("a is b"), "error: a is b"),
+        (ImportError("needs Ray: pip install 'pcfdsl[ray]'"), "error: needs Ray: pip install 'pcfdsl[ray]'"),
         (MemoryError("Unable to allocate 11. TiB"), "error: there is not memory enough (Unable to allocate 11. TiB)"),
         (MemoryError(), "error: there is not memory enough (none is left)"),
     ],
@@ -31,9 +32,19 @@ def test_an_error_is_one_message(capsys, error, message):
     assert capsys.readouterr().err.startswith(message)
 
 
-def test_a_bug_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        run(failing(ZeroDivisionError()))
+@pytest.mark.parametrize("bug", [ZeroDivisionError(), ModuleNotFoundError("no", name="pcfdsl.absent")])
+def test_a_bug_keeps_its_traceback(bug):
+    with pytest.raises(type(bug)):
+        run(failing(bug))
+    with pytest.raises(type(bug)), needs("image"):
+        raise bug
+
+
+def test_a_tool_without_its_extra_says_which(capsys):
+    with pytest.raises(SystemExit) as stop, needs("image"):
+        import a_package_that_nobody_has  # type: ignore[import-not-found]  # noqa: F401
+    assert stop.value.code == 1
+    assert "needs a_package_that_nobody_has: pip install 'pcfdsl[image]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])

@@ -2,8 +2,10 @@
 
 import argparse
 
-from pcfdsl.command_line import run
-from pcfdsl.image_analysis import analyze_networks
+from pcfdsl.command_line import needs, run
+
+with needs("image"):
+    from pcfdsl.image_analysis import analyze_networks
 
 
 def main() -> dict:

@@ -2,8 +2,10 @@
 
 import argparse
 
-from pcfdsl.command_line import run
-from pcfdsl.train.image_trained import export_torchvision_backbone
+from pcfdsl.command_line import needs, run
+
+with needs("image"):
+    from pcfdsl.train.image_trained import export_torchvision_backbone
 
 
 def main() -> dict:

@@ -5,8 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-from pcfdsl.command_line import add_config, resolve_config, run, whole
-from pcfdsl.image_study import ImageStudyConfig, run_image_study
+from pcfdsl.command_line import add_config, needs, resolve_config, run, whole
+
+with needs("image"):
+    from pcfdsl.image_study import ImageStudyConfig, run_image_study
 
 
 def main() -> dict:

@@ -4,8 +4,10 @@ import argparse
 import json
 import os
 
-from pcfdsl.command_line import add_config, resolve_config, run, whole
-from pcfdsl.train.image import ImageConfig, train_image
+from pcfdsl.command_line import add_config, needs, resolve_config, run, whole
+
+with needs("image"):
+    from pcfdsl.train.image import ImageConfig, train_image
 
 
 def main() -> dict | None:

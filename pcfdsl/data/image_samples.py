@@ -146,10 +146,8 @@ def drawing_from(rng: np.random.Generator) -> Iterator[None]:
 
 
 def _timm_transform(view: ImageViewConfig, augment: ImageAugmentConfig | None) -> Callable[[Image.Image], Any]:
-    try:
-        from timm.data import create_transform
-    except ImportError as error:
-        raise ImportError("image networks need timm and torchvision: pip install 'pcfdsl[image]'") from error
+    from timm.data import create_transform
+
     common: dict[str, Any] = {
         "input_size": (view.channels, view.size, view.size),
         "interpolation": view.interpolation,

@@ -84,9 +84,9 @@ def write_parquet(
 ) -> list[Path]:
     """Write Parquet tables with a row for each sample and a column for each of its arrays.
 
-    Scalars are numbers; uint8 pictures are PNG files, as the pair of `bytes` and `path` that Hugging Face's `Image`
-    takes; other arrays are lists, nested as deeply as they have axes, of fixed length but for the first axis. All
-    values come back bit for bit.
+    Scalars are numbers; uint8 pictures are PNG files, as Hugging Face's `datasets` stores and opens them; other arrays
+    are lists, nested as deeply as they have axes, of fixed length but for the first axis. All values come back bit for
+    bit.
 
     Args:
         samples: The samples; all have the same arrays, of shapes that differ in the first axis only.
@@ -109,15 +109,17 @@ def write_parquet(
         raise ImportError("Parquet needs pyarrow: pip install 'pcfdsl[parquet]'") from error
     folder = make_folder(folder)
     files: list[Path] = []
-    for part in _parts(samples, samples_per_file):
-        first = len(files) * samples_per_file
+    for number, part in enumerate(_parts(samples, samples_per_file)):
+        first = number * samples_per_file
         keys = sorted(part[0])
         if odd := [i for i, sample in enumerate(part, start=first) if sorted(sample) != keys]:
             raise ValueError(f"sample {odd[0]} has other arrays than sample {first}: expected {', '.join(keys)}")
         table = pyarrow.table({key: _column([sample[key] for sample in part], key, first) for key in keys})
+        pictures = {key: {"_type": "Image"} for key in keys if _is_picture(part[0][key])}
+        about = {**(metadata or {}), "huggingface": json.dumps({"info": {"features": pictures}})}
         content = io.BytesIO()
-        pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), content, row_group_size=_ROW_GROUP)
-        files.append(folder / f"{len(files):05d}.parquet")
+        pyarrow.parquet.write_table(table.replace_schema_metadata(about), content, row_group_size=_ROW_GROUP)
+        files.append(folder / f"{number:05d}.parquet")
         write_file(files[-1], content.getvalue())
     return files
 
@@ -126,6 +128,10 @@ def _parts(samples: Iterable[dict[str, np.ndarray]], size: int) -> Iterator[list
     rest = iter(samples)
     while part := list(islice(rest, size)):
         yield part
+
+
+def _is_picture(array: np.ndarray) -> bool:
+    return np.ndim(array) > 1 and array.dtype == np.uint8
 
 
 def _column(arrays: Sequence[np.ndarray], key: str, first: int) -> "pyarrow.Array":
@@ -140,7 +146,7 @@ def _column(arrays: Sequence[np.ndarray], key: str, first: int) -> "pyarrow.Arra
         )
     if arrays[0].ndim == 0:
         return pyarrow.array(np.stack(arrays))
-    if arrays[0].dtype == np.uint8 and arrays[0].ndim > 1:
+    if _is_picture(arrays[0]):
         files = [{"bytes": encode_png(array), "path": f"{i:09d}.png"} for i, array in enumerate(arrays, start=first)]
         return pyarrow.array(files, pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()}))
     values = pyarrow.array(np.concatenate([array.ravel() for array in arrays]))

@@ -6,23 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import timm
 import torch
 import yaml
+from timm.layers import resample_abs_pos_embed
+from timm.models import load_state_dict
+from timm.models._manipulate import group_parameters
+from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.models.weights import TransferReport, transfer
 from pcfdsl.train.checkpoint import find_weights, note_unfinished
 from pcfdsl.train.optim import OptimizerConfig
-
-try:
-    import timm
-    from timm.layers import resample_abs_pos_embed
-    from timm.models import load_state_dict
-    from timm.models._manipulate import group_parameters
-    from timm.optim import create_optimizer_v2
-except ImportError as error:
-    raise ImportError("image networks need timm and torchvision: pip install 'pcfdsl[image]'") from error
 
 __all__ = [
     "ImageModelConfig",

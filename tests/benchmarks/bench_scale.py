@@ -9,30 +9,25 @@ take for granted that the parts of a set do not wait for one another, as they ne
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from pcfdsl.config import from_dict
+from pcfdsl.config import load
 from pcfdsl.image.sets import ImageSetConfig, open_images
-from pcfdsl.scene.config import FractalScenesConfig
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+from pcfdsl.scene.config import FractalScenesConfig, SceneConfig
 from pcfdsl.scene.synthesize import FractalScenes
 from pcfdsl.store.pictures import encode_png
 from pcfdsl.store.shards import encode
+from pcfdsl.train.detector import DetectorConfig
 
 SHARE = 1000
-PATCHES = {"image_size": 362, "num_points": 200_000, "search": {"filling_threshold": 0.2}}
-DOTS = {"image_size": 256, "num_points": 100_000, "draw": {"style": "dot"}, "search": {"filling_threshold": 0.2}}
-AS_PUBLISHED = {  # the layout of configs/votenet/paper_pretrain.yaml
-    "num_points": 20_000,
-    "objects": [15, 27],
-    "sizes": {"low": [0.7] * 3, "high": [1.35] * 3, "area_exponent": 0.0},
-    "layout": {"room": [15.0, 15.0], "rule": "center_distance", "gap": 0.0, "against_wall": 0.0, "stacking": 0.0,
-               "tries": 100},
-    "room": {"floor": False, "walls": 0.0, "share": 0.0, "clutter": [0, 0]},
-    "cameras": {"number": [0, 0]},
-    "noise": 0.0,
-}  # fmt: skip
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+PATCHES = CONFIGS / "image" / "fractaldb.yaml"
+DOTS = ("fractaldb.image_size=256", "fractaldb.num_points=100000", "fractaldb.draw.style=dot")
+AS_PUBLISHED = load(DetectorConfig, CONFIGS / "votenet" / "paper_pretrain.yaml").data.scenes
 
 
 @dataclass(frozen=True)
@@ -47,10 +42,12 @@ class Work:
     store: Callable[[object], bytes]
 
 
-def images(name: str, num_categories: int, **group) -> Work:
+def images(name: str, num_categories: int, *overrides: str, path: Path | None = None) -> Work:
     """An image set with 1,000 instances of each category, stored as PNG."""
     dataset = name.split("-")[0].lower()
-    config = from_dict(ImageSetConfig, {"dataset": dataset, dataset: {"num_categories": num_categories, **group}})
+    config = load(
+        ImageSetConfig, path, (f"dataset={dataset}", f"{dataset}.num_categories={num_categories}", *overrides)
+    )
     drawn = open_images(config)
     return Work(
         name=f"{name}, {config.chosen.image_size} px, {config.chosen.num_points:,} points",  # type: ignore[union-attr]
@@ -62,10 +59,10 @@ def images(name: str, num_categories: int, **group) -> Work:
     )
 
 
-def scenes(name: str, **settings) -> Work:
+def scenes(name: str, config: SceneConfig) -> Work:
     """A million scenes of 1,000 fractal categories, stored as shards."""
-    group = {"scenes": {"num_scenes": 1_000_000, **settings}, "fractals": {"num_categories": 1000}}
-    made = FractalScenes(from_dict(FractalScenesConfig, group))
+    fractals = PCFractalConfig(num_categories=1000)
+    made = FractalScenes(FractalScenesConfig(scenes=replace(config, num_scenes=1_000_000), fractals=fractals))
     return Work(
         name=name,
         num_categories=1000,
@@ -119,11 +116,11 @@ def main() -> None:
     print(f"{platform.machine()}, {platform.processor() or 'processor not named'}, one process\n")
     titles = "a category, a sample, storing it, core-hours on the fly, core-hours and bytes stored, stored on 64 cores"
     print(f"| set | measured | {titles.replace(', ', ' | ')} | on 1,000 cores |\n| --- | --- |" + " ---: |" * 7)
-    print(row(images("FractalDB-10k", 10_000, **PATCHES)), flush=True)
-    print(row(images("FractalDB-10k", 10_000, **DOTS)), flush=True)
+    print(row(images("FractalDB-10k", 10_000, path=PATCHES)), flush=True)
+    print(row(images("FractalDB-10k", 10_000, *DOTS, path=PATCHES)), flush=True)
     print(row(images("ExFractalDB-21k", 21_000)), flush=True)
-    print(row(scenes("1,000,000 scenes as published, 20,000 points", **AS_PUBLISHED)), flush=True)
-    print(row(scenes("1,000,000 rooms as scanned, 40,000 points", num_points=40_000)), flush=True)
+    print(row(scenes("1,000,000 scenes as published, 20,000 points", AS_PUBLISHED)), flush=True)
+    print(row(scenes("1,000,000 rooms as scanned, 40,000 points", SceneConfig(num_points=40_000))), flush=True)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,8 @@ def test_parquet_gives_back_every_value(tmp_path):
     files = write_parquet(samples, tmp_path / "tables", samples_per_file=3, metadata={"pcfdsl.digest": "abc"})
     assert [file.name for file in files] == ["00000.parquet", "00001.parquet", "00002.parquet"]
     assert pq.read_schema(files[0]).metadata[b"pcfdsl.digest"] == b"abc"
+    about = json.loads(pq.read_schema(files[0]).metadata[b"huggingface"])
+    assert about == {"info": {"features": {"image": {"_type": "Image"}}}}
     assert str(pq.read_schema(files[0]).field("points").type) == "list<element: fixed_size_list<element: float>[3]>"
     for i, (row, sample) in enumerate(zip(rows(files), samples, strict=True)):
         for key in ("points", "maps"):
