@@ -13,7 +13,7 @@ import reprlib
 import types
 import typing
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -143,20 +143,25 @@ def digest(config: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def describe(cls: type, prefix: str = "") -> str:
-    """Help text: one line per key with its default, admitted values and meaning."""
+def describe(cls: type) -> str:
+    """Help text: two lines per key with its default, admitted values and meaning; a kind of group is described once."""
+    return "\n".join(_described(cls, "", {}))
+
+
+def _described(cls: type, prefix: str, place_of: dict[type, str]) -> Iterator[str]:
     hints = typing.get_type_hints(cls)
-    lines = []
     for field in dataclasses.fields(cls):
         key, doc = prefix + field.name, field.metadata.get("doc", "")
         if dataclasses.is_dataclass(hints[field.name]):
-            lines += [f"{key}: {doc}", describe(hints[field.name], key + ".")]  # type: ignore[arg-type]
+            place = place_of.setdefault(hints[field.name], key)
+            yield f"{key}: {doc}" + ("" if place == key else f"\n    Has the settings of {place}.")
+            if place == key:
+                yield from _described(hints[field.name], key + ".", place_of)  # type: ignore[arg-type]
             continue
         default = "required" if field.default is dataclasses.MISSING else _plain(field.default)
         choices = field.metadata.get("choices") or _literals(hints[field.name])
         admitted = f" (one of {', '.join(map(str, choices))})" if choices else ""
-        lines.append(f"{key} = {default}{admitted}\n    {doc}")
-    return "\n".join(lines)
+        yield f"{key} = {default}{admitted}\n    {doc}"
 
 
 # PyYAML's own errors, and what its constructors stumble over in values such as `!!bool x` or one that is nested deeply.

@@ -123,6 +123,17 @@ def test_round_trip_and_digest(tmp_path):
     assert digest(config) != digest(Outer(count=4, name="y"))
 
 
+def test_help_describes_a_kind_of_group_once():
+    @dataclass(frozen=True, kw_only=True)
+    class Two:
+        first: Inner = option(Inner(), "A group.")
+        second: Inner = option(Inner(), "Another.")
+
+    text = describe(Two)
+    assert text.count("rate = 0.5") == 1
+    assert text.endswith("second: Another.\n    Has the settings of first.")
+
+
 def test_help_names_every_key():
     text = describe(Outer)
     for key in ("count = 3", "inner.rate = 0.5", "one of plain, fancy", "Sizes in metres."):
