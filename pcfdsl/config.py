@@ -176,13 +176,13 @@ class _StrictLoader(yaml.SafeLoader):
         counts = Counter(key for key in keys if isinstance(key, Hashable))  # YAML itself refuses the others
         twice = {str(key) for key, count in counts.items() if count > 1}
         if twice:
-            raise yaml.YAMLError(f"key given twice: {', '.join(sorted(twice))}{node.start_mark}")
+            raise yaml.YAMLError(f"key given twice: {', '.join(sorted(twice))}\n{node.start_mark}")
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node):
         """A number, if it means the same to people and to YAML 1.1."""
         if re.match(r"[-+]?0[0-9_]", node.value) or ":" in node.value:
-            raise yaml.YAMLError(f"{node.value} may mean two numbers; write it in decimal digits{node.start_mark}")
+            raise yaml.YAMLError(f"{node.value} may mean two numbers; write it in decimal digits\n{node.start_mark}")
         is_float = node.tag.endswith(":float")
         return self.construct_yaml_float(node) if is_float else self.construct_yaml_int(node)
 

@@ -71,7 +71,9 @@ def split_clouds(clouds: CloudSet, config: SplitConfig) -> Split:
     else:
         values = held_out_values(clouds, config.by)
         if config.held_out not in values:
-            raise ConfigError([("held_out", f"is {config.held_out!r}; {config.by} has the values {', '.join(values)}")])
+            raise ConfigError(
+                [("split.held_out", f"is {config.held_out!r}; {config.by} has the values {', '.join(values)}")]
+            )
         tested = _tag(clouds, config.by) == config.held_out
     groups = _groups(clouds)
     duplicates = ~tested & np.isin(groups, groups[tested])

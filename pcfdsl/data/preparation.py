@@ -227,7 +227,10 @@ class _Job:
             prepared = self.make(name)
         except (OSError, ValueError) as error:
             return name, None, str(error), False
-        folder = write_scene(self.out, name, prepared.scene)
+        try:
+            folder = write_scene(self.out, name, prepared.scene)
+        except ValueError as error:  # what cannot be written at all stops everything
+            return name, None, str(error), False
         used, counts = np.unique(prepared.scene.categories, return_counts=True)
         record = {
             "settings": self.key,

@@ -221,6 +221,14 @@ def test_a_damaged_scan_is_a_line_of_the_report_and_stops_no_other(download, tmp
     assert json.loads((tmp_path / "set" / "report.json").read_text())["failed"] == [[scan, reason]]
 
 
+@pytest.mark.parametrize("name", ["new\nline", " lead", "trail "])
+def test_a_scan_whose_name_no_list_can_hold_is_a_line_of_the_report(download, tmp_path, name):
+    copy_scan(download / "scans", name)
+    report = prepare_scannet(find_scannet(download), tmp_path / "set")
+    assert report.written == {"train": 1, "val": 1, "other": 0}
+    assert report.failed == ((name, f"{name!r} cannot be the name of a scene; expected a plain file name"),)
+
+
 def test_labels_that_cannot_be_used_are_left_out_and_reported(scan):
     groups = scan / "scene9999_00.aggregation.json"
     edit_json(groups, lambda c: c["segGroups"][6].update(label="space toilet"))
