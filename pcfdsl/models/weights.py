@@ -159,7 +159,7 @@ def transfer(
         What happened to each tensor.
 
     Raises:
-        ValueError: If nothing fits, or less than half of what the source has in the chosen parts; nothing is copied.
+        ValueError: If nothing fits, or less than half of the chosen parts on either side; nothing is copied.
     """
     prefixes = tuple(prefixes)
     own = module.state_dict()
@@ -173,7 +173,9 @@ def transfer(
         loaded=tuple(loaded),
         skipped=tuple(name for name in state if not chosen(name)),
         mismatched=tuple(
-            (name, tuple(state[name].shape), tuple(own[name].shape)) for name in found if name not in set(loaded)
+            (name, tuple(state[name].shape), tuple(own[name].shape))
+            for name in found
+            if state[name].shape != own[name].shape
         ),
         unused=tuple(name for name in state if chosen(name) and name not in own),
         missing=tuple(name for name in own if chosen(name) and name not in state),
@@ -182,7 +184,8 @@ def transfer(
         raise ValueError(
             f"nothing to transfer: no tensor under {', '.join(prefixes)} has the same name and shape in both.\n{report}"
         )
-    if len(loaded) < len(report.mismatched) + len(report.unused):
+    # Either may have more than the other, as a detector has beside a classifier.
+    if len(loaded) < len(report.mismatched) + min(len(report.unused), len(report.missing)):
         raise ValueError(f"the weights are those of another network: most of them do not fit.\n{report}")
     with torch.no_grad():
         for name in loaded:
