@@ -41,8 +41,10 @@ def start(script, *arguments, processes=1, restarts=0, wait=True, **settings):
     out, *more = map(str, arguments)
     command += [str(script), out, json.dumps(SETTINGS | settings), *more]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    # Else torchrun leaves the addresses of killed processes where their successors may look, and wait for ever.
-    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    if restarts:
+        # Else torchrun leaves the addresses of killed processes where their successors may look, and wait for ever. At
+        # the price of a port that it finds free and that another may take before its processes do: they start again.
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     if wait:
         _, errors = child.communicate(timeout=120)
