@@ -8,6 +8,7 @@ Runs go case after case, through all arms each time, so that a study that is sto
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +187,7 @@ def _check(arms: Mapping[str, Arm], cases: Sequence[Case], baseline: str) -> Non
     for name in names:
         if not name or name != Path(name).name or name.startswith("."):
             raise ValueError(f"{name!r} cannot be the name of an arm or case; expected a plain file name")
-    if twice := {case.name for case in cases if sum(other.name == case.name for other in cases) > 1}:
+    if twice := [name for name, count in Counter(case.name for case in cases).items() if count > 1]:
         raise ValueError(f"{', '.join(sorted(twice))} is asked for twice; give each case once")
     if baseline not in arms:
         raise ValueError(f"the baseline {baseline!r} is none of the arms {', '.join(arms) or '(none)'}")

@@ -19,7 +19,6 @@ from pcfdsl.data.stored import (
 )
 from pcfdsl.scene.boxes import Scene, points_in_boxes
 from pcfdsl.store.arrays import read_arrays
-from pcfdsl.store.atomic import make_folder
 
 __all__ = ["Convention", "PrepareReport", "prepare_folder", "prepare_furniture"]
 
@@ -130,9 +129,9 @@ def prepare_folder(
     labelled = {}
     for name in sorted(clouds.keys() & labels.keys()):
         try:
-            boxes = read_boxes(labels[name])
-            _require_radians(boxes[1])
-            labelled[name] = boxes
+            names, rows = read_boxes(labels[name])
+            _require_radians(rows)
+            labelled[name] = names, rows
         except (OSError, ValueError) as error:
             failed.append((name, str(error)))
     found = sorted({label for names, _ in labelled.values() for label in names})
@@ -211,7 +210,7 @@ def _write(
     extent = 0.0
     for name, scene in scenes:
         if not written:
-            write_info(make_folder(out), classes)
+            write_info(out, classes)
         try:
             write_scene(out, name, scene)
         except ValueError as error:
@@ -241,8 +240,8 @@ def _write(
 
 
 def _require_radians(boxes: np.ndarray) -> None:
-    if np.abs(boxes[:, 6]).max(initial=0) > 2 * np.pi + 0.01:
-        raise ValueError(f"yaw goes to {np.abs(boxes[:, 6]).max()}; expected radians, -2 pi to 2 pi")
+    if (yaw := np.abs(boxes[:, 6]).max(initial=0)) > 2 * np.pi + 0.01:
+        raise ValueError(f"yaw goes to {yaw}; expected radians, -2 pi to 2 pi")
 
 
 def _hint(held: np.ndarray, extent: float) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 from pcfdsl.data.scan_files import BOX_FILES, COLUMNS, POINT_FILES, read_boxes, read_points
 from pcfdsl.scene.boxes import Scene, points_in_boxes
 from pcfdsl.store.arrays import read_array
-from pcfdsl.store.atomic import write_file
+from pcfdsl.store.atomic import make_folder, write_file
 
 __all__ = [
     "StoredDetectionSet",
@@ -155,8 +155,8 @@ def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int =
         raise ValueError(f"class names must be distinct, not empty, and of one line, got {classes}")
     if (folder / "set.json").is_file() and (old := _read_info(folder)["classes"]) != classes:
         raise ValueError(f"{folder} holds a set with the classes {old}, not {classes}; take another folder")
-    (folder / "splits").mkdir(parents=True, exist_ok=True)
-    (folder / "scenes").mkdir(exist_ok=True)
+    make_folder(folder / "splits")
+    make_folder(folder / "scenes")
     info = {"format": FORMAT, "classes": classes, "bin_columns": bin_columns}
     write_file(folder / "set.json", (json.dumps(info, indent=2) + "\n").encode())
 

@@ -21,28 +21,27 @@ def read_geometries(path: Path) -> list[Any]:
     """
     import trimesh  # takes a second
 
+    limit = max(path.stat().st_size, _MAX_SMALL)
     if path.suffix.lower() == ".glb":
-        _require_glb_sound(path)
+        _require_glb_sound(path, limit)
     loaded: Any = trimesh.load(path, process=False, skip_materials=True)
     if not isinstance(loaded, trimesh.Scene):
         return [loaded]
     parts = [loaded.geometry[loaded.graph[node][1]] for node in loaded.graph.nodes_geometry]
     size = sum(len(part.vertices) + len(getattr(part, "faces", ())) for part in parts)
-    if size > _limit(path):  # a part may stand in any number of places
-        raise ValueError(f"repeats its parts to {size} vertices and faces; at most {_limit(path)} are read")
+    if size > limit:  # a part may stand in any number of places
+        raise ValueError(f"repeats its parts to {size} vertices and faces; at most {limit} are read")
     return list(loaded.dump())
 
 
-def _require_glb_sound(path: Path) -> None:
+def _require_glb_sound(path: Path, limit: int) -> None:
     """Binary glTF: a header of 12 bytes, then a part with JSON, which numbers what lies in the other parts."""
-    content = path.read_bytes()
-    about = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(20)[12:16], "little")
+        about = json.loads(file.read(min(length, size)))
     for accessor in about.get("accessors", ()):
-        if accessor["count"] > _limit(path):
-            raise ValueError(f"promises {accessor['count']} vertices in {len(content)} bytes")
+        if accessor["count"] > limit:
+            raise ValueError(f"promises {accessor['count']} vertices in {size} bytes")
     if any("uri" in buffer for buffer in about.get("buffers", ())):
         raise ValueError("keeps its vertices in other files, which are not read; pack it into one")
-
-
-def _limit(path: Path) -> int:
-    return max(path.stat().st_size, _MAX_SMALL)

@@ -86,9 +86,9 @@ def compare_pretraining(
         for seed in seeds
         for part in downstream.parts
     ]
-    for path in filter(None, starts.values()):  # before hours of the others, see that it fits
-        first = replace(config, init=replace(config.init, checkpoint=_own_path(path, seeds[0])))
-        downstream.make_task(downstream.own_config(first, cases[0]))
+    for path in filter(None, starts.values()):
+        for case in cases[:1]:  # before hours of the others, see that it fits
+            downstream.make_task(_own_config(config, path, downstream, case))
     arms = {name: _arm(config, path, downstream, keep_weights) for name, path in starts.items()}
     return run_study(arms, cases, out, baseline=next(iter(arms)), shard=shard, progress=progress)
 
@@ -126,17 +126,19 @@ def _detector(config: DetectorConfig, hold_out: str | None) -> _Downstream:
     return _Downstream(lambda config, case: config, lambda config: detection_task(config, scenes, validation))
 
 
+def _own_config(config: Downstream, checkpoint: str | None, downstream: _Downstream, case: Case) -> Any:
+    """The settings of one run."""
+    seed = case.settings["seed"]
+    own = downstream.own_config(config, case)
+    path = None if checkpoint is None else _own_path(checkpoint, seed)
+    return replace(own, init=replace(own.init, checkpoint=path), train=replace(own.train, seed=seed))
+
+
 def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, keep_weights: bool) -> Arm:
     digests: dict[str, str] = {}
 
-    def settings(case: Case) -> Any:
-        seed = case.settings["seed"]
-        own = downstream.own_config(config, case)
-        path = None if checkpoint is None else _own_path(checkpoint, seed)
-        return replace(own, init=replace(own.init, checkpoint=path), train=replace(own.train, seed=seed))
-
     def run(case: Case, folder: Path) -> dict[str, float]:
-        own = settings(case)
+        own = _own_config(config, checkpoint, downstream, case)
         task = downstream.make_task(own)
         result = train(task, own.train, folder)
         assert result.best is not None
@@ -145,7 +147,7 @@ def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, ke
         return {**result.metrics, f"best {task.monitor}": result.best}
 
     def about(case: Case) -> dict[str, Any]:
-        own = settings(case)
+        own = _own_config(config, checkpoint, downstream, case)
         train_settings = {key: value for key, value in to_dict(own.train).items() if key not in OPERATIONAL}
         path = own.init.checkpoint
         if path is not None and path not in digests:

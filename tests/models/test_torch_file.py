@@ -110,18 +110,21 @@ class Forger(pickle.Pickler):
         return None
 
 
+def archived(program, path, parts=None):
+    """A torch file around a pickle."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in ({"data.pkl": program, "version": b"3\n"} | (parts or {})).items():
+            archive.writestr(f"w/{name}", part)
+    return path
+
+
 def forged(content, path, *, zipped, written=4):
     """A torch file as torch would write it, but for what the content promises; it holds `written` float32."""
     program = io.BytesIO()
     forger = Forger(program, protocol=2)
     if zipped:
         forger.dump(content)
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("w/data.pkl", program.getvalue())
-            archive.writestr("w/byteorder", b"little")
-            archive.writestr("w/data/0", bytes(4 * written))
-            archive.writestr("w/version", b"3\n")
-        return path
+        return archived(program.getvalue(), path, {"byteorder": b"little", "data/0": bytes(4 * written)})
     forger.view = (None,)
     system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     for part in (torch.serialization.MAGIC_NUMBER, 1001, system, content, ["0"]):
@@ -184,9 +187,7 @@ def test_a_file_of_one_kind_with_another_behind_it_is_read_as_torch_reads_it(tmp
 
 @pytest.mark.parametrize("leave_out_objects", [True, False])
 def test_programs_and_archives_of_old_are_refused(leave_out_objects, tmp_path):
-    with zipfile.ZipFile(tmp_path / "program.pt", "w") as archive:
-        archive.writestr("program/data.pkl", b"\x80\x02}.")
-        archive.writestr("program/constants.pkl", b"\x80\x02).")
+    archived(b"\x80\x02}.", tmp_path / "program.pt", {"constants.pkl": b"\x80\x02)."})
     with tarfile.open(tmp_path / "old.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("storages"))
     for name, reason in (("program.pt", "TorchScript"), ("old.tar", "")):
@@ -195,30 +196,24 @@ def test_programs_and_archives_of_old_are_refused(leave_out_objects, tmp_path):
 
 
 def test_an_object_is_not_numbered_beyond_the_size(tmp_path):
-    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
-        archive.writestr("w/data.pkl", b"\x80\x02}r\xff\xff\xff\x1f.")
-        archive.writestr("w/version", b"3\n")
+    path = archived(b"\x80\x02}r\xff\xff\xff\x1f.", tmp_path / "w.pt")
     with pytest.raises(ValueError, match="numbers an object 536870911"):
-        load_torch_file(tmp_path / "w.pt")
+        load_torch_file(path)
 
 
 def test_a_bytearray_of_any_size_is_not_made(tmp_path):
-    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
-        archive.writestr("w/data.pkl", b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x40\x85R.")
-        archive.writestr("w/version", b"3\n")
+    path = archived(b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x40\x85R.", tmp_path / "w.pt")
     with pytest.raises(ValueError, match="asks for a bytearray"):
-        load_torch_file(tmp_path / "w.pt", leave_out_objects=True)
+        load_torch_file(path, leave_out_objects=True)
 
 
 def test_a_pickle_changes_nothing_of_torch(tmp_path):
     before = _rebuild_tensor_v2.__defaults__
     state = b"ctorch._utils\n_rebuild_tensor_v2\n(N}X\x0c\x00\x00\x00__defaults__)stb."
-    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
-        archive.writestr("w/data.pkl", b"\x80\x02" + state)
-        archive.writestr("w/version", b"3\n")
+    path = archived(b"\x80\x02" + state, tmp_path / "w.pt")
     try:
         with pytest.raises(ValueError, match="damaged"):
-            load_torch_file(tmp_path / "w.pt", leave_out_objects=True)
+            load_torch_file(path, leave_out_objects=True)
         assert _rebuild_tensor_v2.__defaults__ == before
     finally:
         _rebuild_tensor_v2.__defaults__ = before
