@@ -19,10 +19,10 @@ import pytest
 from llvmlite import binding
 
 from pcfdsl.config import load
-from pcfdsl.generate import Recipe
+from pcfdsl.generate.driver import Recipe
+from pcfdsl.generate.image_recipes import ImageCategoryRecipe, ImageRecipe, PairRecipe
+from pcfdsl.generate.pcfractal_recipes import CloudRecipe, SearchedCategoryRecipe
 from pcfdsl.image.sets import ImageSetConfig
-from pcfdsl.image_recipes import ImageCategoryRecipe, ImageRecipe, PairRecipe
-from pcfdsl.pcfractal_recipes import CloudRecipe, SearchedCategoryRecipe
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.synthesize import FractalScenes

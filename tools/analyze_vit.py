@@ -5,7 +5,7 @@ import argparse
 from pcfdsl.command_line import needs, run
 
 with needs("image"):
-    from pcfdsl.image_analysis import analyze_networks
+    from pcfdsl.studies.attention import analyze_networks
 
 
 def main() -> dict:

@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from pcfdsl.command_line import add_config, parse_shard, resolve_config, run, whole
-from pcfdsl.train.classification import ClassificationConfig
-from pcfdsl.train.comparison import compare_pretraining, parse_starts
-from pcfdsl.train.detector import DetectorConfig
+from pcfdsl.studies.comparison import compare_pretraining, parse_starts
+from pcfdsl.train.tasks.classification import ClassificationConfig
+from pcfdsl.train.tasks.detection import DetectorConfig
 
 CONFIGS = {"detector": DetectorConfig, "classifier": ClassificationConfig}
 

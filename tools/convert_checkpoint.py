@@ -4,9 +4,9 @@ import argparse
 import sys
 from typing import get_args
 
+from pcfdsl.checkpoints.convert import LAYOUTS
+from pcfdsl.checkpoints.published import Headings, export_checkpoint, import_checkpoint
 from pcfdsl.command_line import run
-from pcfdsl.models.convert import LAYOUTS
-from pcfdsl.train.published import Headings, export_checkpoint, import_checkpoint
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ import argparse
 from dataclasses import replace
 
 from pcfdsl.command_line import positive, run, whole
-from pcfdsl.train.detect import mean_metrics, write_reports
-from pcfdsl.train.source import SourceConfig
-from pcfdsl.train.trained import evaluate_detector, load_detector
+from pcfdsl.datasets.sources import SourceConfig
+from pcfdsl.evaluate.detector import mean_metrics, write_reports
+from pcfdsl.infer.detector import evaluate_detector, load_detector
 
 
 def main() -> dict:

@@ -5,7 +5,7 @@ import argparse
 from pcfdsl.command_line import needs, run
 
 with needs("image"):
-    from pcfdsl.train.image_trained import export_torchvision_backbone
+    from pcfdsl.infer.image import export_torchvision_backbone
 
 
 def main() -> dict:

@@ -3,7 +3,7 @@
 import argparse
 
 from pcfdsl.command_line import positive, run
-from pcfdsl.pcfractal_set import export_published
+from pcfdsl.generate.pcfractal import export_published
 from pcfdsl.store.export import write_parquet, write_webdataset
 from pcfdsl.store.stored import open_set
 

@@ -3,8 +3,8 @@
 import argparse
 
 from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run, whole
+from pcfdsl.generate.images import IMAGE_FORMATS, generate_images, plan_images, verify_images
 from pcfdsl.image.sets import ImageSetConfig
-from pcfdsl.image_set import IMAGE_FORMATS, generate_images, plan_images, verify_images
 
 
 def main() -> dict:

@@ -3,7 +3,7 @@
 import argparse
 
 from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run, whole
-from pcfdsl.pcfractal_set import generate_pcfractal, plan_pcfractal, verify_pcfractal
+from pcfdsl.generate.pcfractal import generate_pcfractal, plan_pcfractal, verify_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 
 

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import replace
 
 from pcfdsl.command_line import positive, run
+from pcfdsl.infer.detector import PREDICTION, detect_in_file, load_detector
 from pcfdsl.store.atomic import write_file
-from pcfdsl.train.trained import PREDICTION, detect_in_file, load_detector
 from pcfdsl.view.page import PageItem, write_page
 from pcfdsl.view.sheet import save_png
 from pcfdsl.view.sources import render_items

@@ -1,9 +1,9 @@
-"""Make a detection set of your own scans: clouds and boxes in, one documented folder out (pcfdsl/data/stored.py)."""
+"""Make a detection set of your own scans: clouds and boxes in, one documented folder out."""
 
 import argparse
 
 from pcfdsl.command_line import positive, run
-from pcfdsl.data.custom import Convention, prepare_folder, prepare_furniture
+from pcfdsl.datasets.custom import Convention, prepare_folder, prepare_furniture
 from pcfdsl.view import page, scenes, sheet, sources
 
 

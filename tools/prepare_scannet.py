@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from pcfdsl.command_line import positive, run, whole
-from pcfdsl.data.scannet import find_scannet, prepare_scannet
+from pcfdsl.datasets.scannet import find_scannet, prepare_scannet
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from pcfdsl.command_line import positive, run, whole
-from pcfdsl.data.sunrgbd import find_files, prepare_sunrgbd
+from pcfdsl.datasets.sunrgbd import find_files, prepare_sunrgbd
 
 
 def main() -> None:

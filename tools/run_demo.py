@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from pcfdsl.command_line import add_config, resolve_config, run
-from pcfdsl.demo import DemoConfig, run_demo
+from pcfdsl.studies.demo import DemoConfig, run_demo
 
 
 def main() -> dict:

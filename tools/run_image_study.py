@@ -8,7 +8,7 @@ from pathlib import Path
 from pcfdsl.command_line import add_config, needs, resolve_config, run, whole
 
 with needs("image"):
-    from pcfdsl.image_study import ImageStudyConfig, run_image_study
+    from pcfdsl.studies.images import ImageStudyConfig, run_image_study
 
 
 def main() -> dict:

@@ -5,7 +5,7 @@ import json
 import os
 
 from pcfdsl.command_line import add_config, resolve_config, run, whole
-from pcfdsl.train.classification import ClassificationConfig, train_classifier
+from pcfdsl.train.tasks.classification import ClassificationConfig, train_classifier
 
 
 def main() -> dict | None:

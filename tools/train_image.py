@@ -7,7 +7,7 @@ import os
 from pcfdsl.command_line import add_config, needs, resolve_config, run, whole
 
 with needs("image"):
-    from pcfdsl.train.image import ImageConfig, train_image
+    from pcfdsl.train.tasks.image import ImageConfig, train_image
 
 
 def main() -> dict | None:

@@ -5,7 +5,7 @@ import json
 import os
 
 from pcfdsl.command_line import add_config, resolve_config, run, whole
-from pcfdsl.train.tasks import TASKS
+from pcfdsl.train.tasks.table import TASKS
 
 
 def main() -> dict | None:

@@ -110,12 +110,12 @@ class FractalDB(FractalSet):
 
         Raises:
             ConfigError: If the number of categories given is not the configured one, or one is not 2D; or if the
-                variant is official (`pcfdsl.image.official.open_fractaldb` opens both).
+                variant is official (`pcfdsl.image.released_fractaldb.open_fractaldb` opens both).
         """
         super().__init__(config.num_categories, config.num_instances, categories, dim=2)
         if config.variant not in self.variants:
             raise ConfigError(
-                [("variant", f"is {config.variant}: open the set with pcfdsl.image.official.open_fractaldb")]
+                [("variant", f"is {config.variant}: open the set with pcfdsl.image.released_fractaldb.open_fractaldb")]
             )
         self.config = config
 

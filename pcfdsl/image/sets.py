@@ -10,8 +10,8 @@ from pcfdsl.image.baselines import Bezier, BezierConfig, Perlin, PerlinConfig
 from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
 from pcfdsl.image.fractaldb import FractalDBConfig
 from pcfdsl.image.labelled import ImageSet
-from pcfdsl.image.official import open_fractaldb
 from pcfdsl.image.rcdb import RCDBConfig, open_rcdb
+from pcfdsl.image.released_fractaldb import open_fractaldb
 from pcfdsl.image.segrcdb import SegRCDBConfig
 from pcfdsl.image.visualatom import VisualAtomConfig, open_visualatom
 

@@ -12,9 +12,9 @@ import numpy as np
 from pcfdsl.config import option, validate
 from pcfdsl.formula.contour import RadialContour
 from pcfdsl.image.contours import ContourDrawConfig, descending_ranges, draw_contour
-from pcfdsl.image.contours_official import OfficialContours, Start, official_inconsistencies
 from pcfdsl.image.labelled import ImageSet, LabelledImage
 from pcfdsl.image.python_random import PythonRandom
+from pcfdsl.image.released_contours import OfficialContours, Start, official_inconsistencies
 from pcfdsl.rng import stream
 
 __all__ = ["OfficialVisualAtom", "VisualAtom", "VisualAtomConfig", "open_visualatom"]

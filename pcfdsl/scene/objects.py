@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
-from pcfdsl.store.arrays import read_array
-from pcfdsl.store.meshes import MESH_FILES, read_geometries
+from pcfdsl.readers.arrays import read_array
+from pcfdsl.readers.meshes import MESH_FILES, read_geometries
 
 __all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "Shape", "read_shape", "sample_surface"]
 

@@ -5,8 +5,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from pcfdsl.pointcloud.official import open_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
+from pcfdsl.pointcloud.released import open_pcfractal
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, points_in_boxes, tight_box
 from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, RoomConfig, SceneConfig, SizeConfig

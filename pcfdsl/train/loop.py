@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from pcfdsl.checkpoints.run import load_checkpoint, load_resume, remove_run, save_checkpoint, save_resume
 from pcfdsl.config import to_dict
 from pcfdsl.models.batch_norm import set_bn_momentum, synchronize_batch_norm
 from pcfdsl.models.layers import freeze
 from pcfdsl.rng import stream
 from pcfdsl.store.atomic import make_folder, remove_stale
 from pcfdsl.train.average import MovingAverage
-from pcfdsl.train.checkpoint import load_checkpoint, load_resume, remove_run, save_checkpoint, save_resume
 from pcfdsl.train.distributed import Processes, batch_keys, choose_device, processes
 from pcfdsl.train.interrupt import deferred_interrupts, ignore_interrupts
 from pcfdsl.train.lock import alone_in
@@ -51,7 +51,7 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
     Args:
         task: What is trained; its model is changed in place.
         config: How.
-        out: Folder of the run; made if needed. See `pcfdsl.train.checkpoint` for what it holds.
+        out: Folder of the run; made if needed. See `pcfdsl.checkpoints.run` for what it holds.
         overwrite: Start anew whatever the folder holds.
 
     Raises:

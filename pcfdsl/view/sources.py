@@ -9,17 +9,17 @@ import numpy as np
 from tqdm import tqdm
 
 from pcfdsl.config import load
-from pcfdsl.data.stored import StoredDetectionSet
-from pcfdsl.pointcloud.official import open_pcfractal
+from pcfdsl.datasets.detection_set import StoredDetectionSet
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+from pcfdsl.pointcloud.released import open_pcfractal
+from pcfdsl.readers.arrays import read_array, read_arrays
+from pcfdsl.readers.meshes import MESH_FILES, read_geometries
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.objects import sample_surface
 from pcfdsl.scene.synthesize import FractalScenes
-from pcfdsl.store.arrays import read_array, read_arrays
 from pcfdsl.store.manifest import read_manifest
-from pcfdsl.store.meshes import MESH_FILES, read_geometries
 from pcfdsl.store.pictures import decode_png
 from pcfdsl.store.stored import open_set
 from pcfdsl.view.page import PageItem, Picture, Section, write_page, write_report

@@ -16,7 +16,7 @@ from numba import njit
 
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, draw_states, play, tabulate
-from pcfdsl.formula.official import filling_rate_2d
+from pcfdsl.formula.released import filling_rate_2d
 from pcfdsl.formula.search import SearchConfig, search_category
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.rng import stream

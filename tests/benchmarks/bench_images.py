@@ -20,9 +20,9 @@ from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
 from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig
 from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.lines import draw_polygons
-from pcfdsl.image.official import open_fractaldb
 from pcfdsl.image.raster import DrawConfig, rasterize
 from pcfdsl.image.rcdb import RCDB, RCDBConfig, open_rcdb
+from pcfdsl.image.released_fractaldb import open_fractaldb
 from pcfdsl.image.segrcdb import SegRCDB, SegRCDBConfig
 from pcfdsl.image.visualatom import VisualAtom, VisualAtomConfig
 from pcfdsl.pointcloud.mix import mix

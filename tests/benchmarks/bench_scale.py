@@ -21,7 +21,7 @@ from pcfdsl.scene.config import FractalScenesConfig, SceneConfig
 from pcfdsl.scene.synthesize import FractalScenes
 from pcfdsl.store.pictures import encode_png
 from pcfdsl.store.shards import encode
-from pcfdsl.train.detector import DetectorConfig
+from pcfdsl.train.tasks.detection import DetectorConfig
 
 SHARE = 1000
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

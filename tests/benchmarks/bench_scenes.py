@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import torch
 
-from pcfdsl.data.augment import AugmentConfig
-from pcfdsl.data.detection import DetectionDataset
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
+from pcfdsl.samples.augment import AugmentConfig
+from pcfdsl.samples.detection import DetectionDataset
 from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, SceneConfig, SizeConfig
 from pcfdsl.scene.primitives import PrimitiveFurniture
 from pcfdsl.scene.synthesize import FractalScenes, Scenes

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from pcfdsl.config import from_dict
-from pcfdsl.data.images import ArrayPictures
+from pcfdsl.datasets.images import ArrayPictures
 from pcfdsl.evaluate.vit import attention_maps, attention_reach, first_filters, position_similarity
-from pcfdsl.image_analysis import analyze_networks, attention_overlay
-from pcfdsl.train.image import ImageConfig, image_task
-from pcfdsl.train.image_trained import load_image_classifier
+from pcfdsl.infer.image import load_image_classifier
+from pcfdsl.studies.attention import analyze_networks, attention_overlay
 from pcfdsl.train.loop import train
+from pcfdsl.train.tasks.image import ImageConfig, image_task
 
 SMALL = {"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
 

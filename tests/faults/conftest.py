@@ -77,7 +77,7 @@ def start() -> Callable[..., Run]:
     modules, so that it is at work at once.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["jobs", "pcfdsl.train.detector", "torch._dynamo"])
+    context.set_forkserver_preload(["jobs", "pcfdsl.train.tasks.detection", "torch._dynamo"])
 
     def begin(job: str, out: Path, *, nobody: bool = False, clock: bool = False, **settings) -> Run:
         import jobs

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pcfdsl.config import load
+from pcfdsl.generate.images import ImageFormat, generate_images
+from pcfdsl.generate.pcfractal import generate_pcfractal
 from pcfdsl.image.sets import ImageSetConfig
-from pcfdsl.image_set import ImageFormat, generate_images
-from pcfdsl.pcfractal_set import generate_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -46,7 +46,7 @@ def training(out: str, *, num_steps: int = 16, seed: int = 0, overwrite: bool = 
     """Train a tiny VoteNet on rooms made on the fly, with evaluations and a moving average."""
     import torch
 
-    from pcfdsl.train.detector import DetectorConfig, train_detector
+    from pcfdsl.train.tasks.detection import DetectorConfig, train_detector
 
     torch.set_num_threads(1)
     config = load(

@@ -8,10 +8,10 @@ import jobs
 import pytest
 from folders import content, differences, trained
 
-from pcfdsl.image_set import StoredImages, verify_images
-from pcfdsl.pcfractal_set import StoredPCFractalDB
+from pcfdsl.checkpoints.run import load_checkpoint
+from pcfdsl.generate.images import StoredImages, verify_images
+from pcfdsl.generate.pcfractal import StoredPCFractalDB
 from pcfdsl.store.manifest import DifferentSetError
-from pcfdsl.train.checkpoint import load_checkpoint
 
 DAMAGES = ("cut off", "emptied", "bit flipped", "swapped", "removed", "overwritten with zeros")
 

@@ -8,7 +8,7 @@ import jobs
 import pytest
 from folders import content, differences, trained
 
-from pcfdsl.pcfractal_set import StoredPCFractalDB, verify_pcfractal
+from pcfdsl.generate.pcfractal import StoredPCFractalDB, verify_pcfractal
 
 
 def test_two_with_the_same_settings_make_one_set(start, tmp_path, record_property):

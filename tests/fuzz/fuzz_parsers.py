@@ -13,8 +13,15 @@ def main(name: str, seconds: str = "60") -> None:
     """Fuzz the parser of this name for so long."""
     import atheris
 
-    packages = ["pcfdsl.data", "pcfdsl.store", "pcfdsl.config", "pcfdsl.formula.csv_io", "pcfdsl.view.sources"]
-    packages += ["pcfdsl.models.weights", "pcfdsl.models.torch_file", "pcfdsl.train.checkpoint"]
+    packages = [
+        "pcfdsl.readers",
+        "pcfdsl.datasets",
+        "pcfdsl.store",
+        "pcfdsl.config",
+        "pcfdsl.formula.csv_io",
+        "pcfdsl.view.sources",
+    ]
+    packages += ["pcfdsl.checkpoints.weights", "pcfdsl.checkpoints.torch_file", "pcfdsl.checkpoints.run"]
     packages += ["pickletools", "zipfile"]
     with atheris.instrument_imports(include=packages):
         from targets import TARGETS

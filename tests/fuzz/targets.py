@@ -19,19 +19,19 @@ import torch
 import trimesh
 from safetensors.torch import save
 
+from pcfdsl.checkpoints.run import load_checkpoint, load_resume
+from pcfdsl.checkpoints.weights import load_weights, read_torch_file
 from pcfdsl.config import load
-from pcfdsl.data.matlab import read_variable
-from pcfdsl.data.safe_pickle import load_plain
-from pcfdsl.data.scan_files import read_boxes, read_points
-from pcfdsl.data.scannet_files import read_alignment, read_groups, read_label_table, read_segments, read_vertices
-from pcfdsl.data.stored import StoredDetectionSet
+from pcfdsl.datasets.detection_set import StoredDetectionSet
 from pcfdsl.formula.csv_io import read_ifs
-from pcfdsl.models.weights import load_weights, read_torch_file
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+from pcfdsl.readers.matlab import read_variable
+from pcfdsl.readers.pickles import load_plain
+from pcfdsl.readers.scannet import read_alignment, read_groups, read_label_table, read_segments, read_vertices
+from pcfdsl.readers.scans import read_boxes, read_points
 from pcfdsl.store.manifest import Manifest, read_manifest, read_record
 from pcfdsl.store.pictures import decode_png, encode_image_tar, encode_png, read_image, read_tar
 from pcfdsl.store.shards import Shard, encode
-from pcfdsl.train.checkpoint import load_checkpoint, load_resume
 from pcfdsl.train.log import read_log
 from pcfdsl.view.sources import load_items
 

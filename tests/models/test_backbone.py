@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from pcfdsl.checkpoints.published_names import to_detector_names
+from pcfdsl.checkpoints.weights import transfer
 from pcfdsl.models.backbone import BackboneConfig, SRUNetSettings, build_backbone
 from pcfdsl.models.pointnet2 import PointNet2Config
-from pcfdsl.models.published_names import to_detector_names
 from pcfdsl.models.srunet import SRUNet, SRUNetConfig
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
-from pcfdsl.models.weights import transfer
 
 NARROW = SRUNetConfig(stem_planes=4, planes=(4, 8, 8, 8, 8, 8, 8, 8), layers=(1,) * 8, out_channels=16)
 POINTNET2 = PointNet2Config(

@@ -2,11 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pcfdsl.checkpoints.weights import transfer
 from pcfdsl.models.backbone import SRUNetSettings
 from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
 from pcfdsl.models.srunet import SRUNetConfig
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
-from pcfdsl.models.weights import transfer
 
 NARROW = SRUNetSettings(
     voxel_size=0.2, num_seeds=8, net=SRUNetConfig(planes=(8, 8, 8, 16, 8, 8, 8, 8), layers=(1,) * 8, out_channels=8)

@@ -12,8 +12,8 @@ from pcfdsl.formula.iterate import chaos_game
 from pcfdsl.formula.normalize import center, min_max_joint
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, weighted
-from pcfdsl.pointcloud.official import open_pcfractal, shared_partners
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
+from pcfdsl.pointcloud.released import open_pcfractal, shared_partners
 from pcfdsl.rng import stream
 
 EASY = SearchConfig(variance_threshold=0.05)
@@ -147,5 +147,5 @@ def test_official_variant_keeps_every_published_rule():
 
 
 def test_the_generator_does_not_import_torch():
-    code = "import sys, pcfdsl.generate, pcfdsl.pointcloud.official; sys.exit('torch' in sys.modules)"
+    code = "import sys, pcfdsl.generate.driver, pcfdsl.pointcloud.released; sys.exit('torch' in sys.modules)"
     assert run([sys.executable, "-c", code], check=False).returncode == 0

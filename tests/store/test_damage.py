@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from pcfdsl.config import option
-from pcfdsl.generate import generate
+from pcfdsl.generate.driver import generate
+from pcfdsl.generate.verify import verify
 from pcfdsl.store.manifest import read_manifest, read_record, version_notes, versions
 from pcfdsl.store.stored import check, open_set
-from pcfdsl.verify import verify
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +100,7 @@ def test_a_set_gone_on_with_by_other_versions_says_so(out, monkeypatch):
     assert make(out).notes == []
     read_manifest(out).shard_path(out, 3).unlink()
     older = {**versions(), "numpy": "1.0"}
-    monkeypatch.setattr("pcfdsl.generate.versions", lambda: older)
+    monkeypatch.setattr("pcfdsl.generate.driver.versions", lambda: older)
     make(out)
     monkeypatch.undo()
     (note,) = make(out).notes

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcfdsl.generate import generate
+from pcfdsl.generate.driver import generate
+from pcfdsl.generate.verify import verify
 from pcfdsl.store.manifest import DifferentSetError
 from pcfdsl.store.paths import as_path, is_remote
 from pcfdsl.store.stored import check, open_set
-from pcfdsl.verify import verify
 
 pytest.importorskip("upath", reason="needs universal_pathlib: pip install 'pcfdsl[remote]'")
 SETTINGS = {"samples_per_shard": 4, "progress": False}
@@ -17,7 +17,7 @@ SETTINGS = {"samples_per_shard": 4, "progress": False}
 
 @pytest.fixture
 def noise(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "generate"))
     from stand_in_recipe import Noise
 
     return Noise()

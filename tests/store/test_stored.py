@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pcfdsl.generate import generate
+from pcfdsl.generate.driver import generate
 from pcfdsl.store.stored import open_set
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pcfdsl.config import load
-from pcfdsl.pcfractal_set import StoredPCFractalDB
+from pcfdsl.generate.pcfractal import StoredPCFractalDB
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pcfdsl.config import load
-from pcfdsl.train.image import ImageConfig
+from pcfdsl.train.tasks.image import ImageConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((REPOSITORY / "configs" / "train_image").glob("*.yaml"))

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pcfdsl.checkpoints.run import find_weights, load_checkpoint
 from pcfdsl.config import ConfigError
-from pcfdsl.train.checkpoint import find_weights, load_checkpoint
 from pcfdsl.train.log import read_log
 from pcfdsl.train.loop import NonFiniteLossError, train
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig

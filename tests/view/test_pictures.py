@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pcfdsl.generate.images import generate_images
 from pcfdsl.image.rcdb import RCDBConfig
 from pcfdsl.image.segrcdb import SegRCDBConfig
 from pcfdsl.image.sets import ImageSetConfig, open_images
-from pcfdsl.image_set import generate_images
 from pcfdsl.view.page import Picture
 from pcfdsl.view.pictures import fit
 from pcfdsl.view.sources import load_items, load_shown, render_items, write_items

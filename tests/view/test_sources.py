@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcfdsl.config import ConfigError, load
-from pcfdsl.data.stored import write_info, write_scene, write_split
+from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
 from pcfdsl.formula.search import SearchConfig
-from pcfdsl.generate import generate
-from pcfdsl.pcfractal_set import generate_pcfractal
+from pcfdsl.generate.driver import generate
+from pcfdsl.generate.pcfractal import generate_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig

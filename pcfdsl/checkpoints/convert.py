@@ -1,0 +1,261 @@
+"""Names and shapes of other codes' checkpoints <-> ours, which are those of VoteNet's published code.
+
+The layouts:
+
+- "votenet": VoteNet's own, and the detectors that PointContrast and CSC fine-tuned with it: our names.
+- "backbone": the bare network that PointContrast and CSC pre-train (SR-UNet, or CSC's PointNet++), perhaps under
+  `encoder.`.
+- "depthcontrast": DepthContrast's `trunk.0`, and `trunk.2` where it has two networks; odd trunks are their moving
+  averages.
+- "mmdetection3d": MMDetection3D's VoteNet. Its last layer is split in two, and since its version 1.0 its headings turn
+  counter-clockwise where VoteNet's turn clockwise: the channels of the bins are exchanged and those of the residuals
+  negated, so that the same box comes out.
+
+Every tensor of a source is either converted or named in `Conversion.unmatched`; there and back is the identity.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from pcfdsl.checkpoints.published_names import to_detector_names
+
+__all__ = ["LAYOUTS", "Conversion", "Layout", "detect_layout", "from_ours", "mirror_headings", "to_ours"]
+
+Layout = Literal["votenet", "backbone", "depthcontrast", "mmdetection3d"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+_HEAD = "bbox_head.conv_pred"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted state dict.
+
+    Attributes:
+        state: Tensors by their new names.
+        layout: The other code's layout.
+        unmatched: Tensors of the source that have no place in the other layout; they are left out.
+    """
+
+    state: dict[str, Tensor]
+    layout: Layout
+    unmatched: tuple[str, ...]
+
+
+def detect_layout(state: Mapping[str, Tensor]) -> Layout:
+    """Which layout a state dict has.
+
+    Raises:
+        ValueError: If none, or one of MMDetection3D's that is too old.
+    """
+    names = [name.removeprefix("module.") for name in state]
+    if any(name.startswith("bbox_head.conv_pred.conv_out.") for name in names):
+        raise ValueError(
+            "this is a VoteNet of MMDetection3D before version 0.6; bring it up to date first with that project's "
+            "tools/model_converters/convert_votenet_checkpoints.py"
+        )
+    for layout, known in _KNOWN.items():
+        if any(known(name) for name in names):
+            return layout
+    raise ValueError(
+        f"the names of this checkpoint are of no known layout ({', '.join(LAYOUTS)}); the first are "
+        f"{', '.join(list(state)[:3]) or 'none'}"
+    )
+
+
+def to_ours(
+    state: Mapping[str, Tensor], *, layout: Layout, num_sizes: int | None = None, clockwise: bool = False
+) -> Conversion:
+    """Another code's tensors under our names.
+
+    Args:
+        state: Its state dict.
+        layout: Its layout.
+        num_sizes: Mean sizes of a detector of MMDetection3D; None: as many as classes.
+        clockwise: The headings of a detector of MMDetection3D turn clockwise, as before its version 1.0.
+
+    Raises:
+        ValueError: If nothing can be converted, or the last layers of a detector do not fit together.
+    """
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    converted: dict[str, Tensor] = {}
+    used = set()
+    for name, tensor in state.items():
+        new = _our_name(name, layout)
+        if new is not None and new not in converted:
+            converted[new] = tensor
+            used.add(name)
+    if layout == "mmdetection3d":
+        head = _joined_head(state, num_sizes=num_sizes, clockwise=clockwise)
+        converted |= head
+        used |= {_split_name(part, name) for name in head for part in ("cls", "reg")}
+    unmatched = [name for name in state if name not in used]
+    if not converted:
+        raise ValueError(f"no tensor has a name of the layout {layout}; the first is {next(iter(state), 'none')!r}")
+    return Conversion(converted, layout, tuple(unmatched))
+
+
+def from_ours(
+    state: Mapping[str, Tensor],
+    *,
+    layout: Layout,
+    num_classes: int | None = None,
+    num_heading_bins: int | None = None,
+    clockwise: bool = False,
+) -> Conversion:
+    """Our tensors under another code's names; the inverse of `to_ours`.
+
+    Args:
+        state: Our state dict.
+        layout: The other layout.
+        num_classes: Classes of a detector; only MMDetection3D's layout needs it.
+        num_heading_bins: Heading bins, likewise.
+        clockwise: The headings are to turn clockwise, as in MMDetection3D before version 1.0.
+
+    Raises:
+        ValueError: If nothing can be converted, or a number is missing or does not fit.
+    """
+    converted: dict[str, Tensor] = {}
+    unmatched = []
+    for name, tensor in state.items():
+        new = _their_name(name, layout)
+        if new is not None:
+            converted[new] = tensor
+        elif layout == "mmdetection3d" and name in ("pnet.conv3.weight", "pnet.conv3.bias"):
+            if num_classes is None or num_heading_bins is None:
+                raise ValueError("MMDetection3D's layout splits the last layer: give the numbers of classes and bins")
+            converted |= _split_head(name, tensor, num_classes, num_heading_bins, clockwise=clockwise)
+        else:
+            unmatched.append(name)
+    if not converted:
+        first = next(iter(state), "none")
+        raise ValueError(f"the layout {layout} has a place for none of the tensors; the first is {first!r}")
+    return Conversion(converted, layout, tuple(unmatched))
+
+
+def mirror_headings(tensor: Tensor, num_heading_bins: int) -> Tensor:
+    """The last layer's weight or bias for headings that turn the other way; twice is the identity.
+
+    Bin k stands for the heading of bin -k, and residuals change their sign.
+
+    Args:
+        tensor: [2 + 3 + 2 NH + ..., ...] channels in VoteNet's order.
+        num_heading_bins: NH.
+    """
+    if num_heading_bins == 1:  # boxes without yaw: nothing reads these channels
+        return tensor
+    mirrored = tensor.clone()
+    bins = 5 + (-torch.arange(num_heading_bins)) % num_heading_bins
+    mirrored[5 : 5 + num_heading_bins] = tensor[bins]
+    mirrored[5 + num_heading_bins : 5 + 2 * num_heading_bins] = -tensor[bins + num_heading_bins]
+    return mirrored
+
+
+def _backbone_name(name: str) -> str | None:
+    (renamed,) = to_detector_names({name: None})
+    return renamed if renamed.startswith("backbone_net.") else None
+
+
+def _in_trunk(name: str) -> str | None:
+    match = re.match(r"trunk\.(\d+)\.(.*)", name)
+    return _backbone_name(match[2]) if match and int(match[1]) % 2 == 0 else None
+
+
+_KNOWN: dict[Layout, Callable[[str], object]] = {
+    "votenet": re.compile(r"(backbone_net|vgen|pnet)\.").match,
+    "mmdetection3d": re.compile(r"(backbone\.(SA|FP)_modules|bbox_head\.(vote_module|conv_pred))\.").match,
+    "depthcontrast": _in_trunk,
+    "backbone": _backbone_name,
+}
+
+# Published name <-> MMDetection3D's, part by part. Digits that count from 1 there count from 0 here.
+_MMDETECTION3D = [
+    *((f"backbone_net.sa{i + 1}.mlp_module.", f"backbone.SA_modules.{i}.mlps.0.") for i in range(4)),
+    *((f"backbone_net.fp{i + 1}.mlp.", f"backbone.FP_modules.{i}.mlps.") for i in range(2)),
+    ("pnet.vote_aggregation.mlp_module.", "bbox_head.vote_aggregation.mlps.0."),
+    *(
+        (f"vgen.{part}{i + 1}.", f"bbox_head.vote_module.vote_conv.{i}.{part}.")
+        for part in ("conv", "bn")
+        for i in (0, 1)
+    ),
+    ("vgen.conv3.", "bbox_head.vote_module.conv_out."),
+    *((f"pnet.{part}{i + 1}.", f"{_HEAD}.shared_convs.layer{i}.{part}.") for part in ("conv", "bn") for i in (0, 1)),
+]
+
+
+def _our_name(name: str, layout: Layout) -> str | None:
+    if layout == "votenet":
+        return name if _KNOWN["votenet"](name) else None
+    if layout == "backbone":
+        return _backbone_name(name)
+    if layout == "depthcontrast":
+        return _in_trunk(name)
+    for ours, theirs in _MMDETECTION3D:
+        if name.startswith(theirs):
+            rest = name.removeprefix(theirs)
+            return ours + (rest.replace(".bn.", ".bn.bn.") if rest.startswith("layer") else rest)
+    return None
+
+
+def _their_name(name: str, layout: Layout) -> str | None:
+    if layout == "votenet":
+        return name if _KNOWN["votenet"](name) else None
+    if layout == "mmdetection3d":
+        for ours, theirs in _MMDETECTION3D:
+            if name.startswith(ours):
+                return theirs + name.removeprefix(ours).replace(".bn.bn.", ".bn.")
+        return None
+    if not name.startswith("backbone_net."):
+        return None
+    rest = name.removeprefix("backbone_net.").removeprefix("net.")
+    if layout == "backbone":
+        return rest
+    return f"trunk.0.{rest}"
+
+
+def _split_name(part: str, name: str) -> str:
+    """MMDetection3D's `conv_cls` or `conv_reg` to our `pnet.conv3`."""
+    return f"{_HEAD}.conv_{part}.{name.rsplit('.', 1)[1]}"
+
+
+def _joined_head(state: Mapping[str, Tensor], *, num_sizes: int | None, clockwise: bool) -> dict[str, Tensor]:
+    """`pnet.conv3.*`: objectness 2 | all that is regressed | classes NC."""
+    joined = {}
+    for name in ("pnet.conv3.weight", "pnet.conv3.bias"):
+        scores, regressed = (state.get(_split_name(part, name)) for part in ("cls", "reg"))
+        if scores is None or regressed is None:
+            continue
+        channels = [tensor.shape[0] if tensor.ndim else 0 for tensor in (scores, regressed)]
+        classes = channels[0] - 2
+        doubled = channels[1] - 3 - 4 * (classes if num_sizes is None else num_sizes)
+        if classes < 1 or doubled < 2 or doubled % 2 or scores.shape[1:] != regressed.shape[1:]:
+            raise ValueError(
+                f"{_HEAD} has {channels[0]} and {channels[1]} channels, which are no 2 + classes and no "
+                "3 + 2 bins + 4 sizes; give the number of sizes if it is not that of classes"
+            )
+        whole = torch.cat([scores[:2], regressed, scores[2:]])
+        joined[name] = whole if clockwise else mirror_headings(whole, doubled // 2)
+    return joined
+
+
+def _split_head(
+    name: str, whole: Tensor, num_classes: int, num_heading_bins: int, *, clockwise: bool
+) -> dict[str, Tensor]:
+    """The two layers of one that has all channels."""
+    channels = whole.shape[0] if whole.ndim else 0
+    sizes, rest = divmod(channels - 5 - 2 * num_heading_bins - num_classes, 4)
+    if sizes < 1 or rest:
+        raise ValueError(
+            f"{name} has {channels} channels; {num_classes} classes and {num_heading_bins} heading bins do not fit that"
+        )
+    whole = whole if clockwise else mirror_headings(whole, num_heading_bins)
+    end = channels - num_classes
+    return {
+        _split_name("cls", name): torch.cat([whole[:2], whole[end:]]),
+        _split_name("reg", name): whole[2:end].clone(),
+    }

@@ -1,0 +1,204 @@
+"""What a run leaves in its folder, and how it goes on from there.
+
+    last.safetensors, last.json    weights to use (the moving average where there is one), settings, step, metrics
+    best.safetensors, best.json    the same of the best evaluation
+    resume.pt                      everything a killed run needs to go on exactly
+
+Each file is complete in itself and is replaced in one rename: a kill at any moment leaves the previous one.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pcfdsl.checkpoints.torch_file import load_torch_file
+from pcfdsl.checkpoints.weights import load_weights, save_weights
+from pcfdsl.config import ConfigError, from_dict
+from pcfdsl.store.atomic import write_file
+
+__all__ = [
+    "Checkpoint",
+    "find_weights",
+    "load_checkpoint",
+    "load_resume",
+    "note_unfinished",
+    "remove_run",
+    "remove_weights",
+    "save_checkpoint",
+    "save_resume",
+    "settings_of",
+]
+
+T = TypeVar("T")
+
+# Settings that say where and how fast a run computes, not what: another value may continue the same run.
+OPERATIONAL = frozenset(
+    {"device", "num_workers", "num_threads", "log_every", "checkpoint_every", "tensorboard", "compile"}
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and where they come from.
+
+    Attributes:
+        state: The network's state dict, on the CPU.
+        settings: The resolved configuration as a plain dictionary.
+        step: Steps trained.
+        metrics: Results of the evaluation at that step; empty where there was none.
+        path: The file.
+    """
+
+    state: dict[str, Tensor]
+    settings: dict[str, Any]
+    step: int
+    metrics: dict[str, float]
+    path: Path
+
+
+def save_checkpoint(
+    folder: str | Path,
+    name: str,
+    *,
+    model: nn.Module,
+    settings: Mapping[str, Any],
+    step: int,
+    metrics: Mapping,
+    num_steps: int | None = None,
+) -> Path:
+    """Write `name`.safetensors, which `load_checkpoint` reads, and `name`.json, which people read.
+
+    `num_steps` is the length of the whole run.
+    """
+    folder = Path(folder)
+    about = {"settings": dict(settings), "digest": _digest(settings), "step": step, "metrics": dict(metrics)}
+    about |= {} if num_steps is None else {"num_steps": num_steps}
+    path = save_weights(folder / f"{name}.safetensors", model, metadata=about)
+    write_file(folder / f"{name}.json", json.dumps(about, indent=2).encode())
+    return path
+
+
+def find_weights(path: str | Path) -> Path:
+    """The weights file meant by a path: the file itself, or the best (else the last) of a run's folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = Path(path)
+    candidates = [path / "best.safetensors", path / "last.safetensors"] if path.is_dir() else [path]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    what = "holds neither best.safetensors nor last.safetensors" if path.is_dir() else "does not exist"
+    raise FileNotFoundError(f"checkpoint {path} {what}; give a run's folder or a .safetensors file of one")
+
+
+def note_unfinished(path: str | Path) -> None:
+    """Say on stderr if the path is the folder of a run that has not come to its end."""
+    last = Path(path) / "last.json"
+    if not last.is_file():
+        return
+    try:
+        about = json.loads(last.read_text(encoding="utf-8"))
+        step, num_steps = about["step"], about["num_steps"]
+    except (ValueError, TypeError, KeyError):  # of another version, or edited; the weights are what counts
+        return
+    if step < num_steps:
+        print(f"note: {path} is not finished, it stands at step {step} of {num_steps}", file=sys.stderr)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a weights file, or the best of a run's folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the file is damaged or was not written by a training run.
+    """
+    path = find_weights(path)
+    state, about = load_weights(path)
+    if not {"settings", "step", "metrics"} <= about.keys():
+        raise ValueError(f"{path} holds weights but no settings; expected a checkpoint of a training run")
+    return Checkpoint(state=state, settings=about["settings"], step=about["step"], metrics=about["metrics"], path=path)
+
+
+def settings_of(checkpoint: Checkpoint, config_class: type[T], *, network: str) -> tuple[T, tuple[str, ...]]:
+    """The settings and the class names that a network was trained with.
+
+    Raises:
+        ValueError: If they are of another kind of network than `network`, such as "a detector".
+    """
+    settings = dict(checkpoint.settings)
+    classes = settings.pop("classes", ())
+    try:
+        return from_dict(config_class, settings), tuple(classes)
+    except ConfigError as error:
+        key, message = error.problems[0]
+        raise ValueError(f"{checkpoint.path} is not {network}'s checkpoint ({key}: {message})") from None
+
+
+def save_resume(folder: str | Path, content: Mapping[str, Any]) -> Path:
+    """Write what a run needs to go on: tensors and plain Python values only. `settings` must be among them."""
+    path = Path(folder) / "resume.pt"
+    write_file(path, lambda file: torch.save(dict(content), file))
+    return path
+
+
+def load_resume(folder: str | Path, *, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `save_resume` wrote, or None where nothing was written yet.
+
+    Args:
+        folder: The run's folder.
+        settings: The resolved configuration of the run that wants to go on.
+
+    Raises:
+        ValueError: If the file is damaged, or comes from a run with other settings.
+    """
+    path = Path(folder) / "resume.pt"
+    if not path.exists():
+        return None
+    try:
+        content = load_torch_file(path)
+        written = content["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); restore it, or start again with --overwrite") from error
+    other = list(_differences(written, settings))
+    if other:
+        raise ValueError(
+            f"{folder} holds a run with other settings:\n  "
+            + "\n  ".join(other)
+            + "\nuse another --out, give the same settings to go on, or start again with --overwrite"
+        )
+    return content
+
+
+def remove_run(folder: str | Path) -> None:
+    """Remove what an earlier run left, so that nothing of it can be taken for the new one's."""
+    names = [f"{name}.{kind}" for name in ("last", "best") for kind in ("safetensors", "json")]
+    for name in ("resume.pt", "log.jsonl", *names):
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def remove_weights(folder: str | Path) -> None:
+    """Remove the weights of a finished run, which take most of its room; log, settings and metrics stay."""
+    for name in ("last.safetensors", "best.safetensors", "resume.pt"):
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in [*old, *(name for name in new if name not in old)]:
+            if name not in OPERATIONAL:
+                yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+    elif old != new:
+        yield f"{key}: was {old!r}, is {new!r}"

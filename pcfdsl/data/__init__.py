@@ -1,1 +1,0 @@
-"""Torch data sets of generated and stored scenes."""

@@ -1,0 +1,193 @@
+"""Labelled clouds: fractals by category, a .npz of shapes, or a folder of meshes and clouds by class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from pcfdsl.pointcloud.pcfractal import PCFractalDB
+from pcfdsl.readers.arrays import read_arrays
+from pcfdsl.readers.meshes import MESH_FILES
+from pcfdsl.readers.scans import read_points
+from pcfdsl.scene.objects import CLOUD_FILES, Shape, read_shape
+
+__all__ = ["CloudSet", "CloudSource", "fractal_clouds", "read_cloud_folder", "read_cloud_npz"]
+
+
+class CloudSource(Protocol):
+    """Anything that draws points of numbered shapes. It pickles, so that loader workers can have it."""
+
+    def draw(self, index: int, rng: np.random.Generator, num_points: int) -> np.ndarray:
+        """Points of one shape: [num_points, 3] float32, z up, in random order."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CloudSet:
+    """Shapes with classes.
+
+    Attributes:
+        source: Draws their points; shape i is its shape i.
+        labels: [S] int64, index of each shape's class.
+        classes: Class names.
+        names: What each shape is called, for messages; empty where they have no names.
+        tags: Further values of each shape by name, [S] each, such as fold, group and library.
+        skipped: (name, reason) of what could not be used.
+    """
+
+    source: CloudSource
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    tags: Mapping[str, np.ndarray] = field(default_factory=dict)
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def report(self) -> str:
+        """One line on what there is, and one on each file that could not be used."""
+        head = f"{len(self)} clouds in {len(self.classes)} classes, {len(self.skipped)} skipped"
+        return "\n".join([head] + [f"  {name}: {reason}" for name, reason in self.skipped])
+
+
+def fractal_clouds(database: PCFractalDB) -> CloudSet:
+    """The instances of a PC-FractalDB by category; shape i is its cloud i. Finds all categories now."""
+    config = database.config
+    for category in tqdm(range(config.num_categories), desc="categories", leave=False, disable=None):
+        database.category(category)  # now, not once more in every loader worker
+    labels = np.repeat(np.arange(config.num_categories), config.num_instances)
+    classes = tuple(f"{category:06d}" for category in range(config.num_categories))
+    return CloudSet(source=_Fractals(database), labels=labels, classes=classes)
+
+
+def read_cloud_npz(path: str | Path) -> CloudSet:
+    """Shapes of a .npz file.
+
+    Args:
+        path: Holds `points` [S, P, 3] and `label` [S], -1 for shapes to leave out; optionally `scale` [S], metres per
+            unit of points, `class_names`, `name`; every other array [S] becomes a tag.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: Naming the file, if an array is missing, does not fit, or no shape has a class.
+    """
+    path = Path(path)
+    arrays = read_arrays(path)
+    if missing := {"points", "label"} - arrays.keys():
+        raise ValueError(f"{path} has no array {', '.join(sorted(missing))}; expected points [S, P, 3] and label [S]")
+    points, label = arrays.pop("points"), arrays.pop("label")
+    if points.ndim != 3 or points.shape[2] != 3 or label.shape != points.shape[:1] or label.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path}: points are {points.shape}, label {label.dtype} {label.shape}; expected [S, P, 3] and integers [S]"
+        )
+    kept = np.flatnonzero(label >= 0)
+    if not len(kept) or points.shape[1] == 0:
+        raise ValueError(f"{path} holds no shape with a class (label 0 and up) and points")
+    names = arrays.pop("class_names", np.arange(label.max() + 1).astype(str))
+    if label.max() >= len(names):
+        raise ValueError(f"{path} has label {label.max()}, but only {len(names)} class_names")
+    scale = np.asarray(arrays.pop("scale", np.ones(len(points))), np.float32)
+    source = _Arrays(points[kept], scale[kept])
+    if bad := np.flatnonzero(~source.usable()).tolist():
+        raise ValueError(f"{path}: {len(bad)} shapes are not finite or have no extent, the first is {kept[bad[0]]}")
+    tags = {name: array[kept] for name, array in arrays.items() if array.shape == label.shape}
+    return CloudSet(
+        source=source,
+        labels=label[kept].astype(np.int64),
+        classes=tuple(map(str, names)),
+        names=tuple(map(str, tags.get("name", kept))),
+        tags=tags,
+    )
+
+
+def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6) -> CloudSet:
+    """Shapes of a folder, read at once: CLASS/NAME with one of the endings of meshes or clouds, at any depth.
+
+    Args:
+        folder: Its sub-folders are the classes, in alphabetical order.
+        up: The axis that points up in the files, y or z.
+        bin_columns: Numbers in a row of a .bin file.
+
+    Returns:
+        The set; files that cannot be used are in `skipped`, and so is every class of which none can.
+
+    Raises:
+        OSError: If there is no such folder.
+        ValueError: If no file can be used.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder; expected one with meshes or clouds in sub-folders by class")
+    endings = {*MESH_FILES, *CLOUD_FILES, ".bin"}
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
+    shapes, owners, names, skipped = [], [], [], []
+    for path in files:
+        relative = path.relative_to(folder)
+        try:
+            if len(relative.parts) < 2:
+                raise ValueError("lies in no class's sub-folder")
+            if path.suffix.lower() == ".bin":
+                shape = Shape(read_points(path, bin_columns=bin_columns)[0], None)
+            else:
+                shape = read_shape(path, up=up)
+        except Exception as error:  # readers of broken files fail in any way; each is reported, none stops the rest
+            skipped.append((str(relative), f"{type(error).__name__}: {error}"))
+            continue
+        shapes.append(shape)
+        owners.append(relative.parts[0])
+        names.append(str(relative))
+    if not shapes:
+        raise ValueError(
+            f"{folder} holds no usable shape in a sub-folder: {len(files)} files with known endings, "
+            f"{len(skipped)} unusable" + "".join(f"\n  {name}: {reason}" for name, reason in skipped[:5])
+        )
+    classes = tuple(sorted(set(owners)))
+    return CloudSet(
+        source=_Shapes(tuple(shapes)),
+        labels=np.array([classes.index(owner) for owner in owners], np.int64),
+        classes=classes,
+        names=tuple(names),
+        skipped=tuple(skipped),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fractals:
+    database: PCFractalDB
+
+    def draw(self, index: int, rng: np.random.Generator, num_points: int) -> np.ndarray:
+        cloud = self.database.cloud(*divmod(index, self.database.config.num_instances), num_points=max(num_points, 10))
+        return rng.permutation(cloud.points, axis=0)[np.arange(num_points) % len(cloud.points)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrays:
+    points: np.ndarray
+    scale: np.ndarray
+
+    def draw(self, index: int, rng: np.random.Generator, num_points: int) -> np.ndarray:
+        return choose_points(rng, self.points[index], num_points).astype(np.float32) * self.scale[index]
+
+    def usable(self) -> np.ndarray:
+        extent = np.ptp(self.points.astype(np.float32), axis=1).max(1) * self.scale
+        return np.isfinite(extent) & (extent > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shapes:
+    shapes: Sequence[Any]
+
+    def draw(self, index: int, rng: np.random.Generator, num_points: int) -> np.ndarray:
+        return self.shapes[index].sample(rng, num_points)
+
+
+def choose_points(rng: np.random.Generator, points: np.ndarray, num_points: int) -> np.ndarray:
+    """[num_points, 3] of [P, 3], in random order, each once where there are enough, else all of them and repeats."""
+    if num_points <= len(points):
+        return points[rng.choice(len(points), num_points, replace=False)]
+    more = rng.integers(len(points), size=num_points - len(points))
+    return points[rng.permutation(np.concatenate([np.arange(len(points)), more]))]

@@ -1,0 +1,233 @@
+"""Detection sets in one folder layout, so that anybody's scans can be trained on.
+
+    SET/
+      set.json                 {"format": "pcfdsl-detection-1", "classes": ["bed", "chair"], "bin_columns": 6}
+      splits/train.txt         names of scenes, one a line; as many splits as there are files
+      scenes/NAME/points.npy   [N, 3 or more] numbers: x y z in metres, z up; columns 3 to 5, if any: red green blue.
+                               points.ply, or points.bin (float32 rows of bin_columns), does as well
+      scenes/NAME/boxes.csv    class,cx,cy,cz,dx,dy,dz,yaw: class by name, centre, full extents, radians
+      counter-clockwise
+                               from +x (0 without that column). boxes.json does as well:
+                               [{"class": "bed", "center": [x, y, z], "size": [dx, dy, dz], "yaw": 0}]
+      scenes/NAME/instances.npy  optional [N] integers: row of each point's box, -1 for none; without it, the smallest
+      box
+                               that holds a point owns it
+
+Colours are 0 to 1, or 0 to 255 where any exceeds 1.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from pcfdsl.readers.arrays import read_array
+from pcfdsl.readers.scans import BOX_FILES, COLUMNS, POINT_FILES, read_boxes, read_points
+from pcfdsl.scene.boxes import Scene, points_in_boxes
+from pcfdsl.store.atomic import make_folder, write_file
+
+__all__ = [
+    "StoredDetectionSet",
+    "assign_instances",
+    "class_indices",
+    "read_classes",
+    "write_info",
+    "write_scene",
+    "write_split",
+]
+
+FORMAT = "pcfdsl-detection-1"
+
+
+class StoredDetectionSet(Sequence[Scene]):
+    """One split of a stored set; scenes are read when asked for.
+
+    Args:
+        folder: The set.
+        split: Name of a file in `splits/` without its ending.
+
+    Attributes:
+        classes: Class names; categories index them.
+        names: Names of the scenes, in the order of the split.
+
+    Raises:
+        OSError: If the folder or the split is not there; the message lists what is.
+        ValueError: If `set.json` cannot be understood, or a scene of the split has no folder.
+    """
+
+    def __init__(self, folder: str | Path, split: str):
+        self.folder, self.split = Path(folder), split
+        self.classes = read_classes(folder)
+        self.bin_columns: int = _read_info(self.folder).get("bin_columns", 6)
+        path = self.folder / "splits" / f"{split}.txt"
+        if not path.is_file():
+            splits = sorted(file.stem for file in (self.folder / "splits").glob("*.txt"))
+            raise FileNotFoundError(f"{self.folder} has no split {split!r}; it has {', '.join(splits) or 'none'}")
+        self.names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        outside = [name for name in self.names if name != Path(name).name or name.startswith(".")]
+        if outside:
+            raise ValueError(f"{path} names the scene {outside[0]!r}; expected the plain name of a folder in scenes/")
+        missing = [name for name in self.names if not (self.folder / "scenes" / name).is_dir()]
+        if missing:
+            raise ValueError(
+                f"{path} names {len(missing)} scenes without a folder in scenes/, the first is {missing[0]!r}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Scene: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Scene]: ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        folder = self.folder / "scenes" / self.names[index]
+        points, colors = read_points(_only(folder, "points", POINT_FILES), bin_columns=self.bin_columns)
+        path = _only(folder, "boxes", BOX_FILES)
+        names, boxes = read_boxes(path)
+        categories = class_indices(names, self.classes, path)
+        try:
+            if (folder / "instances.npy").is_file():
+                ids = read_array(folder / "instances.npy")
+            else:
+                ids = assign_instances(points, boxes)
+            return Scene(points=points, boxes=boxes, categories=categories, instance_ids=ids, colors=colors)
+        except OSError:
+            raise
+        except Exception as error:  # numpy fails on damaged files in many ways
+            raise ValueError(f"{folder}: {error}") from None
+
+    def problems(self) -> list[tuple[str, str]]:
+        """(scene, what is wrong) of every scene that cannot be read; reads them all."""
+        found = []
+        for i, name in enumerate(self.names):
+            try:
+                self[i]
+            except (OSError, ValueError) as error:
+                found.append((name, str(error)))
+        return found
+
+
+def read_classes(folder: str | Path) -> tuple[str, ...]:
+    """Class names of a stored set, in the order of the categories.
+
+    Raises:
+        OSError: If the folder is no set.
+        ValueError: If its `set.json` cannot be understood.
+    """
+    return tuple(_read_info(Path(folder))["classes"])
+
+
+def class_indices(names: Sequence[str], classes: Sequence[str], path: Path) -> np.ndarray:
+    """[K] int32 position of each name in the classes.
+
+    Raises:
+        ValueError: Naming the file, if a name is none of them.
+    """
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
+        raise ValueError(f"{path}: unknown class {', '.join(unknown)}; the set has {', '.join(classes)}")
+    return np.array([classes.index(name) for name in names], np.int32)
+
+
+def assign_instances(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """[N] int32 row of the smallest box that holds each point, -1 where none does."""
+    if not len(boxes):
+        return np.full(len(points), -1, np.int32)
+    order = np.argsort(boxes[:, 3:6].prod(axis=1), kind="stable")
+    inside = points_in_boxes(points, boxes[order])
+    return np.where(inside.any(axis=0), order[inside.argmax(axis=0)], -1).astype(np.int32)
+
+
+def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int = 6) -> None:
+    """Make the folder of a set and its `set.json`.
+
+    Raises:
+        ValueError: If the folder holds a set with other classes, or a class name is empty or given twice.
+    """
+    folder, classes = Path(folder), list(classes)
+    if len(set(classes)) < len(classes) or not all(_is_plain(name) for name in classes):
+        raise ValueError(f"class names must be distinct, not empty, and of one line, got {classes}")
+    if (folder / "set.json").is_file() and (old := _read_info(folder)["classes"]) != classes:
+        raise ValueError(f"{folder} holds a set with the classes {old}, not {classes}; take another folder")
+    make_folder(folder / "splits")
+    make_folder(folder / "scenes")
+    info = {"format": FORMAT, "classes": classes, "bin_columns": bin_columns}
+    write_file(folder / "set.json", (json.dumps(info, indent=2) + "\n").encode())
+
+
+def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
+    """Store a scene as points.npy, boxes.csv and instances.npy; `StoredDetectionSet` gives it back bit for bit.
+
+    Raises:
+        ValueError: If the name is no plain file name, or a category is none of the set's classes.
+    """
+    folder = Path(folder)
+    if name != Path(name).name or name.startswith(".") or not _is_plain(name):
+        raise ValueError(f"{name!r} cannot be the name of a scene; expected a plain file name")
+    classes = _read_info(folder)["classes"]
+    if len(scene.boxes) and not (scene.categories.min() >= 0 and scene.categories.max() < len(classes)):
+        raise ValueError(f"scene {name} has categories {scene.categories}; the set has {len(classes)} classes")
+    target = folder / "scenes" / name
+    target.mkdir(exist_ok=True)
+    for old in [target / (stem + kind) for stem, kinds in _FILES.items() for kind in kinds]:
+        old.unlink(missing_ok=True)
+    columns = [scene.points] if scene.colors is None else [scene.points, scene.colors]
+    for stem, array in (("points", np.concatenate(columns, axis=1)), ("instances", scene.instance_ids)):
+        write_file(target / f"{stem}.npy", functools.partial(np.save, arr=array))
+    lines = [",".join(COLUMNS)]
+    for category, box in zip(scene.categories, scene.boxes, strict=True):
+        lines.append(",".join([_quoted(classes[category]), *(str(value) for value in box)]))
+    write_file(target / "boxes.csv", ("\n".join(lines) + "\n").encode())
+    return target
+
+
+def write_split(folder: str | Path, split: str, names: Sequence[str]) -> None:
+    """Write the names of a split's scenes.
+
+    Raises:
+        ValueError: If the split's name is not that of a file.
+    """
+    if Path(split).name != split or not _is_plain(split):
+        raise ValueError(f"split {split!r} cannot be the name of a file; expected a plain name such as train")
+    write_file(Path(folder) / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names).encode())
+
+
+_FILES = {"points": POINT_FILES, "boxes": BOX_FILES}
+
+
+def _only(folder: Path, stem: str, kinds: Sequence[str]) -> Path:
+    found = [folder / (stem + kind) for kind in kinds if (folder / (stem + kind)).is_file()]
+    if len(found) != 1:
+        raise FileNotFoundError(f"{folder} has {len(found)} files {stem}.*; expected one of {', '.join(kinds)}")
+    return found[0]
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    path = folder / "set.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} is no detection set: it has no set.json; make one with tools/prepare_custom.py"
+        )
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    classes = info.get("classes") if isinstance(info, dict) and info.get("format") == FORMAT else None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f'{path} is not understood; expected {{"format": "{FORMAT}", "classes": [...]}}')
+    return info
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a line of a file can hold the name and give it back."""
+    return bool(name) and name.isprintable() and name == name.strip()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if set(name) & set(',"') else name

@@ -1,0 +1,48 @@
+"""Scenes that the driver has made and stored, read back as a sequence."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+from pcfdsl.scene.boxes import Scene
+from pcfdsl.store.stored import open_set
+
+__all__ = ["GeneratedScenes"]
+
+
+class GeneratedScenes(Sequence[Scene]):
+    """A stored set of scenes; scene i equals that of the recipe bit for bit.
+
+    Args:
+        folder: What `pcfdsl.generate.driver.generate` wrote of a recipe of scenes.
+
+    Raises:
+        OSError, ValueError: If the folder is no stored set, or one of something else than scenes.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.stored = open_set(folder)
+        found = set(self.stored[0]) if len(self.stored) else set()
+        if missing := {"points", "boxes", "categories", "instance_ids"} - found:
+            raise ValueError(f"{folder} is no set of scenes: its samples have no {', '.join(sorted(missing))}")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the categories: their numbers, with six digits. Looks at all scenes if the recipe does not say."""
+        fractals = self.stored.manifest.config.get("fractals", {})
+        number = fractals.get("num_categories") or 1 + max(
+            (scene.categories.max(initial=-1) for scene in self), default=-1
+        )
+        return tuple(f"{category:06d}" for category in range(number))
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    @overload
+    def __getitem__(self, index: int) -> Scene: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Scene]: ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return Scene(**self.stored[index])

@@ -1,0 +1,157 @@
+"""Folders that mmdetection3d's preparation has written.
+
+    scannet_infos_train.pkl or sunrgbd_infos_train.pkl      info files of versions 1.0 and 1.1
+    points/*.bin                                            ScanNet's are as scanned; the info file aligns them
+    instance_mask/*.bin, semantic_mask/*.bin                of ScanNet
+
+Boxes have full extents and yaw since version 1.0. Before it, headings were clockwise in info files of the same form; no
+file tells.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pcfdsl.datasets.detection_set import assign_instances
+from pcfdsl.datasets.prepared import MAX_NUMBER, PreparedScenes, categories_of, existing_folder, match_instances
+from pcfdsl.datasets.spec import SCANNET, SUNRGBD, DatasetSpec
+from pcfdsl.readers.pickles import load_plain
+from pcfdsl.readers.scannet import aligned
+from pcfdsl.readers.scans import read_points
+from pcfdsl.scene.boxes import Scene
+
+__all__ = ["open_mmdetection3d"]
+
+
+def open_mmdetection3d(folder: str | Path, split: str = "train") -> PreparedScenes:
+    """Scenes that mmdetection3d's preparation has written.
+
+    Args:
+        folder: With the info files and `points/`; or an info file itself, whose name says the data set.
+        split: "train" or "val"; for an info file it means nothing.
+
+    Raises:
+        OSError: If the info file or the points are not there.
+        ValueError: If the info file holds anything but plain data of that kind.
+    """
+    path = Path(folder)
+    if not path.is_file():
+        path = existing_folder(path)
+        found = [path / f"{spec.key}_infos_{split}.pkl" for spec in (SCANNET, SUNRGBD)]
+        there = [file for file in found if file.is_file()]
+        if len(there) != 1:
+            names = " or ".join(file.name for file in found)
+            raise FileNotFoundError(f"{folder} has {len(there)} of the info files {names}; expected one")
+        path = there[0]
+    spec = next((spec for spec in (SCANNET, SUNRGBD) if path.name.startswith(spec.key)), None)
+    if spec is None:
+        raise ValueError(f"{path}: the names of info files begin with scannet or sunrgbd")
+    entries = {}
+    for place, entry in enumerate(_entries(path)):
+        try:
+            info = _info(entry, spec)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}, entry {place}: {type(error).__name__} {error}; it is not understood") from None
+        entries[Path(info.points).stem] = info
+    present = tuple(name for name, info in entries.items() if (path.parent / "points" / info.points).is_file())
+    if not present:
+        first = next((info.points for info in entries.values()), "its entries")
+        raise FileNotFoundError(
+            f"{path} names {len(entries)} scenes, but {path.parent / 'points'} has not even {first}"
+        )
+    missing = tuple(name for name in entries if name not in set(present))
+    return PreparedScenes(spec=spec, names=present, missing=missing, read=_InfoScene(path.parent, spec, entries))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Info:
+    """One entry of an info file: names of files, boxes [K, 7], categories [K], alignment [4, 4]."""
+
+    points: str
+    num_columns: int
+    boxes: np.ndarray
+    categories: np.ndarray
+    alignment: np.ndarray
+    instance_mask: str | None
+    semantic_mask: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class _InfoScene:
+    folder: Path
+    spec: DatasetSpec
+    entries: Mapping[str, _Info]
+
+    def __call__(self, name: str) -> Scene:
+        info = self.entries[name]
+        points, colors = read_points(self.folder / "points" / info.points, bin_columns=info.num_columns)
+        points = aligned(points, info.alignment)
+        masks = [
+            None if file is None or not (self.folder / kind / file).is_file() else self.folder / kind / file
+            for kind, file in (("instance_mask", info.instance_mask), ("semantic_mask", info.semantic_mask))
+        ]
+        if masks[0] is not None and masks[1] is not None:
+            instances, nyu40 = (_mask(path, len(points)) for path in masks if path is not None)
+            ids = match_instances(points, instances, self.spec.category_of(nyu40), info.boxes, info.categories)
+        else:
+            ids = assign_instances(points, info.boxes.astype(np.float32))
+        return Scene(points=points, boxes=info.boxes, categories=info.categories, instance_ids=ids, colors=colors)
+
+
+def _entries(path: Path) -> list[Any]:
+    content = load_plain(path)
+    entries = content.get("data_list") if isinstance(content, dict) else content
+    if not isinstance(entries, list):
+        raise ValueError(f"{path} has no list of scenes; expected an info file of mmdetection3d")
+    return entries
+
+
+def _info(entry: Mapping[str, Any], spec: DatasetSpec) -> _Info:
+    if "lidar_points" in entry:  # version 1.1
+        cloud, objects = entry["lidar_points"], entry.get("instances", [])
+        points, num_columns = cloud["lidar_path"], cloud.get("num_pts_feats", 6)
+        boxes = [one["bbox_3d"] for one in objects]
+        labels = [one["bbox_label_3d"] for one in objects]
+        alignment = entry.get("axis_align_matrix", cloud.get("axis_align_matrix"))
+    else:
+        points, num_columns = entry["pts_path"], entry["point_cloud"].get("num_features", 6)
+        objects = entry.get("annos", {})
+        boxes = objects.get("gt_boxes_upright_depth", []) if objects.get("gt_num", 0) else []
+        labels = objects.get("class", []) if objects.get("gt_num", 0) else []
+        alignment = objects.get("axis_align_matrix")
+    if alignment is None and spec is SCANNET:
+        raise ValueError("it has no axis_align_matrix")
+    boxes = np.array(boxes, np.float64).reshape(len(labels), 6 if spec.num_heading_bins == 1 else 7)
+    if boxes.size and not np.abs(boxes).max() < MAX_NUMBER:
+        raise ValueError(f"boxes are {boxes.tolist()}")
+    matrix = np.eye(4) if alignment is None else np.array(alignment, np.float64)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or np.abs(matrix).max() > 1e4:
+        raise ValueError(f"axis_align_matrix is {matrix.tolist()}")
+    if type(num_columns) is not int or not 3 <= num_columns <= 64:
+        raise ValueError(f"points have {num_columns!r} columns")
+    return _Info(
+        points=_file_name(points),
+        num_columns=num_columns,
+        boxes=boxes if boxes.shape[1] == 7 else np.c_[boxes, np.zeros(len(boxes))],
+        categories=categories_of(np.array(labels), spec),
+        alignment=matrix,
+        instance_mask=_file_name(entry["pts_instance_mask_path"]) if entry.get("pts_instance_mask_path") else None,
+        semantic_mask=_file_name(entry["pts_semantic_mask_path"]) if entry.get("pts_semantic_mask_path") else None,
+    )
+
+
+def _file_name(path: Any) -> str:
+    """The last part of a path of an info file: files lie in folders of known names."""
+    name = Path(path.replace("\\", "/")).name if isinstance(path, str) else ""
+    if not name or "\0" in name:
+        raise ValueError(f"{path!r} names no file")
+    return name
+
+
+def _mask(path: Path, num_points: int) -> np.ndarray:
+    if path.stat().st_size != 8 * num_points:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes; expected {num_points} int64")
+    return np.fromfile(path, np.int64)

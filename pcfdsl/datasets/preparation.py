@@ -1,0 +1,290 @@
+"""Stored detection sets made from the download of a data set: in parallel, restartable, and with an account of it all.
+
+What is particular to a data set is one function, from the name of a scene to the scene. Everything else is here: scenes
+are written one by one with a record of what they hold, so that the same command goes on where it stopped; a scene that
+fails is a line of the report and stops no other; and a manifest names the content of every scene and of the whole, so
+that two people can tell by one line whether they have the same data.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
+from pcfdsl.generate.workers import run_tasks
+from pcfdsl.rng import stream
+from pcfdsl.scene.boxes import Scene
+from pcfdsl.store.atomic import make_folder, write_file
+
+__all__ = ["PreparationReport", "Prepared", "prepare_set", "take_points"]
+
+FORMAT = "pcfdsl-preparation-1"
+_FILES = ("points.npy", "boxes.csv", "instances.npy")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared:
+    """One scene made from a download.
+
+    Attributes:
+        scene: The scene.
+        problems: What had to be left out of it and why, a sentence each that names the file.
+    """
+
+    scene: Scene
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparationReport:
+    """What became of a download.
+
+    Attributes:
+        out: The set.
+        dataset: Its name.
+        settings: All that its content depends on.
+        written: Scenes in each split.
+        expected: Scenes in each split of the whole data set.
+        boxes: Boxes of each class.
+        missing: Scenes of the splits that the download does not hold.
+        failed: (scene, reason) of those that could not be made.
+        problems: (scene, what was left out of it and why).
+        digest: Of names and contents of all scenes; equal digests, equal data.
+        reused: How many scenes an earlier run had finished.
+    """
+
+    out: Path
+    dataset: str
+    settings: Mapping[str, Any]
+    written: Mapping[str, int]
+    expected: Mapping[str, int]
+    boxes: Mapping[str, int]
+    missing: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]
+    problems: tuple[tuple[str, str], ...]
+    digest: str
+    reused: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every scene of the data set is there."""
+        return dict(self.written) == dict(self.expected)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if anything failed or was left out, else 0; scenes that were never downloaded are no failure."""
+        return 1 if self.failed or self.problems else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "out": str(self.out),
+            "dataset": self.dataset,
+            "settings": dict(self.settings),
+            "complete": self.complete,
+            "written": dict(self.written),
+            "expected": dict(self.expected),
+            "boxes": dict(self.boxes),
+            "missing": list(self.missing),
+            "failed": [list(entry) for entry in self.failed],
+            "problems": [list(entry) for entry in self.problems],
+            "digest": self.digest,
+            "reused": self.reused,
+        }
+
+    def to_json(self) -> str:
+        """The report as indented JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def __str__(self) -> str:
+        counts = [f"{split} {count} of {self.expected.get(split, 0)}" for split, count in self.written.items()]
+        lines = [f"{self.dataset}: {', '.join(counts)} scenes, {sum(self.boxes.values())} boxes, digest {self.digest}"]
+        if self.missing:
+            shown = ", ".join(self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
+            lines.append(f"not in the download: {len(self.missing)} ({shown})")
+        lines += [f"failed: {scene}: {reason}" for scene, reason in self.failed]
+        lines += [f"left out: {scene}: {reason}" for scene, reason in self.problems]
+        return "\n".join(lines)
+
+
+def prepare_set(
+    make: Callable[[str], Prepared],
+    splits: Mapping[str, Sequence[str]],
+    out: str | Path,
+    *,
+    dataset: str,
+    classes: Sequence[str],
+    settings: Mapping[str, Any],
+    expected: Mapping[str, int],
+    missing: Sequence[str] = (),
+    failed: Sequence[tuple[str, str]] = (),
+    workers: int = 1,
+    overwrite: bool = False,
+) -> PreparationReport:
+    """Write a stored set (`pcfdsl.datasets.detection_set`) with `preparation.json`, the manifest, and `report.json`.
+
+    A scene that an earlier run with the same settings finished is checked against its record and kept.
+
+    Args:
+        make: Name of a scene -> the scene; pickles. ValueError and OSError say why a scene cannot be made.
+        splits: Names of the scenes of each split, without those in `missing` and `failed`.
+        out: Folder of the set.
+        dataset: Name of the data set.
+        classes: Class names; categories index them.
+        settings: JSON values that the content depends on.
+        expected: Scenes in each split of the whole data set.
+        missing: Scenes that the download does not hold.
+        failed: (scene, reason) of scenes that are known to be of no use before they are made.
+        workers: Processes.
+        overwrite: Make everything anew, also over a set with other settings.
+
+    Raises:
+        OSError: If the set cannot be written.
+        ValueError: If the folder holds a set of other settings, or no scene at all could be made.
+    """
+    out = Path(out)
+    content = {"format": FORMAT, "dataset": dataset, "classes": list(classes), "settings": dict(settings)}
+    identity = json.loads(json.dumps(content))
+    _claim(out, identity, overwrite=overwrite)
+    write_info(out, classes)
+    key = _digest(json.dumps(identity, sort_keys=True).encode())
+    names = [name for split in splits.values() for name in split]
+    job = _Job(make=make, out=out, classes=tuple(classes), key=key, fresh=overwrite)
+    records, failures = {}, list(failed)
+    finished = run_tasks(job, names, workers=workers)
+    for name, record, reason, kept in tqdm(finished, total=len(names), desc=dataset, disable=None):
+        if record is None:
+            failures.append((name, reason))
+        else:
+            records[name] = {**record, "reused": kept}
+    if not records:
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in failures[:5])
+        where = f"{len(failures)} failed{reasons}" if failures else "none of its scenes is in the download"
+        raise ValueError(f"nothing of {dataset} could be prepared: {where}")
+    written = {split: [name for name in members if name in records] for split, members in splits.items()}
+    for split, members in written.items():
+        if members:
+            write_split(out, split, members)
+        else:
+            (out / "splits" / f"{split}.txt").unlink(missing_ok=True)
+    digests = {name: records[name]["digest"] for name in sorted(records)}
+    counts = dict.fromkeys(classes, 0)
+    for record in records.values():
+        for name, count in record["boxes"].items():
+            counts[name] += count
+    report = PreparationReport(
+        out=out,
+        dataset=dataset,
+        settings=dict(identity["settings"]),
+        written={split: len(members) for split, members in written.items()},
+        expected=dict(expected),
+        boxes=counts,
+        missing=tuple(missing),
+        failed=tuple(sorted(failures)),
+        problems=tuple((name, text) for name in sorted(records) for text in records[name]["problems"]),
+        digest=_digest("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()),
+        reused=sum(record["reused"] for record in records.values()),
+    )
+    manifest = {**identity, "splits": written, "digest": report.digest, "scenes": digests}
+    write_file(out / "preparation.json", _json(manifest))
+    write_file(out / "report.json", _json(report.to_dict()))
+    return report
+
+
+def take_points(num_points: int, max_points: int | None, *, seed: int, name: str) -> np.ndarray:
+    """Which points of a scene are kept: all, or `max_points` drawn by the seed and the scene's name.
+
+    Returns:
+        [min(num_points, max_points)] int64, ascending.
+    """
+    if max_points is None or num_points <= max_points:
+        return np.arange(num_points)
+    return np.sort(stream(seed, "kept points", name).permutation(num_points)[:max_points])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Job:
+    """Makes, writes and records one scene: (name, its record or None, why not, whether it was there)."""
+
+    make: Callable[[str], Prepared]
+    out: Path
+    classes: tuple[str, ...]
+    key: str
+    fresh: bool = field(default=False)
+
+    def __call__(self, name: str) -> tuple[str, dict[str, Any] | None, str, bool]:
+        record_path = self.out / "scenes" / name / "record.json"
+        if not self.fresh and (record := _valid_record(record_path, self.key)) is not None:
+            return name, record, "", True
+        record_path.unlink(missing_ok=True)
+        try:
+            prepared = self.make(name)
+        except (OSError, ValueError) as error:
+            return name, None, str(error), False
+        try:
+            folder = write_scene(self.out, name, prepared.scene)
+        except ValueError as error:  # what cannot be written at all stops everything
+            return name, None, str(error), False
+        used, counts = np.unique(prepared.scene.categories, return_counts=True)
+        record = {
+            "settings": self.key,
+            "digest": _content_digest(folder),
+            "points": len(prepared.scene.points),
+            "boxes": {self.classes[k]: int(n) for k, n in zip(used, counts, strict=True)},
+            "problems": list(prepared.problems),
+        }
+        write_file(record_path, _json(record))  # last: a scene without it is unfinished
+        return name, record, "", False
+
+
+def _valid_record(path: Path, key: str) -> dict[str, Any] | None:
+    """The record of a finished scene, if it is of these settings and the files are still those it was made for."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        wanted = record["settings"] == key and {"digest", "points", "boxes", "problems"} <= record.keys()
+        return record if wanted and _content_digest(path.parent) == record["digest"] else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # absent, cut off or somebody else's: the scene is made anew
+
+
+def _claim(out: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Name the settings of a folder before anything is written into it."""
+    path = make_folder(out) / "preparation.json"
+    if path.is_file() and not overwrite:
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            earlier = None
+        differing = [key for key in identity if not isinstance(earlier, dict) or earlier.get(key) != identity[key]]
+        if differing:
+            raise ValueError(
+                f"{out} holds a set that was prepared otherwise: {', '.join(differing)} differ "
+                f"(now {json.dumps({key: identity[key] for key in differing})}); take another folder, or overwrite it"
+            )
+    elif not overwrite and (out / "set.json").is_file():
+        raise ValueError(f"{out} holds a set that was not prepared from {identity['dataset']}; take another folder")
+    elif overwrite:
+        (out / "set.json").unlink(missing_ok=True)  # it may name other classes
+    write_file(path, _json(identity))
+
+
+def _content_digest(folder: Path) -> str:
+    return _digest(*(folder.joinpath(name).read_bytes() for name in _FILES))
+
+
+def _digest(*contents: bytes) -> str:
+    whole = hashlib.blake2b(digest_size=16)
+    for content in contents:
+        whole.update(b"%d:" % len(content))
+        whole.update(content)
+    return whole.hexdigest()
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()

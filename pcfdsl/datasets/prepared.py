@@ -1,0 +1,93 @@
+"""Scenes of folders that others' preparations have written, whatever the files are: see `votenet_files` and
+`mmdetection3d_files`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from pcfdsl.datasets.spec import DatasetSpec
+from pcfdsl.scene.boxes import Scene
+
+__all__ = ["MAX_NUMBER", "PreparedScenes", "categories_of", "existing_folder", "match_instances"]
+
+MAX_NUMBER = 1e9
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedScenes(Sequence[Scene]):
+    """The scenes of a prepared folder; they are read when asked for.
+
+    Attributes:
+        spec: Which benchmark they are of.
+        names: Names of the scenes.
+        missing: Names of scenes of the split whose files are not there.
+        read: Reads the scene of a name; pickles.
+    """
+
+    spec: DatasetSpec
+    names: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    read: Callable[[str], Scene]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; categories index them."""
+        return self.spec.classes
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Scene: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Scene]: ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        name = self.names[index]
+        try:
+            return self.read(name)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+
+
+def match_instances(
+    points: np.ndarray, instances: np.ndarray, point_categories: np.ndarray, boxes: np.ndarray, categories: np.ndarray
+) -> np.ndarray:
+    """[N] int32 row of each point's box: such files do not say it, but the box is the one that fits the points best.
+
+    An object has the class of its first point, as in the published loader.
+    """
+    rows = np.full(len(points), -1, np.int32)
+    ends = np.concatenate([boxes[:, :3] - boxes[:, 3:6] / 2, boxes[:, :3] + boxes[:, 3:6] / 2], axis=1)
+    for instance in np.unique(instances):
+        own = np.flatnonzero(instances == instance)
+        candidates = np.flatnonzero(categories == point_categories[own[0]])
+        if len(candidates):
+            extent = np.concatenate([points[own].min(axis=0), points[own].max(axis=0)])
+            rows[own] = candidates[np.abs(ends[candidates] - extent).max(axis=1).argmin()]
+    return rows
+
+
+def categories_of(labels: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+    """[K] int32 of a file's class numbers.
+
+    Raises:
+        ValueError: If they are not whole, or none of the benchmark's.
+    """
+    labels = np.asarray(labels, np.float64)
+    categories = labels.astype(np.int32) if np.isfinite(labels).all() and (np.abs(labels) < 1e6).all() else None
+    if categories is None or (categories != labels).any() or not ((labels >= 0) & (labels < len(spec.classes))).all():
+        raise ValueError(f"classes are {labels.tolist()}; {spec.name} has 0 to {len(spec.classes) - 1}")
+    return categories
+
+
+def existing_folder(folder: str | Path) -> Path:
+    """The folder; OSError if there is none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    return folder

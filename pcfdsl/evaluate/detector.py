@@ -1,0 +1,136 @@
+"""A detector at work on labelled scenes: what it finds, and how good that is."""
+
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from pcfdsl.config import option, validate
+from pcfdsl.evaluate.detection import DetectionReport, average_precision
+from pcfdsl.evaluate.report import class_table, report_dict, runs_dict, runs_table
+from pcfdsl.models.decode import DecodeOptions, decode
+from pcfdsl.models.votenet import VoteNetConfig
+from pcfdsl.ops.detections import Detections, GroundTruth
+from pcfdsl.rng import stream
+from pcfdsl.samples.detection import DetectionDataset, collate
+from pcfdsl.store.atomic import write_file
+from pcfdsl.train.interrupt import ignore_interrupts
+
+__all__ = ["EvaluationConfig", "detect_scenes", "evaluate_scenes", "mean_metrics", "write_reports"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How detections are made and judged."""
+
+    batch_size: int = option(8, "scenes at a time", minimum=1)
+    num_workers: int = option(0, "processes that load data", minimum=0)
+    repeats: int = option(1, "evaluations, each with other points drawn from the scenes; their mean counts", minimum=1)
+    seed: int = option(0, "decides which points those are")
+    iou_thresholds: tuple[float, ...] = option((0.25, 0.5), "IoU a detection must exceed", minimum=0.0, maximum=1.0)
+    monitor: str = option("mAP@0.25", "the result whose greatest value makes a checkpoint the best")
+    decode: DecodeOptions = option(DecodeOptions(), "which proposals become detections")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        known = [f"mAP@{threshold:g}" for threshold in self.iou_thresholds]
+        if self.monitor not in known:
+            yield "monitor", f"is {self.monitor!r}; these thresholds give {', '.join(known)}"
+
+
+def evaluate_scenes(
+    network: nn.Module,
+    model: VoteNetConfig,
+    samples: DetectionDataset,
+    *,
+    config: EvaluationConfig,
+) -> tuple[DetectionReport, ...]:
+    """Judge a detector, once for each repeat; repeat r sees the points that `samples` draws in its epoch r.
+
+    Args:
+        network: In evaluation mode, on any device.
+        model: Its configuration.
+        samples: Labelled scenes, not augmented.
+        config: How.
+
+    Raises:
+        ValueError: If there are no scenes.
+    """
+    if not len(samples):
+        raise ValueError("the set to evaluate on has no scenes")
+    reports = []
+    for repeat in range(config.repeats):
+        found, truth = detect_scenes(network, model, samples, config=config, epoch=repeat)
+        reports.append(
+            average_precision(found, truth, num_classes=model.num_classes, iou_thresholds=config.iou_thresholds)
+        )
+    return tuple(reports)
+
+
+@torch.no_grad()
+def detect_scenes(
+    network: nn.Module, model: VoteNetConfig, samples: DetectionDataset, *, config: EvaluationConfig, epoch: int = 0
+) -> tuple[Detections, GroundTruth]:
+    """What a detector finds in scenes, and what is there; scene i is sample i. Tensors are on the CPU."""
+    device = next(network.parameters()).device
+    loader = DataLoader(
+        samples,
+        sampler=[(epoch, i) for i in range(len(samples))],  # type: ignore[arg-type]
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        collate_fn=collate,
+        worker_init_fn=ignore_interrupts,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    found, truth = [], []
+    for batch in loader:
+        points = batch.points.to(device)
+        rng = stream(config.seed, "clusters", epoch, int(batch.scene_idx[0]))
+        detections = decode(network(points, generator=rng), model, points, options=config.decode)
+        columns = [getattr(detections, name).cpu() for name in ("scene", "boxes", "scores", "classes")]
+        found.append((batch.scene_idx[columns[0]], *columns[1:]))
+        scene, row = batch.box_mask.nonzero(as_tuple=True)
+        truth.append((batch.scene_idx[scene], batch.boxes[scene, row], batch.classes[scene, row]))
+    scene, boxes, scores, classes = (torch.cat(parts) for parts in zip(*found, strict=True))
+    scene_of_truth, true_boxes, true_classes = (torch.cat(parts) for parts in zip(*truth, strict=True))
+    return (
+        Detections(scene=scene, boxes=boxes, scores=scores, classes=classes),
+        GroundTruth(scene=scene_of_truth, boxes=true_boxes, classes=true_classes),
+    )
+
+
+def mean_metrics(reports: Sequence[DetectionReport]) -> dict[str, float]:
+    """`{"mAP@0.25": ..., "AR@0.25": ..., ...}`: the mean over repeats, 0 to 1."""
+    each = [report.metrics() for report in reports]
+    return {name: statistics.fmean(metrics[name] for metrics in each) for name in each[0]}
+
+
+def write_reports(reports: Sequence[DetectionReport], classes: Sequence[str], name: str | Path) -> dict[str, Any]:
+    """Write repeats of an evaluation as NAME.json and as tables, NAME.md: classes (their means), then the whole.
+
+    Returns:
+        What stands in the JSON file.
+    """
+    metrics = [report.metrics() for report in reports]
+    mean = replace(
+        reports[0],
+        ap=np.mean([report.ap for report in reports], axis=0),
+        recall=np.mean([report.recall for report in reports], axis=0),
+        num_predictions=np.mean([report.num_predictions for report in reports], axis=0).round().astype(np.int64),
+        curves=(),
+    )
+    content = {"repeats": [report_dict(report, classes) for report in reports], **runs_dict({"over_repeats": metrics})}
+    table = class_table(mean, classes) + "\n" + runs_table({"evaluation": metrics})
+    write_file(Path(f"{name}.json"), json.dumps(content, indent=1).encode())
+    write_file(Path(f"{name}.md"), table.encode())
+    return content

@@ -1,0 +1,266 @@
+"""Images written as files: folders that every loader reads, or tars that WebDataset readers read.
+
+    out/manifest.json                  what the set is made from
+    out/image/<category>/<name>.png    the images, in the published layout; of pairs, image/ and mask/
+    out/<number>.tar                   or, as WebDataset: <sample>.png and <sample>.cls, or .mask.png, and .json
+    out/shards-<digest>/<number>.json  a record per block of samples, written last, so it says "finished"
+
+Blocks of samples are made as `pcfdsl.generate.driver` makes shards: by any number of processes and machines, in any
+order, killed and run again, with the same bytes coming out.
+"""
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from pcfdsl.generate.driver import Recipe, ShardDone, Summary, make_sample, make_shards, manifest_of, share_of
+from pcfdsl.generate.workers import Engine
+from pcfdsl.store.atomic import remove_stale, write_file
+from pcfdsl.store.manifest import (
+    Manifest,
+    ShardRecord,
+    file_checksum,
+    read_manifest,
+    read_record,
+    require_same,
+    versions,
+)
+from pcfdsl.store.paths import as_path, is_remote
+from pcfdsl.store.pictures import (
+    PICTURE_ENDINGS,
+    decode_png,
+    encode_image_tar,
+    encode_png,
+    read_tar,
+    write_tar_index,
+)
+
+__all__ = ["FileFormat", "FileRecipe", "compare_files", "remove_other_files", "write_image_files"]
+
+SAMPLES_PER_BLOCK = 1000
+FileFormat = Literal["folder", "webdataset"]
+
+
+class FileRecipe(Recipe, Protocol):
+    """A recipe some of whose arrays are pictures."""
+
+    def file_names(self, index: int, /) -> dict[str, str]:
+        """Path of each array that is a picture, below the folder."""
+        ...
+
+    def file_picture(self, picture: np.ndarray, /) -> np.ndarray:
+        """Such an array as the file is to hold it."""
+        ...
+
+    def interleaved(self, index: int, /) -> int:
+        """Number of the sample at a place of an order for training; tars are in this order."""
+        ...
+
+
+def write_image_files(
+    recipe: FileRecipe,
+    out: str | Path,
+    file_format: FileFormat,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    workers: int = 1,
+    engine: Engine = "local",
+    overwrite: bool = False,
+    samples_per_block: int = SAMPLES_PER_BLOCK,
+    progress: bool = True,
+) -> Summary:
+    """Make the files of a set, or what is missing of them: files that are there are checked, damaged ones made anew.
+
+    Args:
+        recipe: What to make.
+        out: Folder of the set, or its URL.
+        file_format: One PNG file per picture, or tars.
+        shard, workers, engine, overwrite, progress: As for `pcfdsl.generate.driver.generate`.
+        samples_per_block: Samples in a tar; what is made and recorded at a time.
+
+    Raises:
+        DifferentSetError: If `out` holds a set made from other settings and `overwrite` is not set.
+        ValueError: If a sample cannot be made, naming it.
+        OSError: If something cannot be written. Finished blocks are kept, and a later run goes on from there.
+    """
+    out = as_path(out)
+    manifest = files_manifest(recipe, file_format, samples_per_block)
+    share = share_of(manifest, shard)
+    if overwrite:
+        make_sample(recipe, 0)  # settings from which nothing can be made shall not cost the set that is there
+        remove_other_files(out, manifest)
+    job = _WriteBlock(recipe, manifest, out, file_format)
+    made = make_shards(
+        job, manifest, out, share=share, workers=workers, engine=engine, overwrite=overwrite, progress=progress
+    )
+    if made.complete and file_format == "webdataset":
+        blocks = range(manifest.num_shards)
+        write_tar_index(out, [_tar_name(n) for n in blocks], [len(manifest.samples_of(n)) for n in blocks])
+    return made
+
+
+def files_manifest(recipe: FileRecipe, file_format: FileFormat, samples_per_block: int = SAMPLES_PER_BLOCK) -> Manifest:
+    """What a set of files is made from: as of shards, and the format."""
+    manifest = manifest_of(recipe, samples_per_block)
+    return replace(manifest, inputs={**manifest.inputs, "file_format": file_format})
+
+
+def compare_files(
+    recipe: FileRecipe,
+    out: str | Path,
+    file_format: FileFormat,
+    *,
+    num_samples: int | None = None,
+    samples_per_block: int = SAMPLES_PER_BLOCK,
+) -> tuple[int, list[str]]:
+    """Check all checksums, draw samples again, and compare the pictures pixel for pixel.
+
+    Args:
+        recipe, out, file_format, samples_per_block: As they were written.
+        num_samples: How many samples to draw again, spread evenly; all if None.
+
+    Returns:
+        How many were compared, and the files that differ.
+
+    Raises:
+        DifferentSetError: If the set is made from other settings.
+        ValueError: Naming a file that is damaged.
+        FileNotFoundError: If the set is not finished.
+    """
+    out = as_path(out)
+    manifest = files_manifest(recipe, file_format, samples_per_block)
+    require_same(out, manifest)
+    block_job = _WriteBlock(recipe, manifest, out, file_format)
+    for block in range(manifest.num_shards):
+        record = read_record(manifest.shard_path(out, block))
+        if record is None:
+            raise FileNotFoundError(f"{out} is not finished; run the command that began it again")
+        if block_job.checksum(block) != record.sha256:
+            raise ValueError(
+                f"block {block} of {out} is not what was written; run the command that made it again, to have it "
+                "made anew"
+            )
+    count = len(recipe) if num_samples is None else min(num_samples, len(recipe))
+    mismatches = []
+    for place in (i * len(recipe) // count for i in range(count)):
+        for name, (read, made) in block_job.pictures(place).items():
+            if read.shape != made.shape or (read != made).any():
+                mismatches.append(name)
+    return count, mismatches
+
+
+@dataclass(frozen=True)
+class _WriteBlock:
+    """Job: block number -> its files on disk, made now unless they are there and whole."""
+
+    recipe: FileRecipe
+    manifest: Manifest
+    out: Path
+    file_format: FileFormat
+
+    def __call__(self, block: int) -> ShardDone:
+        record_path = self.manifest.shard_path(self.out, block)
+        found = read_record(record_path)
+        if found is not None and self.checksum(block) == found.sha256:
+            return ShardDone(record_path, found, made=False, repaired=False)
+        numbers = self.manifest.samples_of(block)
+        for folder in {(self.out / path).parent for path in self._paths(block)}:
+            remove_stale(folder)  # of one that was killed while it made this block
+        checksums, counters, num_bytes = [], Counter[str](), 0
+        for path, data, counts in self._write(block):
+            write_file(self.out / path, data, durable=False)  # the record has the checksum
+            checksums.append(hashlib.sha256(data).hexdigest())
+            counters.update(counts)
+            num_bytes += len(data)
+        record = ShardRecord(
+            shard=block,
+            first_sample=numbers.start,
+            num_samples=len(numbers),
+            num_bytes=num_bytes,
+            sha256=hashlib.sha256("".join(checksums).encode()).hexdigest(),
+            counters=dict(counters),
+            versions=versions(),
+        )
+        record.write(record_path)
+        return ShardDone(record_path, record, made=True, repaired=found is not None)
+
+    def checksum(self, block: int) -> str | None:
+        """Of a block's files as they are; None if one is missing."""
+        try:
+            checksums = [file_checksum(self.out / path) for path in self._paths(block)]
+        except FileNotFoundError:
+            return None
+        return hashlib.sha256("".join(checksums).encode()).hexdigest()
+
+    def pictures(self, place: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By name: each picture of a sample as it is on disk and as it is made now."""
+        if self.file_format == "folder":
+            made, names = make_sample(self.recipe, place), self.recipe.file_names(place)
+            return {
+                name: (decode_png((self.out / name).read_bytes()), self.recipe.file_picture(made[key]))
+                for key, name in names.items()
+            }
+        block = place // self.manifest.samples_per_shard
+        number = self.recipe.interleaved(place)
+        made, members = make_sample(self.recipe, number), read_tar(self.out / _tar_name(block))
+        return {
+            f"{_tar_name(block)}: {number:09d}{ending}": (decode_png(members[f"{number:09d}{ending}"]), made[key])
+            for key, ending in PICTURE_ENDINGS.items()
+            if key in made
+        }
+
+    def _paths(self, block: int) -> Iterable[str]:
+        if self.file_format == "webdataset":
+            return [_tar_name(block)]
+        return (name for i in self.manifest.samples_of(block) for name in self.recipe.file_names(i).values())
+
+    def _write(self, block: int) -> Iterable[tuple[str, bytes, Mapping[str, int]]]:
+        """Path, content and counts of each file, in the order of `_paths`."""
+        places = self.manifest.samples_of(block)
+        if self.file_format == "webdataset":
+            counts: Counter[str] = Counter()
+
+            def samples():
+                for place in places:
+                    number = self.recipe.interleaved(place)
+                    sample = make_sample(self.recipe, number)
+                    counts.update(_counts(sample))
+                    yield number, sample
+
+            yield _tar_name(block), encode_image_tar(samples()), counts
+            return
+        for i in places:
+            sample, counted = make_sample(self.recipe, i), False
+            for key, name in self.recipe.file_names(i).items():
+                yield name, encode_png(self.recipe.file_picture(sample[key])), {} if counted else _counts(sample)
+                counted = True
+
+
+def _tar_name(block: int) -> str:
+    return f"{block:06d}.tar"
+
+
+def _counts(sample: dict[str, np.ndarray]) -> dict[str, int]:
+    return {key: int(array) for key, array in sample.items() if key.startswith("num_")}
+
+
+def remove_other_files(out: str | Path, manifest: Manifest) -> None:
+    """Remove the picture files of a set made from other settings; nothing else that is in the folder."""
+    out = as_path(out)
+    try:
+        found = read_manifest(out)
+    except (FileNotFoundError, ValueError):
+        return
+    if found.digest == manifest.digest or "file_format" not in found.inputs:
+        return
+    for old in (out / name for name in ("image", "mask", "param")):
+        if old.is_dir():
+            old.fs.rm(old.path, recursive=True) if is_remote(old) else shutil.rmtree(old)  # type: ignore[attr-defined]
+    for tar in [*out.glob("[0-9]*.tar"), *out.glob("_info.json")]:
+        tar.unlink()

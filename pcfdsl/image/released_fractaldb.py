@@ -1,0 +1,147 @@
+"""FractalDB as its released scripts make it (`variant: official`): the same pixels where these are deterministic.
+
+The search, seeded with 1, finds the 1,000 published categories; seed 1 is therefore the published set. Quirks kept:
+
+- One sequence of random numbers, legacy seed 100, plays the orbit of every picture of every category: instances differ
+  by weight, masks and flips alone.
+- Each axis is stretched by itself, from 0 where it has no negative coordinate, and truncated (`formula.official`).
+- A patch lies below and to the right of its point: the mask's top left pixel is one off on both axes, so the pixel of
+  the point itself stays as it was.
+- The finished picture is turned upside down, then flipped. Nothing is ever rotated.
+- Diverged orbits are drawn as far as they go, with whatever is left after `cut_before_nan`: blank at worst.
+- Files are RGB, and colours have red and blue exchanged.
+
+Masks come from Python's unseeded generator there and cannot be made again; here they come from pcfdsl's streams.
+`published_picture` takes any masks.
+
+Fewer instances than 25 x num_patches x 4 are the first in the published order. One instance gives the one-instance set
+(OFDB, ICCV 2023) with its trap: the first row of weights is not the identity but multiplies a by 1 - 2 weight.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numba import njit
+
+from pcfdsl.formula import released
+from pcfdsl.formula.ifs import IFS
+from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, orient
+from pcfdsl.image.labelled import LabelledImage
+from pcfdsl.image.metrics import isolated_fraction
+from pcfdsl.image.raster import NUM_HUES, published_hues
+from pcfdsl.rng import stream
+
+__all__ = ["OfficialFractalDB", "open_fractaldb", "published_picture"]
+
+_PAD = 6
+_ORBIT_SEED = 100
+
+
+def open_fractaldb(config: FractalDBConfig, categories: Sequence[IFS] | None = None) -> FractalDB:
+    """The data set of a recipe, native or official by `config.variant`."""
+    return (OfficialFractalDB if config.variant == "official" else FractalDB)(config, categories)
+
+
+class OfficialFractalDB(FractalDB):
+    """`FractalDB` by the released scripts' rules. Categories are found in order: the 1,000th takes all before it."""
+
+    variants = ("official",)
+
+    def __init__(self, config: FractalDBConfig, categories: Sequence[IFS] | None = None):
+        super().__init__(config, categories)
+        self._lock = threading.Lock()
+        self._search: Iterator[released.Accepted] | None = None
+        self._found: list[IFS] = []
+
+    def __getstate__(self) -> dict:
+        return {**super().__getstate__(), "_lock": None, "_search": None, "_found": []}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state | {"_lock": threading.Lock()})
+
+    def search(self, category: int) -> IFS:
+        """Search on from the last category found until this one."""
+        search = self.config.search
+        with self._lock:
+            if self._search is None:
+                self._search = released.search_2d(
+                    np.random.RandomState(self.config.seed),
+                    threshold=search.filling_threshold,
+                    num_points=search.num_points,
+                    size=search.image_size,
+                )
+            while len(self._found) <= category:
+                self._found.append(next(self._search).ifs)
+        return self._found[category]
+
+    def combination(self, category: int, instance: int) -> tuple[int, int, int]:
+        """Weight, patch and flip of an instance: the published order, from the start."""
+        weight, rest = divmod(instance, self.config.num_patches * self.config.num_flips)
+        return weight, *divmod(rest, self.config.num_flips)
+
+    def instance(self, category: int, instance: int) -> LabelledImage:
+        """Draw one instance, RGB."""
+        config = self.config
+        weight, patch, flip = self.combination(category, instance)
+        masks = None
+        if config.draw.style == "patch":
+            rng = stream(config.seed, "masks", category, weight, patch)
+            masks = rng.integers(1, 512, config.num_points)
+        image = published_picture(
+            self.weighted_system(category, weight, 0),
+            config.num_points,
+            config.image_size,
+            masks=masks,
+            color=config.draw.color,
+        )
+        return LabelledImage(orient(image, flip), category, instance)
+
+    def isolated_fraction(self, index: int) -> float:
+        """As for the native set: of the points as dots."""
+        category, instance = divmod(self._checked(index), self.num_instances)
+        weight, _, _ = self.combination(category, instance)
+        system = self.weighted_system(category, weight, 0)
+        return isolated_fraction(published_picture(system, self.config.num_points, self.config.image_size))
+
+
+def published_picture(
+    ifs: IFS, num_points: int, size: int, *, masks: np.ndarray | None = None, color: bool = False
+) -> np.ndarray:
+    """The published renderer's picture before its flips (flip0), uint8 [size, size, 3].
+
+    Args:
+        ifs: System, weighted already.
+        num_points: Points, the origin included.
+        size: Side, pixels.
+        masks: [num_points] in 1..511 for patches: bit 8 is the top left pixel, then row by row. None draws dots.
+        color: Hue by point number instead of grey 127.
+    """
+    points = released.orbit(ifs, np.random.RandomState(_ORBIT_SEED).random_sample(num_points))
+    points = released.cut_before_nan(released.cut_before_nan(points, axis=0), axis=1)
+    plane = np.zeros((size, size), np.uint8)
+    if len(points):
+        columns, rows = (released.pixels(points[:, d], size, _PAD) for d in range(2))
+        if masks is None:
+            _draw_dots(columns, rows, plane)
+        else:
+            _draw_patches(columns, rows, masks, plane)
+    inks = published_hues() if color else np.full((NUM_HUES, 3), 127, np.uint8)
+    return np.concatenate([np.zeros((1, 3), np.uint8), inks])[plane[::-1]]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_dots(columns, rows, plane):
+    """1 + number of the last point on it modulo the number of hues, for each pixel."""
+    for i in range(len(columns)):
+        if rows[i] < plane.shape[0] and columns[i] < plane.shape[1]:
+            plane[rows[i], columns[i]] = 1 + i % NUM_HUES
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_patches(columns, rows, masks, plane):
+    for i in range(len(columns)):
+        for bit in range(9):
+            row, column = rows[i] + 1 + bit // 3, columns[i] + 1 + bit % 3
+            if row < plane.shape[0] and column < plane.shape[1]:
+                plane[row, column] = 1 + i % NUM_HUES if masks[i] >> (8 - bit) & 1 else 0

@@ -1,0 +1,114 @@
+"""Trained image networks in use: loaded, or turned into what detectors of torchvision are built on."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor, nn
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from pcfdsl.checkpoints.run import load_checkpoint, settings_of
+from pcfdsl.store.atomic import write_file
+from pcfdsl.train.distributed import choose_device
+from pcfdsl.train.tasks.image import ImageConfig
+from pcfdsl.train.tasks.image_model import create_network
+
+__all__ = ["ImageClassifier", "PyramidBackbone", "export_torchvision_backbone", "load_image_classifier"]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageClassifier:
+    """A trained network and what is needed to use it.
+
+    Attributes:
+        model: timm's network, in evaluation mode.
+        config: Its training's settings.
+        classes: Class names.
+        step: Steps it was trained.
+        path: Its file.
+    """
+
+    model: nn.Module
+    config: ImageConfig
+    classes: tuple[str, ...]
+    step: int
+    path: Path
+
+
+def load_image_classifier(path: str | Path, *, device: str = "auto") -> ImageClassifier:
+    """A trained network, from a run's folder (the best checkpoint, else the last) or one of its .safetensors files.
+
+    Raises:
+        OSError, ValueError: If there is none, it is damaged, or it is not an image network's.
+    """
+    checkpoint = load_checkpoint(path)
+    config, classes = settings_of(checkpoint, ImageConfig, network="an image network")
+    model = create_network(config.model, size=config.view.size, channels=config.view.channels, num_classes=len(classes))
+    model.load_state_dict(checkpoint.state)
+    return ImageClassifier(
+        model=model.eval().to(choose_device(device)),
+        config=config,
+        classes=classes,
+        step=checkpoint.step,
+        path=checkpoint.path,
+    )
+
+
+class PyramidBackbone(nn.Module):
+    """A network of timm under a feature pyramid, as torchvision's detectors take it: MaskRCNN(PyramidBackbone(...)).
+
+    Args:
+        network: timm's network; its weights are used, its classifier is not.
+        levels: Which of its feature maps, as counted in its `feature_info`; by default the last four.
+        channels: Of the pyramid's maps.
+
+    Raises:
+        ValueError: If the network does not give feature maps.
+    """
+
+    def __init__(self, network: Any, *, levels: Sequence[int] | None = None, channels: int = 256):
+        super().__init__()
+        if not hasattr(network, "forward_intermediates"):
+            raise ValueError(f"{type(network).__name__} gives no intermediate feature maps in this version of timm")
+        self.body, self.out_channels = network, channels
+        num_maps = len(network.feature_info)
+        self.levels = tuple(range(num_maps))[-4:] if levels is None else tuple(levels)
+        widths = [network.feature_info[level]["num_chs"] for level in self.levels]
+        self.body.reset_classifier(0)
+        self.fpn = FeaturePyramidNetwork(widths, channels, extra_blocks=LastLevelMaxPool())
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """[B, C, H, W] -> maps "0", "1", ... and "pool", finest first."""
+        maps = self.body.forward_intermediates(  # type: ignore[operator]
+            images, indices=list(self.levels), intermediates_only=True, output_fmt="NCHW"
+        )
+        return self.fpn(OrderedDict((str(k), map_) for k, map_ in enumerate(maps)))
+
+
+def export_torchvision_backbone(path: str | Path, out: str | Path) -> Path:
+    """Write a trained ResNet as the weights of the body of torchvision's detectors, `backbone.body.*`.
+
+    The file is loaded by `model.load_state_dict(load_file(out), strict=False)`, model being for instance
+    `maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)`. Other networks go through `PyramidBackbone`.
+
+    Raises:
+        ValueError: If the network is not one of the ResNets that torchvision has under the same names.
+        OSError: If files cannot be read or written.
+    """
+    trained = load_image_classifier(path, device="cpu")
+    if trained.config.model.name not in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
+        raise ValueError(
+            f"{trained.config.model.name} is none of torchvision's ResNets (resnet18, 34, 50, 101, 152); build the "
+            "detector on pcfdsl.infer.image.PyramidBackbone(network) instead"
+        )
+    state = {
+        f"backbone.body.{name}": tensor.detach().cpu().contiguous()
+        for name, tensor in trained.model.state_dict().items()
+        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    }
+    write_file(out, save(state, metadata={"format": "pt"}))
+    return Path(out)

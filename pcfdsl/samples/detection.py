@@ -1,0 +1,210 @@
+"""Scenes as training samples of a detector: subsampled, augmented, with height, votes and padded boxes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from pcfdsl.rng import stream
+from pcfdsl.samples.augment import AugmentConfig, Draws, axis_aligned_hull, draw_sample
+from pcfdsl.samples.batch import TensorBatch
+from pcfdsl.samples.released import check_published, published_draws
+from pcfdsl.scene.boxes import Scene, height_above_floor, overlap_votes, votes
+
+__all__ = ["DRAWS", "VOTES", "DetectionBatch", "DetectionDataset", "DetectionSample", "collate"]
+
+VOTES = ("box", "extent", "overlap")
+DRAWS = ("native", "scannet", "sunrgbd")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DetectionSample:
+    """One scene, ready for a batch (NumPy).
+
+    Attributes:
+        points: [N, 3 + C] float32: xyz, then colour minus 0.5 and height where asked for, in this order.
+        boxes: [K, 7] float32.
+        classes: [K] int64.
+        vote_offsets: [N, 3, 3] float32 (slot, xyz): three votes a point, the same three times where it has one object.
+        vote_mask: [N] bool.
+        instance_ids: [N] int64, the row of `boxes` a point belongs to; -1 for background.
+        scene_idx: Index in the data set.
+    """
+
+    points: np.ndarray
+    boxes: np.ndarray
+    classes: np.ndarray
+    vote_offsets: np.ndarray
+    vote_mask: np.ndarray
+    instance_ids: np.ndarray
+    scene_idx: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DetectionBatch(TensorBatch):
+    """B scenes. Boxes are padded with zeros to the largest number in the batch, G (at least 1).
+
+    Attributes:
+        points: [B, N, 3 + C] float32.
+        boxes: [B, G, 7] float32, `cx cy cz dx dy dz yaw`.
+        classes: [B, G] int64, 0 in padding.
+        box_mask: [B, G] bool, false in padding.
+        vote_offsets: [B, N, 3, 3] float32 (slot, xyz), metres.
+        vote_mask: [B, N] bool, true for points of objects.
+        instance_ids: [B, N] int64, the row of `boxes` a point belongs to; -1 for background.
+        scene_idx: [B] int64.
+    """
+
+    points: torch.Tensor
+    boxes: torch.Tensor
+    classes: torch.Tensor
+    box_mask: torch.Tensor
+    vote_offsets: torch.Tensor
+    vote_mask: torch.Tensor
+    instance_ids: torch.Tensor
+    scene_idx: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+class DetectionDataset(Dataset[DetectionSample]):
+    """Training or evaluation samples of a sequence of scenes.
+
+    Sample i of epoch e is a pure function of (scenes, settings, seed, e, i), whatever worker makes it and in whatever
+    order. `dataset[i]` is sample i of `epoch`, `dataset[e, i]` names the epoch: a sampler that gives such pairs needs
+    no restart of the workers between epochs.
+
+    Args:
+        scenes: Any sequence of `Scene`.
+        num_points: Points of a sample; drawn without repetition where the scene has enough, else all of them and
+            repeats.
+        use_height: Add the height above the floor estimate as a feature. It is that of the untouched cloud times the
+            scale.
+        use_color: Add colours; the scenes must have them.
+        augment: What may happen to a sample; None leaves it alone.
+        votes: "box": to the centre of the labelled box; "extent": to the middle of the sampled points of the instance
+            (VoteNet on ScanNet); "overlap": by which boxes hold the point, up to three (VoteNet on SUN RGB-D).
+        class_agnostic: All objects are class 0.
+        draws: "native", or in the order and with the generator of VoteNet's loader of that data set: see
+            `pcfdsl.samples.released`.
+        seed: Decides subsampling and augmentation.
+        epoch: Number of the epoch that `dataset[i]` gives.
+
+    Raises:
+        ValueError: If a setting cannot be used, or a scene has no points or no colours.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        *,
+        num_points: int,
+        use_height: bool = True,
+        use_color: bool = False,
+        augment: AugmentConfig | None = None,
+        votes: str = "box",
+        class_agnostic: bool = False,
+        draws: str = "native",
+        seed: int = 0,
+        epoch: int = 0,
+    ):
+        if num_points < 1:
+            raise ValueError(f"num_points is {num_points}; expected at least 1")
+        if votes not in VOTES:
+            raise ValueError(f"votes={votes!r} is not known; expected one of {', '.join(VOTES)}")
+        if draws not in DRAWS:
+            raise ValueError(f"draws={draws!r} is not known; expected one of {', '.join(DRAWS)}")
+        if draws != "native":
+            check_published(draws, augment)
+        self.draws = draws
+        self.scenes, self.num_points, self.augment, self.votes = scenes, num_points, augment, votes
+        self.use_height, self.use_color, self.class_agnostic = use_height, use_color, class_agnostic
+        self.seed, self.epoch = seed, epoch
+
+    @property
+    def num_features(self) -> int:
+        """Columns of `points` beyond xyz."""
+        return 3 * self.use_color + self.use_height
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let `dataset[i]` give samples of another epoch; loader workers that already run do not see it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> DetectionSample:
+        epoch, i = index if isinstance(index, tuple) else (self.epoch, index)
+        if not 0 <= i < len(self):
+            raise IndexError(f"sample {i} of a data set of {len(self)}")
+        scene, rng = self.scenes[i], stream(self.seed, "detection", epoch, i)
+        if len(scene.points) == 0:
+            raise ValueError(f"scene {i} has no points; remove it from the set")
+        if self.use_color and scene.colors is None:
+            raise ValueError(f"scene {i} has no colours; set use_color to false or store colours")
+        if self.draws == "native":
+            draws = draw_sample(rng, len(scene.points), self.num_points, config=self.augment)
+        else:
+            legacy = np.random.RandomState(rng.integers(2**32, dtype=np.uint32))
+            draws = published_draws(self.draws, legacy, len(scene.points), self.num_points, config=self.augment)
+        return self.sample(scene, draws, scene_idx=i)
+
+    def sample(self, scene: Scene, draws: Draws, *, scene_idx: int) -> DetectionSample:
+        """The sample of a scene that given draws make."""
+        transform, rows = draws.transform, draws.rows
+        features = []
+        if self.use_color and scene.colors is not None:
+            colors = scene.colors[rows]
+            features.append((colors if draws.colors is None else draws.colors(colors)) - np.float32(0.5))
+        if self.use_height:
+            features.append(height_above_floor(scene.points)[rows, None] * np.float32(transform.scale))
+        points = transform.points(scene.points[rows])
+        boxes = transform.boxes(scene.boxes.astype(np.float64))
+        scene = replace(
+            scene,
+            points=points if draws.offsets is None else points + draws.offsets,
+            boxes=axis_aligned_hull(boxes) if self.augment is not None and self.augment.hull else boxes,
+            instance_ids=scene.instance_ids[rows],
+            colors=None,
+        )
+        offsets, mask = _three_votes(scene, self.votes)
+        return DetectionSample(
+            points=np.concatenate([scene.points, *features], axis=1).astype(np.float32),
+            boxes=scene.boxes,
+            classes=scene.categories.astype(np.int64) * (not self.class_agnostic),
+            vote_offsets=offsets,
+            vote_mask=mask,
+            instance_ids=scene.instance_ids.astype(np.int64),
+            scene_idx=int(scene_idx),
+        )
+
+
+def collate(samples: Sequence[DetectionSample]) -> DetectionBatch:
+    """Stack samples with equally many points into a batch; boxes are padded."""
+    num_boxes = max(1, *(len(sample.boxes) for sample in samples)) if samples else 1
+    boxes = np.zeros((len(samples), num_boxes, 7), np.float32)
+    classes = np.zeros((len(samples), num_boxes), np.int64)
+    mask = np.zeros((len(samples), num_boxes), bool)
+    for b, sample in enumerate(samples):
+        k = len(sample.boxes)
+        boxes[b, :k], classes[b, :k], mask[b, :k] = sample.boxes, sample.classes, True
+    return DetectionBatch(
+        points=torch.from_numpy(np.stack([sample.points for sample in samples])),
+        boxes=torch.from_numpy(boxes),
+        classes=torch.from_numpy(classes),
+        box_mask=torch.from_numpy(mask),
+        vote_offsets=torch.from_numpy(np.stack([sample.vote_offsets for sample in samples])),
+        vote_mask=torch.from_numpy(np.stack([sample.vote_mask for sample in samples])),
+        instance_ids=torch.from_numpy(np.stack([sample.instance_ids for sample in samples])),
+        scene_idx=torch.tensor([sample.scene_idx for sample in samples]),
+    )
+
+
+def _three_votes(scene: Scene, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    if kind == "overlap":
+        return overlap_votes(scene.points, scene.boxes)
+    offsets, mask = votes(scene, target=kind)
+    return np.repeat(offsets[:, None], 3, axis=1), mask

@@ -1,0 +1,1 @@
+"""Several ways compared on the same seeds, with intervals; the demo and its report."""

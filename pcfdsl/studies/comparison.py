@@ -1,0 +1,173 @@
+"""Which pre-training helps: a downstream training from several starting points, on the same folds and seeds."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pcfdsl.checkpoints.run import OPERATIONAL, find_weights, remove_weights
+from pcfdsl.config import ConfigError, to_dict
+from pcfdsl.datasets.folds import held_out_values, split_clouds
+from pcfdsl.datasets.sources import open_scenes
+from pcfdsl.studies.study import Arm, Case, StudyResult, run_study
+from pcfdsl.train.loop import train
+from pcfdsl.train.task import Task
+from pcfdsl.train.tasks.classification import ClassificationConfig, classification_task, open_clouds
+from pcfdsl.train.tasks.detection import DetectorConfig, detection_task
+
+__all__ = ["compare_pretraining", "parse_starts"]
+
+Downstream = DetectorConfig | ClassificationConfig
+
+
+def parse_starts(texts: Sequence[str]) -> dict[str, str | None]:
+    """`["scratch", "fractals=runs/a"]` -> {"scratch": None, "fractals": "runs/a"}.
+
+    Raises:
+        ValueError: If a name is given twice or empty.
+    """
+    starts: dict[str, str | None] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not name or name in starts or (equals and not path):
+            raise ValueError(f"{text!r} names no new starting point; expected NAME (from scratch) or NAME=CHECKPOINT")
+        starts[name] = path if equals else None
+    return starts
+
+
+def compare_pretraining(
+    config: Downstream,
+    starts: Mapping[str, str | None],
+    out: str | Path,
+    *,
+    seeds: Sequence[int] = (0,),
+    hold_out: str | None = None,
+    shard: tuple[int, int] = (0, 1),
+    keep_weights: bool = False,
+    progress: Callable[[str], object] = print,
+) -> StudyResult:
+    """Train a detector or classifier from each starting point, for each seed and held-out part; finished runs stay.
+
+    With a seed go the initial weights of what is not taken over, the order of the data, its augmentation and, for a
+    classifier, a random split and the shots. Held-out parts (folds) are the units of the intervals, over which seeds
+    are averaged; without them seeds are.
+
+    Args:
+        config: The downstream training. Its `init.parts` say what is taken over; its checkpoint is not used.
+        starts: Name -> a run's folder or weights file, None for scratch; the first is what others are compared with.
+            `{seed}` in a path stands for the seed, to pair pre-training seeds with downstream ones.
+        out: Folder of the study, see `pcfdsl.studies.study`.
+        seeds: Values for `train.seed`.
+        hold_out: A tag of the clouds such as fold or library, each of whose values is tested on in turn.
+        shard: As `run_study`.
+        keep_weights: Keep the weights of finished runs, not only logs and results.
+        progress: As `run_study`.
+
+    Raises:
+        ConfigError, OSError, ValueError: If settings, data, checkpoints or earlier runs in the folder do not fit.
+    """
+    if not starts:
+        raise ValueError("there are no starting points; name at least scratch")
+    for path in filter(None, starts.values()):
+        for seed in seeds:
+            find_weights(_own_path(path, seed))
+    if config.train.evaluations == 0:
+        raise ConfigError([("train.evaluations", "is 0, but a comparison needs an evaluation at the end")])
+    downstream = (
+        _classifier(config, hold_out) if isinstance(config, ClassificationConfig) else _detector(config, hold_out)
+    )
+    cases = [
+        Case(
+            name=f"seed{seed}" if part is None else f"{hold_out}_{_file_name(part)}_seed{seed}",
+            unit="" if part is None else part,
+            settings={"seed": seed, "part": part},
+        )
+        for seed in seeds
+        for part in downstream.parts
+    ]
+    for path in filter(None, starts.values()):
+        for case in cases[:1]:  # before hours of the others, see that it fits
+            downstream.make_task(_own_config(config, path, downstream, case))
+    arms = {name: _arm(config, path, downstream, keep_weights) for name, path in starts.items()}
+    return run_study(arms, cases, out, baseline=next(iter(arms)), shard=shard, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Downstream:
+    """A training with its data open: configuration and case -> its own configuration -> what is trained."""
+
+    own_config: Callable[[Any, Case], Any]
+    make_task: Callable[[Any], Task]
+    parts: Sequence[str | None] = (None,)
+
+
+def _classifier(config: ClassificationConfig, hold_out: str | None) -> _Downstream:
+    if hold_out is None and config.split.by == "none":
+        raise ConfigError([("split.by", "is none, but a comparison needs something to test on")])
+    clouds = open_clouds(config.data)
+
+    def own_config(config: ClassificationConfig, case: Case) -> ClassificationConfig:
+        split = replace(config.split, seed=case.settings["seed"])
+        if hold_out is not None:
+            split = replace(split, by=hold_out, held_out=case.settings["part"])
+        return replace(config, split=split)
+
+    def make_task(config: ClassificationConfig) -> Task:
+        return classification_task(config, clouds, split_clouds(clouds, config.split))
+
+    return _Downstream(own_config, make_task, (None,) if hold_out is None else held_out_values(clouds, hold_out))
+
+
+def _detector(config: DetectorConfig, hold_out: str | None) -> _Downstream:
+    if hold_out is not None:
+        raise ValueError("held-out parts are those of a classifier; a detector is compared over seeds")
+    scenes, validation = open_scenes(config.data), open_scenes(config.validation)
+    return _Downstream(lambda config, case: config, lambda config: detection_task(config, scenes, validation))
+
+
+def _own_config(config: Downstream, checkpoint: str | None, downstream: _Downstream, case: Case) -> Any:
+    """The settings of one run."""
+    seed = case.settings["seed"]
+    own = downstream.own_config(config, case)
+    path = None if checkpoint is None else _own_path(checkpoint, seed)
+    return replace(own, init=replace(own.init, checkpoint=path), train=replace(own.train, seed=seed))
+
+
+def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, keep_weights: bool) -> Arm:
+    digests: dict[str, str] = {}
+
+    def run(case: Case, folder: Path) -> dict[str, float]:
+        own = _own_config(config, checkpoint, downstream, case)
+        task = downstream.make_task(own)
+        result = train(task, own.train, folder)
+        assert result.best is not None
+        if not keep_weights:
+            remove_weights(folder)
+        return {**result.metrics, f"best {task.monitor}": result.best}
+
+    def about(case: Case) -> dict[str, Any]:
+        own = _own_config(config, checkpoint, downstream, case)
+        train_settings = {key: value for key, value in to_dict(own.train).items() if key not in OPERATIONAL}
+        path = own.init.checkpoint
+        if path is not None and path not in digests:
+            digests[path] = _digest(find_weights(path))
+        return {
+            "settings": {**to_dict(own), "train": train_settings},
+            "checkpoint": None if path is None else digests[path],
+        }
+
+    return Arm(run=run, about=about)
+
+
+def _own_path(checkpoint: str, seed: int) -> str:
+    return checkpoint.replace("{seed}", str(seed))
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file_name(part: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-." else "-" for letter in part)

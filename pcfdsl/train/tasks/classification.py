@@ -1,0 +1,196 @@
+"""Classification of clouds: pre-training by fractal category, or a downstream task on shapes of one's own.
+
+The same settings serve both; the backbone's weights go from one to the other, and to and from detectors.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcfdsl.config import option, to_dict, validate
+from pcfdsl.datasets.clouds import CloudSet, fractal_clouds, read_cloud_folder, read_cloud_npz
+from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
+from pcfdsl.evaluate.classification import ClassificationReport, classification_report, confusion_table
+from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+from pcfdsl.pointcloud.released import open_pcfractal
+from pcfdsl.samples.clouds import CloudAugmentConfig, CloudBatch, CloudDataset, CloudPointsConfig, collate_clouds
+from pcfdsl.store.atomic import write_file
+from pcfdsl.train.seeds import SeedResults, train_seeds
+from pcfdsl.train.task import Task, TrainConfig
+from pcfdsl.train.tasks.detection import InitConfig, start_from
+
+__all__ = [
+    "ClassificationConfig",
+    "CloudSourceConfig",
+    "classification_task",
+    "evaluate_clouds",
+    "open_clouds",
+    "train_classifier",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudSourceConfig:
+    """A set of labelled clouds."""
+
+    kind: str = option(
+        "fractals",
+        "fractals by category, shapes of a .npz file, or meshes and clouds of a folder, one sub-folder a class",
+        choices=("fractals", "npz", "folder"),
+    )
+    path: str | None = option(None, "the .npz file or the folder")
+    up: str = option("z", "the axis that points up in the files of a folder", choices=("y", "z"))
+    bin_columns: int = option(6, "numbers in a row of the .bin files of a folder", minimum=3)
+    fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals, where kind is fractals")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        if self.kind != "fractals" and self.path is None:
+            yield "path", f"is needed where kind is {self.kind}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationConfig:
+    """Everything a classifier's training depends on."""
+
+    data: CloudSourceConfig = option(CloudSourceConfig(), "labelled clouds")
+    split: SplitConfig = option(SplitConfig(), "which of them are trained and which tested on")
+    points: CloudPointsConfig = option(CloudPointsConfig(), "what the network sees of a cloud")
+    augment: CloudAugmentConfig = option(CloudAugmentConfig(), "augmentation of training samples")
+    model: ClassifierConfig = option(ClassifierConfig(), "the network; num_classes is that of the data")
+    init: InitConfig = option(InitConfig(), "where the weights start from")
+    label_smoothing: float = option(0.0, "share of the target spread over all classes", minimum=0.0, maximum=0.99)
+    votes: int = option(1, "draws of a test cloud's points whose probabilities are averaged", minimum=1)
+    train: TrainConfig = option(TrainConfig(epochs=100.0, batch_size=32), "optimisation")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        misfit = self.model.misfit(use_height=self.points.use_height, use_color=False)
+        if misfit is not None:
+            yield f"model.{misfit[0]}", misfit[1]
+
+
+def open_clouds(config: CloudSourceConfig) -> CloudSet:
+    """The clouds of a configuration. Fractal categories are searched now; unreadable files are named on stderr.
+
+    Raises:
+        OSError, ValueError: If a file or folder cannot be used.
+    """
+    if config.kind == "fractals":
+        return fractal_clouds(open_pcfractal(config.fractals))
+    if config.kind == "npz":
+        if Path(config.path or "").is_dir():
+            raise ValueError(
+                f"{config.path} is a folder; expected a .npz file, or set data.kind=folder split.by=random"
+            )
+        return read_cloud_npz(config.path or "")
+    clouds = read_cloud_folder(config.path or "", up=config.up, bin_columns=config.bin_columns)
+    if clouds.skipped:
+        print(clouds.report(), file=sys.stderr)
+    return clouds
+
+
+def train_classifier(
+    config: ClassificationConfig, out: str | Path, *, seeds: Sequence[int] = (), overwrite: bool = False
+) -> SeedResults:
+    """Train a classifier, once for each seed; started again, go on where it stopped.
+
+    Args:
+        config: Everything.
+        out: Folder of the run; with several seeds each has its own in it, `seed0`, `seed1`, ... Besides what every run
+            leaves there, `classes.md` says what the last weights took each class of the test part for.
+        seeds: Values for `config.train.seed`; none means that one.
+        overwrite: Start anew.
+
+    Returns:
+        Metrics are `accuracy` and `mean_class_accuracy` of the last weights; `best` is the best accuracy seen, which
+        is chosen on the test part and so flatters.
+
+    Raises:
+        ConfigError, OSError, ValueError: If settings, data or an earlier run in the folder do not fit.
+        KeyboardInterrupt: When stopped, after a checkpoint was written.
+    """
+    clouds = open_clouds(config.data)
+    split = split_clouds(clouds, config.split)
+    if split.num_duplicates or split.num_unlearnable:
+        print(
+            f"{split.num_duplicates} clouds not trained on because near-duplicates are tested on; "
+            f"{split.num_unlearnable} not tested on because nothing of their class is trained on",
+            file=sys.stderr,
+        )
+    tasks = {}
+
+    def make_task(own: ClassificationConfig) -> Task:
+        tasks[own.train.seed] = task = classification_task(own, clouds, split)
+        return task
+
+    results = train_seeds(make_task, config, out, seeds=seeds, overwrite=overwrite)
+    if len(split.test) and os.environ.get("RANK", "0") == "0":
+        tested = CloudDataset(clouds, split.test, points=config.points)
+        for seed, run in results.runs.items():
+            report = evaluate_clouds(tasks[seed].model.eval(), tested, votes=config.votes)
+            write_file(run.folder / "classes.md", confusion_table(report, clouds.classes).encode())
+    return results
+
+
+def classification_task(config: ClassificationConfig, clouds: CloudSet, split: Split) -> Task:
+    """A classifier's training as the loop wants it; prints to stderr what was transferred."""
+    config = replace(config, model=replace(config.model, num_classes=max(2, len(clouds.classes))))
+    torch.manual_seed(config.train.seed)
+    model = PointCloudClassifier(config.model)
+    start_from(config.init, model)
+
+    def loss(network: Callable, batch: CloudBatch, _rng) -> tuple[Tensor, Mapping[str, Tensor]]:
+        logits = network(batch.points)
+        right = (logits.argmax(1) == batch.labels).float().mean()
+        return F.cross_entropy(logits, batch.labels, label_smoothing=config.label_smoothing), {"accuracy": right}
+
+    tested = CloudDataset(clouds, split.test, points=config.points)
+    return Task(
+        model=model,
+        dataset=CloudDataset(clouds, split.train, points=config.points, augment=config.augment, seed=config.train.seed),
+        collate=collate_clouds,
+        loss=loss,
+        evaluate=(lambda network: evaluate_clouds(network, tested, votes=config.votes).metrics())
+        if len(tested)
+        else None,
+        monitor="accuracy",
+        settings={**to_dict(config), "classes": list(clouds.classes)},
+    )
+
+
+@torch.no_grad()
+def evaluate_clouds(
+    network: nn.Module, samples: CloudDataset, *, votes: int = 1, batch_size: int = 64
+) -> ClassificationReport:
+    """Judge a classifier in evaluation mode; vote v of a cloud sees the points that `samples` draws in its epoch v.
+
+    Raises:
+        ValueError: If there are no samples.
+    """
+    if not len(samples):
+        raise ValueError("the set to evaluate on has no clouds")
+    device = next(network.parameters()).device
+    predicted, labels = [], []
+    for start in range(0, len(samples), batch_size):
+        rows = range(start, min(start + batch_size, len(samples)))
+        batches = [collate_clouds([samples[vote, i] for i in rows]).to(device) for vote in range(votes)]
+        probabilities = torch.stack([network(batch.points).softmax(1) for batch in batches]).mean(0)
+        predicted.append(probabilities.argmax(1).cpu().numpy())
+        labels.append(batches[0].labels.cpu().numpy())
+    num_classes = probabilities.shape[1]
+    return classification_report(np.concatenate(predicted), np.concatenate(labels), num_classes=num_classes)

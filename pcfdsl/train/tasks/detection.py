@@ -1,0 +1,204 @@
+"""VoteNet on scenes: pre-training on formula-made ones, fine-tuning on stored ones. The same settings serve both."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pcfdsl.checkpoints.published_names import to_detector_names
+from pcfdsl.checkpoints.run import find_weights, note_unfinished
+from pcfdsl.checkpoints.weights import load_weights, read_published_checkpoint, transfer
+from pcfdsl.config import ConfigError, option, to_dict, validate
+from pcfdsl.datasets.sources import PointsConfig, SceneSet, SourceConfig, mean_box_sizes, open_scenes, scene_samples
+from pcfdsl.datasets.spec import SPECS, spec_of
+from pcfdsl.datasets.subsets import nested_subset
+from pcfdsl.evaluate.detector import EvaluationConfig, evaluate_scenes, mean_metrics
+from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
+from pcfdsl.models.votenet import VoteNet, VoteNetConfig
+from pcfdsl.samples.augment import AugmentConfig
+from pcfdsl.samples.detection import DetectionBatch, collate
+from pcfdsl.scene.boxes import Scene
+from pcfdsl.train.seeds import SeedResults, train_seeds
+from pcfdsl.train.task import Task, TrainConfig
+
+__all__ = ["DetectorConfig", "InitConfig", "detection_task", "start_from", "train_detector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitConfig:
+    """Where the weights start from."""
+
+    checkpoint: str | None = option(None, "a run's folder, a .safetensors file or a published .tar; null: at random")
+    parts: tuple[str, ...] = option(("backbone_net", "vgen"), "parts of the network that are taken over")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """Everything a detector's training depends on."""
+
+    data: SourceConfig = option(SourceConfig(), "training scenes")
+    validation: SourceConfig = option(SourceConfig(kind="none"), "scenes that evaluations are made on")
+    train_fraction: float = option(1.0, "share of the training scenes; smaller ones are parts of larger ones")
+    subset_seed: int = option(0, "which share; keep it when runs are compared")
+    points: PointsConfig = option(PointsConfig(), "what the network sees of a scene")
+    augment: AugmentConfig = option(AugmentConfig(), "augmentation of training samples")
+    model: VoteNetConfig = option(VoteNetConfig(), "the network")
+    sizes: str = option(
+        "one",
+        "mean sizes: one or one per class, from the training boxes; the benchmark's published ones; or as "
+        "model.mean_sizes says",
+        choices=("one", "per_class", "published", "given"),
+    )
+    loss: LossWeights = option(LossWeights(), "weights of the loss")
+    padded_truth_bug: bool = option(False, "match proposals to padding as the published code does")
+    init: InitConfig = option(InitConfig(), "where the weights start from")
+    train: TrainConfig = option(TrainConfig(epochs=180.0), "optimisation")
+    evaluation: EvaluationConfig = option(EvaluationConfig(), "how detections are made and judged")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        if not 0 < self.train_fraction <= 1:
+            yield "train_fraction", f"is {self.train_fraction}; expected more than 0, at most 1"
+        misfit = self.model.misfit(use_height=self.points.use_height, use_color=self.points.use_color)
+        if misfit is not None:
+            yield f"model.{misfit[0]}", misfit[1]
+
+
+def train_detector(
+    config: DetectorConfig, out: str | Path, *, seeds: Sequence[int] = (), overwrite: bool = False
+) -> SeedResults:
+    """Train a detector, once for each seed; started again, go on where it stopped.
+
+    Args:
+        config: Everything.
+        out: Folder of the run; with several seeds each has its own in it, `seed0`, `seed1`, ...
+        seeds: Values for `config.train.seed`; none means that one.
+        overwrite: Start anew.
+
+    Raises:
+        ConfigError, OSError, ValueError: If settings, data or an earlier run in the folder do not fit.
+        KeyboardInterrupt: When stopped, after a checkpoint was written.
+    """
+    scenes = open_scenes(config.data)
+    validation = None if config.validation.kind == "none" else open_scenes(config.validation)
+    return train_seeds(
+        lambda own: detection_task(own, scenes, validation), config, out, seeds=seeds, overwrite=overwrite
+    )
+
+
+def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSet | None = None) -> Task:
+    """A detector's training as the loop wants it; prints to stderr what was transferred.
+
+    Raises:
+        ConfigError: If the validation set has other classes than the training set, or the model does not fit them.
+    """
+    if validation is not None and not config.points.class_agnostic and validation.classes != scenes.classes:
+        raise ConfigError(
+            [("validation", f"has the classes {validation.classes}, the training set {scenes.classes}; use equal ones")]
+        )
+    training = _share(scenes.scenes, config.train_fraction, config.subset_seed)
+    classes = ("object",) if config.points.class_agnostic else scenes.classes
+    config = replace(config, model=_resolved_model(config, training, classes))
+    torch.manual_seed(config.train.seed)
+    model = VoteNet(config.model)
+    start_from(config.init, model)
+
+    def evaluate(network: nn.Module) -> dict[str, float]:
+        assert validation is not None
+        samples = scene_samples(validation.scenes, config.points, seed=config.evaluation.seed)
+        reports = evaluate_scenes(network, config.model, samples, config=config.evaluation)
+        return mean_metrics(reports)
+
+    return Task(
+        model=model,
+        dataset=scene_samples(training, config.points, seed=config.train.seed, augment=config.augment),
+        collate=collate,
+        loss=_loss_function(config),
+        evaluate=None if validation is None else evaluate,
+        monitor=config.evaluation.monitor,
+        settings={**to_dict(config), "classes": list(classes)},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Part(Sequence[Scene]):
+    scenes: Sequence[Scene]
+    chosen: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index):
+        return self.scenes[self.chosen[index]]
+
+
+def _share(scenes: Sequence[Scene], fraction: float, seed: int) -> Sequence[Scene]:
+    chosen = nested_subset(len(scenes), fraction, seed=seed)
+    return scenes if len(chosen) == len(scenes) else _Part(scenes, tuple(chosen.tolist()))
+
+
+def _resolved_model(config: DetectorConfig, scenes: Sequence[Scene], classes: tuple[str, ...]) -> VoteNetConfig:
+    num_classes = len(classes)
+    if config.sizes == "given":
+        if config.model.num_classes != num_classes:
+            raise ConfigError(
+                [("model.num_classes", f"is {config.model.num_classes}, but the data have {num_classes} classes")]
+            )
+        return config.model
+    if config.sizes == "published":
+        spec = spec_of(classes)
+        if spec is None:
+            names = " nor ".join(spec.name for spec in SPECS)
+            raise ConfigError([("sizes", f"is published, but the classes are neither those of {names}")])
+        return replace(config.model, num_classes=num_classes, mean_sizes=spec.mean_sizes)
+    sizes = mean_box_sizes(
+        scenes, num_classes, per_class=config.sizes == "per_class" and not config.points.class_agnostic
+    )
+    return replace(config.model, num_classes=num_classes, mean_sizes=sizes)
+
+
+def _loss_function(config: DetectorConfig) -> Callable:
+    sampled = config.model.cluster_sampling == "random"
+
+    def loss(network: Callable, batch: DetectionBatch, rng) -> tuple[Tensor, Mapping[str, Tensor]]:
+        output = network(batch.points, generator=rng) if sampled else network(batch.points)
+        targets = BoxTargets(
+            boxes=batch.boxes,
+            classes=batch.classes,
+            mask=batch.box_mask,
+            vote_offsets=batch.vote_offsets,
+            vote_mask=batch.vote_mask,
+        )
+        parts = votenet_loss(
+            output, targets, config.model, weights=config.loss, padded_truth_bug=config.padded_truth_bug
+        )
+        return parts.total, {name: value for name, value in vars(parts).items() if name != "total"}
+
+    return loss
+
+
+def start_from(config: InitConfig, model: nn.Module) -> None:
+    """Take weights over as the configuration says; prints to stderr what was and what was not.
+
+    Raises:
+        OSError, ValueError: If there is no such checkpoint, or nothing of it fits.
+    """
+    if config.checkpoint is not None:
+        report = transfer(model, _read_state(config.checkpoint), prefixes=config.parts)
+        note_unfinished(config.checkpoint)
+        print(f"from {config.checkpoint}: {report}", file=sys.stderr)
+
+
+def _read_state(path: str) -> dict[str, Tensor]:
+    if Path(path).suffix in (".tar", ".pth", ".pt"):
+        return to_detector_names(read_published_checkpoint(path))
+    return load_weights(find_weights(path))[0]

@@ -1,0 +1,172 @@
+"""Image classification with networks of timm: pre-training on formula-made pictures, fine-tuning on real ones."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.data import Mixup
+from torch import Tensor, nn
+
+from pcfdsl.config import ConfigError, option, to_dict, validate
+from pcfdsl.datasets.images import ImageSourceConfig, Pictures, open_pictures
+from pcfdsl.evaluate.classification import ClassificationReport, classification_report
+from pcfdsl.samples.images import (
+    ImageAugmentConfig,
+    ImageBatch,
+    ImageDataset,
+    ImageViewConfig,
+    collate_images,
+    drawing_from,
+)
+from pcfdsl.train.seeds import SeedResults, train_seeds
+from pcfdsl.train.task import Task, TrainConfig
+from pcfdsl.train.tasks.image_model import (
+    ImageInitConfig,
+    ImageModelConfig,
+    ImageOptimizerConfig,
+    create_network,
+    leading_parts,
+    optimizer_builder,
+    start_image_model,
+)
+
+__all__ = ["ImageConfig", "MixConfig", "evaluate_pictures", "image_task", "train_image"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixConfig:
+    """What is done to a batch and to its labels; timm's Mixup."""
+
+    mixup: float = option(0.0, "Alpha of mixup; 0 for none.", minimum=0.0)
+    cutmix: float = option(0.0, "Alpha of cutmix; 0 for none.", minimum=0.0)
+    switch: float = option(0.5, "Probability of cutmix where both are on.", minimum=0.0, maximum=1.0)
+    smoothing: float = option(0.0, "Label smoothing.", minimum=0.0, maximum=1.0)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether pictures are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """Everything that the training of an image network depends on."""
+
+    data: ImageSourceConfig = option(ImageSourceConfig(), "Training pictures.")
+    validation: ImageSourceConfig = option(ImageSourceConfig(kind="none"), "Pictures that evaluations are made on.")
+    view: ImageViewConfig = option(ImageViewConfig(), "What the network sees.")
+    augment: ImageAugmentConfig = option(ImageAugmentConfig(), "Augmentation of training pictures.")
+    mix: MixConfig = option(MixConfig(), "Mixing within batches.")
+    model: ImageModelConfig = option(ImageModelConfig(), "The network.")
+    init: ImageInitConfig = option(ImageInitConfig(), "Where the weights start from.")
+    freeze_stages: int = option(0, "Leading stages that are not trained: Conv1..5 of a ResNet, blocks.", minimum=0)
+    optimizer: ImageOptimizerConfig = option(ImageOptimizerConfig(), "What train.optimizer does not say.")
+    train: TrainConfig = option(TrainConfig(epochs=90.0, batch_size=256), "Optimisation.")
+    evaluation_batch: int = option(256, "Pictures of a batch in evaluation.", minimum=1)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        if self.mix.mixes and (self.train.batch_size // self.train.accumulate) % 2:
+            yield "mix", "mixing pairs the pictures of a part: train.batch_size / train.accumulate must be even"
+
+
+def train_image(
+    config: ImageConfig, out: str | Path, *, seeds: Sequence[int] = (), overwrite: bool = False
+) -> SeedResults:
+    """Train an image network, once for each seed; arguments and errors as for `train_seeds`.
+
+    The weights that a run leaves are loaded by `timm.create_model(name, checkpoint_path=".../last.safetensors")` given
+    the same number of classes and arguments.
+    """
+    pictures = open_pictures(config.data)
+    validation = None if config.validation.kind == "none" else open_pictures(config.validation)
+    return train_seeds(lambda own: image_task(own, pictures, validation), config, out, seeds=seeds, overwrite=overwrite)
+
+
+def image_task(config: ImageConfig, pictures: Pictures, validation: Pictures | None = None) -> Task:
+    """An image network's training as the loop wants it; prints to stderr what was transferred.
+
+    Raises:
+        ConfigError: If the validation set has other classes than the training set, or timm cannot make the network.
+        OSError, ValueError: If the weights to start from cannot be used.
+    """
+    if validation is not None and validation.classes != pictures.classes:
+        raise ConfigError(
+            [
+                (
+                    "validation",
+                    f"has the classes {validation.classes}, the training set {pictures.classes}; use equal ones",
+                )
+            ]
+        )
+    num_classes = len(pictures.classes)
+    torch.manual_seed(config.train.seed)
+    model = create_network(config.model, size=config.view.size, channels=config.view.channels, num_classes=num_classes)
+    start_image_model(config.init, model)
+    frozen = leading_parts(model, config.freeze_stages)
+
+    def evaluate(network: nn.Module) -> dict[str, float]:
+        assert validation is not None
+        return evaluate_pictures(network, validation, config).metrics()
+
+    return Task(
+        model=model,
+        dataset=ImageDataset(pictures, view=config.view, augment=config.augment, seed=config.train.seed),
+        collate=collate_images,
+        loss=_loss_function(config.mix, num_classes),
+        evaluate=None if validation is None else evaluate,
+        monitor="accuracy",
+        settings={**to_dict(config), "classes": list(pictures.classes)},
+        optimizer=optimizer_builder(config.optimizer, config.train.optimizer),
+        freeze=frozen,
+    )
+
+
+def evaluate_pictures(model: nn.Module, pictures: Pictures, config: ImageConfig) -> ClassificationReport:
+    """What a network, in evaluation mode, takes the pictures for."""
+    samples = ImageDataset(pictures, view=config.view)
+    device = next(model.parameters()).device
+    predicted = []
+    with torch.inference_mode():
+        for start in range(0, len(samples), config.evaluation_batch):
+            rows = range(start, min(start + config.evaluation_batch, len(samples)))
+            batch = collate_images([samples[i] for i in rows]).to(device)
+            predicted.append(model(batch.images).argmax(1).cpu())
+    return classification_report(
+        torch.cat(predicted).numpy(), np.asarray(pictures.labels), num_classes=len(pictures.classes)
+    )
+
+
+def _loss_function(config: MixConfig, num_classes: int) -> Callable:
+    mixer: Any = None
+    if config.mixes:
+        mixer = Mixup(
+            mixup_alpha=config.mixup,
+            cutmix_alpha=config.cutmix,
+            switch_prob=config.switch,
+            label_smoothing=config.smoothing,
+            num_classes=num_classes,
+        )
+
+    def loss(network: Callable, batch: ImageBatch, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        if mixer is None:
+            logits = network(batch.images)
+            right = (logits.argmax(1) == batch.labels).float().mean()
+            return F.cross_entropy(logits, batch.labels, label_smoothing=config.smoothing), {"accuracy": right}
+        with drawing_from(rng):
+            images, targets = mixer(batch.images, batch.labels)
+        logits = network(images)
+        right = (logits.argmax(1) == targets.argmax(1)).float().mean()
+        return F.cross_entropy(logits, targets), {"accuracy": right}
+
+    return loss

@@ -1,0 +1,61 @@
+"""What every way of pre-training has in common: scenes, what the network sees of them, a backbone, optimisation."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pcfdsl.config import option, validate
+from pcfdsl.datasets.sources import PointsConfig, SceneSet, SourceConfig, open_scenes
+from pcfdsl.models.backbone import BackboneConfig
+from pcfdsl.samples.augment import AugmentConfig
+from pcfdsl.train.seeds import SeedResults, train_seeds
+from pcfdsl.train.task import Task, TrainConfig
+from pcfdsl.train.tasks.detection import InitConfig, start_from
+
+__all__ = ["PretrainConfig", "new_model", "pretrain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Settings that every pre-training has; keys are those of a detector's training."""
+
+    data: SourceConfig = option(SourceConfig(), "training scenes, or the objects of random rooms")
+    points: PointsConfig = option(PointsConfig(), "what the network sees")
+    augment: AugmentConfig = option(AugmentConfig(), "how scenes or views are moved")
+    model: BackboneConfig = option(BackboneConfig(), "the backbone")
+    init: InitConfig = option(InitConfig(parts=("backbone_net",)), "where the weights start from")
+    train: TrainConfig = option(TrainConfig(num_steps=60_000), "optimisation")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        misfit = self.model.misfit(use_height=self.points.use_height, use_color=self.points.use_color)
+        if misfit is not None:
+            yield f"model.{misfit[0]}", misfit[1]
+
+
+def pretrain(
+    make_task: Callable[[Any, SceneSet], Task],
+    config: PretrainConfig,
+    out: str | Path,
+    *,
+    seeds: Sequence[int] = (),
+    overwrite: bool = False,
+) -> SeedResults:
+    """Pre-train a backbone, once for each seed; see `train_seeds`. The scenes are opened once."""
+    scenes = open_scenes(config.data)
+    return train_seeds(lambda own: make_task(own, scenes), config, out, seeds=seeds, overwrite=overwrite)
+
+
+def new_model(config: PretrainConfig, build: Callable[[], nn.Module]) -> Any:
+    """The network with weights that depend on `train.seed`, or as `init` says."""
+    torch.manual_seed(config.train.seed)
+    model = build()
+    start_from(config.init, model)
+    return model

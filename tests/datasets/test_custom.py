@@ -1,0 +1,212 @@
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pcfdsl.datasets.custom import Convention, prepare_folder, prepare_furniture
+from pcfdsl.datasets.detection_set import StoredDetectionSet
+from pcfdsl.scene.boxes import points_in_boxes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def export(rooms, folder: Path, convention: Convention) -> None:
+    """Rooms as somebody else may have stored them."""
+    folder.mkdir()
+    for i, scene in enumerate(rooms[:4]):
+        np.save(folder / f"r{i}.npy", scene.points)
+        lines = ["class,cx,cy,cz,dx,dy,dz,yaw"]
+        for category, (cx, cy, cz, *size, yaw) in zip(scene.categories, scene.boxes.tolist(), strict=True):
+            cz -= size[2] / 2 if convention.z == "bottom" else 0
+            size = [extent / 2 if convention.sizes == "half" else extent for extent in size]
+            yaw = -yaw if convention.yaw == "cw" else yaw
+            lines.append(",".join(map(str, [rooms.source.classes[category], cx, cy, cz, *size, yaw])))
+        (folder / f"r{i}.csv").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("yaw", ["ccw", "cw"])
+@pytest.mark.parametrize("sizes", ["full", "half"])
+@pytest.mark.parametrize("z", ["center", "bottom"])
+def test_every_convention_leads_to_the_same_boxes(rooms, tmp_path, yaw, sizes, z):
+    convention = Convention(yaw=yaw, sizes=sizes, z=z)
+    export(rooms, tmp_path / "scans", convention)
+    report = prepare_folder(tmp_path / "scans", tmp_path / "set", convention=convention, classes=rooms.source.classes)
+    assert report.written == ("r0", "r1", "r2", "r3")
+    assert (report.failed, report.hint, report.num_empty_boxes) == ((), "", 0)
+    for scene, stored in zip(rooms[:4], report.open(), strict=True):
+        np.testing.assert_allclose(stored.boxes, scene.boxes, atol=1e-6)
+        np.testing.assert_array_equal(stored.categories, scene.categories)
+        np.testing.assert_array_equal(stored.points, scene.points)
+
+
+def test_a_wrong_convention_is_noticed(rooms, tmp_path):
+    export(rooms, tmp_path / "scans", Convention(z="bottom"))
+    report = prepare_folder(tmp_path / "scans", tmp_path / "set")
+    assert "cz as the bottom of the box: check the convention" in report.hint
+    assert report.classes == tuple(sorted(report.classes))
+
+
+def test_broken_files_are_reported_and_the_rest_is_written(rooms, tmp_path):
+    scans = tmp_path / "scans"
+    export(rooms, scans, Convention())
+    (scans / "r0.csv").write_text("class,x,y\n")
+    (scans / "r1.npy").write_bytes((scans / "r1.npy").read_bytes()[:1000])
+    np.save(scans / "alone.npy", np.zeros((5, 3)))
+    (scans / "lost.csv").write_text("class,cx,cy,cz,dx,dy,dz\n")
+    np.zeros((5, 6), np.float32).tofile(scans / "r2.bin")
+    report = prepare_folder(scans, tmp_path / "set")
+    assert len(report.written) == 2
+    reasons = {Path(name).name: reason for name, reason in report.failed}
+    assert reasons.keys() == {"r0", "r1", "alone.npy", "lost.csv", "r2.npy"}
+    assert "no column cx" in reasons["r0"]
+    assert "has the same name as r2.bin" in reasons["r2.npy"]
+    assert StoredDetectionSet(tmp_path / "set", "train").names == report.written
+
+
+def test_a_second_split_keeps_the_classes(rooms, tmp_path):
+    export(rooms, tmp_path / "scans", Convention())
+    classes = [*rooms.source.classes, "throne"]
+    prepare_folder(tmp_path / "scans", tmp_path / "set", classes=classes)
+    report = prepare_folder(tmp_path / "scans", tmp_path / "set", split="val")
+    assert report.classes == tuple(classes)
+    with pytest.raises(ValueError, match=r"no scene that can be used: 4 failed\n  r0: .*unknown class"):
+        prepare_folder(tmp_path / "scans", tmp_path / "other", classes=["throne"])
+    with pytest.raises(NotADirectoryError, match="is no folder"):
+        prepare_folder(tmp_path / "absent", tmp_path / "other")
+    with pytest.raises(ValueError, match="yaw='left' is not known; expected ccw or cw"):
+        Convention(yaw="left")
+
+
+def furniture_file(rooms, path: Path) -> None:
+    scenes = rooms[:3]
+    np.savez(
+        path,
+        points=np.stack([np.round(scene.points * 1000) for scene in scenes]).astype(np.int16),
+        boxes=np.concatenate([scene.boxes for scene in scenes]),
+        box_class=np.concatenate([scene.categories for scene in scenes]).astype(np.int16),
+        box_room=np.repeat(np.arange(3), [len(scene.boxes) for scene in scenes]).astype(np.int16),
+        inst=np.stack([scene.instance_ids for scene in scenes]).astype(np.int16),
+        det_names=np.array(rooms.source.classes),
+    )
+
+
+def test_furniture_rooms(rooms, tmp_path):
+    furniture_file(rooms, tmp_path / "rooms.npz")
+    report = prepare_furniture(tmp_path / "rooms.npz", tmp_path / "set", split="val")
+    assert report.written == ("val_00000", "val_00001", "val_00002")
+    for scene, stored in zip(rooms[:3], report.open(), strict=True):
+        np.testing.assert_allclose(stored.points, scene.points, atol=5.1e-4)
+        np.testing.assert_array_equal(stored.boxes, scene.boxes)
+        np.testing.assert_array_equal(stored.instance_ids, scene.instance_ids)
+    np.savez(tmp_path / "wrong.npz", points=np.zeros(3))
+    with pytest.raises(ValueError, match="has no array boxes, box_class, box_room, inst, det_names"):
+        prepare_furniture(tmp_path / "wrong.npz", tmp_path / "set")
+
+
+def test_the_tool_reports_and_its_exit_code_tells(rooms, tmp_path):
+    furniture_file(rooms, tmp_path / "rooms.npz")
+    export(rooms, tmp_path / "scans", Convention())
+
+    def tool(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(ROOT / "tools" / "prepare_custom.py"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+
+    done = tool("set", "--furniture", "rooms.npz", "--check-png", "check.png")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["scenes"] == 3
+    assert (tmp_path / "check.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "scans" / "r0.csv").write_text("")
+    done = tool("set2", "--scans", "scans", "--check-html", "check.html")
+    assert done.returncode == 1
+    assert "an empty file" in json.loads(done.stdout)["failed"]["r0"]
+    assert (tmp_path / "check.html").stat().st_size > 10_000
+    done = tool("set3", "--scans", "nowhere")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: nowhere is no folder; expected one with files .npy, .ply, .bin\n",
+    )
+
+
+@pytest.mark.realdata
+def test_a_real_scan_shows_which_convention_holds(shared_dir, tmp_path):
+    """SUN RGB-D image 17: the bed holds 18117 points as stored, and about half with the other yaw or z."""
+    with open(shared_dir / "data/sunrgbd/mmdet3d_demo/sunrgbd_000017_infos.pkl", "rb") as file:
+        info = pickle.load(file)
+    boxes = [instance["bbox_3d"] for instance in info["data_list"][0]["instances"]]
+    entries = [
+        {"class": "bed", "center": box[:3], "size": box[3:6], "yaw": box[6]}
+        for box in np.asarray(boxes, float).reshape(-1, 7).tolist()
+    ]
+    (tmp_path / "000017.json").write_text(json.dumps(entries))
+    scan = (shared_dir / "data/sunrgbd/mmdet3d_demo/000017.bin").read_bytes()
+    (tmp_path / "000017.bin").write_bytes(scan)
+    report = prepare_folder(tmp_path, tmp_path / "set")
+    assert report.hint == ""
+    scene = report.open()[0]
+    assert points_in_boxes(scene.points, scene.boxes).sum(axis=1).max() == 18117
+    assert scene.colors is not None
+    assert "other direction of yaw" in prepare_folder(tmp_path, tmp_path / "cw", convention=Convention(yaw="cw")).hint
+
+
+HEAD = "class,cx,cy,cz,dx,dy,dz,yaw\n"
+
+
+def one_scan(folder: Path, boxes: str, *, points=None, name="a", kind=".csv"):
+    """A report on a folder with a cloud in the unit cube, times 3."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / f"{name}.npy", 3 * np.random.default_rng(0).random((500, 3)) if points is None else points)
+    (folder / f"{name}{kind}").write_text(boxes)
+    return prepare_folder(folder, folder.parent / "set")
+
+
+def test_what_spreadsheets_and_finders_add_is_no_obstacle(tmp_path):
+    (tmp_path / "scans").mkdir()
+    for hidden in ("._a.npy", "._a.csv"):  # beside every file that was copied from a Mac
+        (tmp_path / "scans" / hidden).write_bytes(b"\0\5\x16\7")
+    report = one_scan(tmp_path / "scans", f"\ufeff{HEAD}chair,1,1,1,1,1,1,0\n")
+    assert (report.written, report.failed) == (("a",), ())
+
+
+@pytest.mark.parametrize(
+    ("boxes", "kind", "message"),
+    [
+        (f"{HEAD}chair,1,1,1,1,1,1,90\n", ".csv", "a: yaw goes to 90.0; expected radians"),
+        (
+            '[{"class": "cha\\nir", "center": [1, 1, 1], "size": [1, 1, 1]}]',
+            ".json",
+            "class names must be distinct, not empty, and of one line",
+        ),
+    ],
+)
+def test_boxes_that_would_be_read_otherwise_are_refused(tmp_path, boxes, kind, message):
+    with pytest.raises(ValueError, match=message):
+        one_scan(tmp_path / "scans", boxes, kind=kind)
+
+
+@pytest.mark.parametrize("name", ["new\nline", " lead"])
+def test_a_name_that_no_list_can_hold_is_reported(tmp_path, name):
+    scans = tmp_path / "scans"
+    with pytest.raises(ValueError, match="no scene that can be used: 1 failed"):
+        one_scan(scans, f"{HEAD}chair,1,1,1,1,1,1,0\n", name=name)
+    report = one_scan(scans, f"{HEAD}chair,1,1,1,1,1,1,0\n")
+    assert report.written == ("a",)
+    [(failed, reason)] = report.failed
+    assert failed == name
+    assert "cannot be the name of a scene" in reason
+
+
+@pytest.mark.parametrize(
+    ("boxes", "factor", "hint"),
+    [
+        ("chair,1,1,1,1,1,1,0\n", 1000, "a scene is 2998 wide: are these metres?"),
+        ("chair,9,9,9,1,1,1,0\n", 1, "no box holds a point"),
+        ("", 1, "no boxes at all"),
+    ],
+)
+def test_what_does_not_fit_together_is_noticed(tmp_path, boxes, factor, hint):
+    points = 3 * factor * np.random.default_rng(0).random((500, 3))
+    assert hint in one_scan(tmp_path / "scans", HEAD + boxes, points=points).hint

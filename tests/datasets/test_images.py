@@ -1,0 +1,156 @@
+"""Pictures from every source, the same sample for the same (seed, epoch, index), and errors that say what to do."""
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pcfdsl.config import ConfigError, from_dict
+from pcfdsl.datasets.images import ArrayPictures, ImageSourceConfig, few_per_class, open_pictures
+from pcfdsl.generate.images import generate_images
+from pcfdsl.image.sets import ImageSetConfig, open_images
+from pcfdsl.rng import stream
+from pcfdsl.samples.images import (
+    ImageAugmentConfig,
+    ImageDataset,
+    ImageViewConfig,
+    collate_images,
+    drawing_from,
+)
+
+RECIPE = {"dataset": "bezier", "bezier": {"num_categories": 4, "num_instances": 3, "image_size": 24}}
+IMAGES = np.arange(12 * 20 * 30 * 3, dtype=np.uint32).reshape(12, 20, 30, 3).astype(np.uint8)
+PICTURES = ArrayPictures(IMAGES, np.arange(12) % 3)
+STRONG = ImageAugmentConfig(auto_augment="rand-m9-mstd0.5-inc1", erasing=0.5)
+
+
+def test_recipe_and_stored_set_and_folder_hold_the_same_pictures(tmp_path):
+    config = from_dict(ImageSetConfig, RECIPE)
+    generate_images(config, tmp_path / "shards")
+    expected = open_images(config)
+    for index, item in enumerate(expected):
+        folder = tmp_path / "folder" / "train" / f"c{item.category}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(item.image).save(folder / f"{index:02d}.png")
+    sources = [
+        {"kind": "recipe", "recipe": RECIPE},
+        {"kind": "stored", "path": str(tmp_path / "shards")},
+        {"kind": "folder", "path": str(tmp_path / "folder"), "split": "train"},
+    ]
+    for source in sources:
+        pictures = pickle.loads(pickle.dumps(open_pictures(from_dict(ImageSourceConfig, source))))
+        assert pictures.labels.tolist() == [item.category for item in expected]
+        assert len(pictures.classes) == 4
+        for i in (0, 5, 11):
+            np.testing.assert_array_equal(pictures.picture(i), expected[i].image)
+
+
+def test_npz_and_torchvision(tmp_path):
+    np.savez(tmp_path / "a.npz", x=IMAGES, y=PICTURES.labels)
+    source = {"kind": "npz", "path": str(tmp_path / "a.npz"), "images_key": "x", "labels_key": "y", "per_class": 2}
+    pictures = open_pictures(from_dict(ImageSourceConfig, source))
+    assert np.bincount(pictures.labels).tolist() == [2, 2, 2]
+    cifar = tmp_path / "cifar-10-batches-py"
+    cifar.mkdir()
+    source = {"kind": "torchvision", "dataset": "CIFAR10", "path": str(tmp_path), "split": "train"}
+    with pytest.raises(FileNotFoundError, match="does not hold CIFAR10"):
+        open_pictures(from_dict(ImageSourceConfig, source))
+    (tmp_path / "food").mkdir()
+    Image.fromarray(IMAGES[0]).save(tmp_path / "food" / "a.png")
+    source = {"kind": "torchvision", "dataset": "ImageFolder", "path": str(tmp_path)}
+    (cifar / "b.png").write_bytes((tmp_path / "food" / "a.png").read_bytes())
+    pictures = open_pictures(from_dict(ImageSourceConfig, source))
+    assert pictures.classes == ("cifar-10-batches-py", "food")
+    np.testing.assert_array_equal(pictures.picture(1), IMAGES[0])
+
+
+@given(st.integers(1, 9), st.integers(0, 3))
+def test_smaller_subsets_lie_in_larger_ones_and_are_balanced(per_class, seed):
+    labels = np.repeat(np.arange(4), 10)
+    small, large = (few_per_class(labels, per_class=k, seed=seed) for k in (per_class, per_class + 1))
+    assert set(small) < set(large)
+    assert np.bincount(labels[small]).tolist() == [per_class] * 4
+
+
+@pytest.mark.parametrize(
+    "augment", [STRONG, ImageAugmentConfig(kind="crop", pad=4), None], ids=["timm", "crop", "none"]
+)
+def test_a_sample_depends_on_seed_epoch_and_index_alone(augment):
+    def sample(seed, epoch, i):
+        dataset = ImageDataset(PICTURES, view=ImageViewConfig(size=16), augment=augment, seed=seed)
+        return dataset[epoch, i][0]
+
+    first = sample(0, 0, 3)
+    random.seed(5)
+    torch.manual_seed(5)
+    sample(0, 1, 4)
+    assert torch.equal(sample(0, 0, 3), first)
+    assert first.shape == (3, 16, 16)
+    others = [sample(1, 0, 3), sample(0, 1, 3)]
+    assert all(torch.equal(other, first) == (augment is None) for other in others)
+
+
+def test_global_generators_are_left_as_they_were():
+    states = random.getstate(), torch.get_rng_state()
+    with drawing_from(stream(0, "x")):
+        drawn = random.random(), torch.rand(1).item(), np.random.rand()  # noqa: NPY002
+    assert random.getstate() == states[0]
+    assert torch.equal(torch.get_rng_state(), states[1])
+    with drawing_from(stream(0, "x")):
+        assert (random.random(), torch.rand(1).item(), np.random.rand()) == drawn  # noqa: NPY002
+
+
+def test_a_crop_is_a_window_of_the_picture():
+    view = ImageViewConfig(size=8, mean=(0.0,), std=(1.0,))
+    dataset = ImageDataset(PICTURES, view=view, augment=ImageAugmentConfig(kind="crop", hflip=0.5))
+    flipped = 0
+    for epoch in range(20):
+        found = (dataset[epoch, 2][0].permute(1, 2, 0) * 255).round().byte().numpy()
+        windows = np.lib.stride_tricks.sliding_window_view(IMAGES[2], (8, 8, 3)).reshape(-1, 8, 8, 3)
+        straight, mirrored = ((windows == image).all((1, 2, 3)).any() for image in (found, found[:, ::-1]))
+        assert straight or mirrored
+        flipped += mirrored and not straight
+    assert 0 < flipped < 20
+
+
+def test_channels_and_batches():
+    grey = ArrayPictures(IMAGES[..., 0], PICTURES.labels)
+    for pictures in (grey, PICTURES):
+        for channels in (1, 3):
+            dataset = ImageDataset(pictures, view=ImageViewConfig(size=16, channels=channels))
+            batch = collate_images([dataset[0], dataset[1]]).to("cpu")
+            assert batch.images.shape == (2, channels, 16, 16)
+            assert batch.labels.tolist() == [0, 1]
+
+
+def test_bad_sources_are_explained(tmp_path):
+    with pytest.raises(ConfigError, match="path: is needed where kind is folder"):
+        ImageSourceConfig(kind="folder")
+    with pytest.raises(ConfigError, match="fraction: is 0"):
+        ImageSourceConfig(fraction=0.0)
+    with pytest.raises(ConfigError, match="expected 1 or one for each of 3"):
+        ImageViewConfig(mean=(0.5, 0.5))
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path / "none")))
+    with pytest.raises(ValueError, match="no sub-folders"):
+        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ValueError, match="without pictures: a"):
+        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
+    (tmp_path / "a" / "x.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"x\.png cannot be read as a picture"):
+        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path))).picture(0)
+    with pytest.raises(ValueError, match="class 0 has 4 pictures, 5 are asked for"):
+        few_per_class(PICTURES.labels, per_class=5)
+    with pytest.raises(ValueError, match="expected uint8"):
+        ArrayPictures(IMAGES.astype(np.float32), PICTURES.labels)
+    with pytest.raises(ConfigError, match="torchvision has no set 'Nothing'"):
+        open_pictures(ImageSourceConfig(kind="torchvision", dataset="Nothing", path=str(tmp_path)))
+    np.savez(tmp_path / "b.npz", x=IMAGES)
+    with pytest.raises(ValueError, match="has no array images, labels; it has x"):
+        open_pictures(ImageSourceConfig(kind="npz", path=str(tmp_path / "b.npz")))
