@@ -1,7 +1,7 @@
 """YAML and command line -> frozen dataclass, with every problem listed at once.
 
-A component states its settings beside itself as a frozen keyword-only dataclass whose fields are made by `option`. The
-field docs are the help text; ranges and choices are checked wherever the dataclass is made, from a file or in Python.
+A component declares its settings beside itself as a frozen keyword-only dataclass whose fields are made by `option`.
+The field docs are the help text; types and bounds are checked wherever the dataclass is made, from a file or in Python.
 """
 
 import dataclasses
@@ -19,9 +19,23 @@ from typing import Any, TypeVar
 
 import yaml
 
-__all__ = ["ConfigError", "describe", "digest", "from_dict", "load", "option", "to_dict", "to_yaml", "validate"]
+__all__ = [
+    "REQUIRED",
+    "ConfigError",
+    "describe",
+    "digest",
+    "from_dict",
+    "kinds_of",
+    "load",
+    "option",
+    "to_dict",
+    "to_yaml",
+    "validate",
+]
 
 T = TypeVar("T")
+
+REQUIRED: Any = dataclasses.MISSING
 
 _MAX_INT = (1 << 63) - 1
 
@@ -37,25 +51,27 @@ class ConfigError(ValueError):
         return type(self), (self.problems,)
 
 
-def option(default: Any, doc: str, *, choices: Sequence | None = None, minimum=None, maximum=None) -> Any:
-    """Dataclass field with a help text and the values it admits; numbers are finite, and whole ones fit in 64 bits.
+def option(default: Any, doc: str, *, minimum=None, maximum=None, formerly="") -> Any:
+    """Dataclass field with a help text and the values it admits; numbers are finite, and integers fit in 64 bits.
+
+    A field typed as a union of dataclasses holds a group of one of several kinds. Each of them has a first field
+    `kind: Literal["its_name"]`, whose doc describes the kind.
 
     Args:
-        default: Default value; a frozen dataclass for a nested group of settings.
+        default: Default value; a frozen dataclass for a nested group of settings; `REQUIRED` for none.
         doc: One line: meaning and unit.
-        choices: The only values admitted.
         minimum, maximum: Inclusive bounds; for tuples, of every element.
+        formerly: Of a `kind`: its name in earlier versions, for the error message.
     """
-    return dataclasses.field(
-        default=default, metadata={"doc": doc, "choices": choices, "minimum": minimum, "maximum": maximum}
-    )
+    about = {"doc": doc, "minimum": minimum, "maximum": maximum, "formerly": formerly}
+    return dataclasses.field(default=default, metadata=about)
 
 
 def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] = ()) -> T:
-    """Settings from a YAML file (only differences from the defaults need stand in it) and `key.path=value` overrides.
+    """Settings from a YAML file that states differences from the defaults, and `key.path=value` overrides.
 
-    Where a group is given in part, the rest of it has the defaults of the group's own class, not those of the default
-    instance of the class that holds it.
+    A group given in part keeps, for the rest, the defaults of the class that holds it. A group of another kind than the
+    holder's default has the defaults of its own class.
 
     Raises:
         ConfigError: With every unknown key, wrong type, value out of range and inconsistency, by key path.
@@ -97,8 +113,8 @@ def from_dict(cls: type[T], settings: dict) -> T:
     Raises:
         ConfigError: With every problem found.
     """
-    config, problems = _build(cls, settings, "")
-    if problems or config is None:
+    config, problems = _build(cls, settings, "", REQUIRED)
+    if problems:
         raise ConfigError(problems)
     return config
 
@@ -106,8 +122,8 @@ def from_dict(cls: type[T], settings: dict) -> T:
 def validate(config: Any) -> None:
     """Check a configuration's own fields; call it from `__post_init__`.
 
-    Types, choices and bounds come from the fields. A method `inconsistencies(self)`, where there is one, yields
-    (field name, message) for what no field shows alone; it runs only when every field is sound.
+    Types and bounds come from the fields. A method `inconsistencies(self)`, where there is one, yields
+    (field name, message) for what no field shows alone; it runs only when every field is valid.
 
     Raises:
         ConfigError: With every problem found.
@@ -144,24 +160,60 @@ def digest(config: Any) -> str:
 
 
 def describe(cls: type) -> str:
-    """Help text: two lines per key with its default, admitted values and meaning; a kind of group is described once."""
-    return "\n".join(_described(cls, "", {}))
+    """Help text: two lines per key with its default, admitted values and meaning; a type of group is described once."""
+    return "\n".join(_described(cls, "", REQUIRED, {}))
 
 
-def _described(cls: type, prefix: str, place_of: dict[type, str]) -> Iterator[str]:
+def kinds_of(hint: Any) -> dict[str, type]:
+    """The classes of a union of dataclasses by their `kind`; empty for any other type."""
+    classes = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else ()
+    return {cls.kind: cls for cls in classes if dataclasses.is_dataclass(cls)}  # type: ignore[attr-defined]
+
+
+_UNIONS = (types.UnionType, typing.Union)
+
+
+def _described(cls: type, prefix: str, base: Any, places: dict[Any, tuple[str, Any]]) -> Iterator[str]:
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        key, doc = prefix + field.name, field.metadata.get("doc", "")
-        if dataclasses.is_dataclass(hints[field.name]):
-            place = place_of.setdefault(hints[field.name], key)
-            yield f"{key}: {doc}" + ("" if place == key else f"\n    Has the settings of {place}.")
-            if place == key:
-                yield from _described(hints[field.name], key + ".", place_of)  # type: ignore[arg-type]
+        hint, key, doc = hints[field.name], prefix + field.name, field.metadata.get("doc", "")
+        default = _default(field, base)
+        if not _is_group(hint):
+            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+            admitted = f" (one of {', '.join(map(str, choices))})" if len(choices) > 1 else ""
+            yield f"{key} = {'required' if default is REQUIRED else _plain(default)}{admitted}\n    {doc}"
             continue
-        default = "required" if field.default is dataclasses.MISSING else _plain(field.default)
-        choices = field.metadata.get("choices") or _literals(hints[field.name])
-        admitted = f" (one of {', '.join(map(str, choices))})" if choices else ""
-        yield f"{key} = {default}{admitted}\n    {doc}"
+        yield f"{key}: {doc}"
+        if hint in places:
+            place, there = places[hint]
+            changed = [f"{name} = {value}" for name, value in _flat(default).items() if _flat(there).get(name) != value]
+            but = f", but by default {', '.join(changed)}" if changed else ""
+            yield f"    {'As above' if place == key else f'Has the settings of {place}'}{but}."
+            continue
+        places[hint] = key, default
+        kinds = kinds_of(hint)
+        if kinds:
+            yield f"    One of {len(kinds)} kinds, {default.kind} by default:"
+        for group in kinds.values() or (hint,):
+            yield from _described(group, key + ".", default if type(default) is group else REQUIRED, places)
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every value by its key path."""
+    flat = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        group = dataclasses.is_dataclass(value)
+        flat |= _flat(value, f"{prefix}{field.name}.") if group else {prefix + field.name: _plain(value)}
+    return flat
+
+
+def _is_group(hint: Any) -> bool:
+    return dataclasses.is_dataclass(hint) or bool(kinds_of(hint))
+
+
+def _default(field: dataclasses.Field, base: Any) -> Any:
+    return field.default if base is REQUIRED else getattr(base, field.name)
 
 
 # PyYAML's own errors, and what its constructors stumble over in values such as `!!bool x` or one that is nested deeply.
@@ -169,20 +221,20 @@ _NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError,
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML without surprises: a key that stands twice is an error, and so are 010 (8 to YAML) and 1:30 (90)."""
+    """Safe YAML without surprises: duplicate keys are errors, and so are 010 (8 in YAML 1.1) and 1:30 (90)."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         counts = Counter(key for key in keys if isinstance(key, Hashable))  # YAML itself refuses the others
-        twice = {str(key) for key, count in counts.items() if count > 1}
-        if twice:
-            raise yaml.YAMLError(f"key given twice: {', '.join(sorted(twice))}\n{node.start_mark}")
+        duplicates = {str(key) for key, count in counts.items() if count > 1}
+        if duplicates:
+            raise yaml.YAMLError(f"duplicate key: {', '.join(sorted(duplicates))}\n{node.start_mark}")
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node):
         """A number, if it means the same to people and to YAML 1.1."""
         if re.match(r"[-+]?0[0-9_]", node.value) or ":" in node.value:
-            raise yaml.YAMLError(f"{node.value} may mean two numbers; write it in decimal digits\n{node.start_mark}")
+            raise yaml.YAMLError(f"{node.value} is ambiguous; write the number in decimal digits\n{node.start_mark}")
         is_float = node.tag.endswith(":float")
         return self.construct_yaml_float(node) if is_float else self.construct_yaml_int(node)
 
@@ -201,29 +253,35 @@ def _set(settings: dict, keys: list[str], value: Any) -> None:
     settings[keys[-1]] = value
 
 
-def _build(cls: type[T], settings: Any, prefix: str) -> tuple[T | None, list[tuple[str, str]]]:
+def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[tuple[str, str]]]:
+    """A group from a dictionary, and the problems with it; `base` has the values of what is not given, if it is set."""
     if not isinstance(settings, dict):
         return None, [(prefix.rstrip(".") or "(top level)", f"expected a group of settings, got {_shown(settings)}")]
+    kinds = kinds_of(cls)
+    if kinds:
+        kind = settings.get("kind", getattr(base, "kind", None))
+        if not isinstance(kind, str) or kind not in kinds:
+            return None, [(prefix + "kind", _no_kind(kind, kinds))]
+        cls = kinds[kind]
+        base = base if type(base) is cls else REQUIRED
     hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    problems = [
-        (f"{prefix}{key}", f"unknown key; known here: {', '.join(fields)}") for key in settings if key not in fields
-    ]
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    problems = [(f"{prefix}{key}", _unknown(key, fields, kinds, cls)) for key in settings if key not in fields]
     values: dict[str, Any] = {}
     for name, field in fields.items():
+        default = _default(field, base)
         if name not in settings:
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                problems.append((prefix + name, "is required"))
-            continue
-        if dataclasses.is_dataclass(hints[name]):
-            values[name], inner = _build(hints[name], settings[name], f"{prefix}{name}.")  # type: ignore[arg-type]
+            values[name] = default
+            if default is REQUIRED:
+                problems.append((prefix + name, "is required" + (f" by kind {cls.kind}" if kinds else "")))
+        elif _is_group(hints[name]):
+            values[name], inner = _build(hints[name], settings[name], f"{prefix}{name}.", default)
             problems += inner
-            continue
-        value, message = _convert(settings[name], hints[name])
-        message = message or _out_of_range(value, field.metadata)
-        if message:
-            problems.append((prefix + name, message))
-        values[name] = value
+        else:
+            values[name], message = _convert(settings[name], hints[name])
+            message = message or _out_of_range(values[name], field.metadata)
+            if message:
+                problems.append((prefix + name, message))
     if problems:
         return None, problems
     try:
@@ -232,20 +290,37 @@ def _build(cls: type[T], settings: Any, prefix: str) -> tuple[T | None, list[tup
         return None, [(prefix + key, message) for key, message in error.problems]
 
 
+def _no_kind(kind: Any, kinds: dict[str, Any]) -> str:
+    for name, cls in kinds.items():
+        if kind is not None and cls.__dataclass_fields__["kind"].metadata["formerly"] == kind:
+            return f"{kind} is called {name} now"
+    return f"expected one of {', '.join(kinds)}, got {_shown(kind)}"
+
+
+def _unknown(key: Any, fields: dict[str, Any], kinds: dict[str, Any], cls: Any) -> str:
+    known = ", ".join(fields)
+    owners = [name for name, other in kinds.items() if key in other.__dataclass_fields__]
+    if not owners:
+        return f"unknown key; known here: {known}"
+    return (
+        f"belongs to kind {' and '.join(owners)}, but kind is {cls.kind}, which takes {known}; "
+        "to change the kind of a group in a file, replace the whole group: 'key={kind: ..., ...}'"
+    )
+
+
 def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
     """The value as the type asks for it, or what is wrong with it. Nothing is rounded and no text is guessed at."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
+    if origin in _UNIONS:
         for argument in arguments:
             converted, message = _convert(value, argument)
             if message is None:
                 return converted, None
         return value, f"expected {_name(hint)}, got {_shown(value)}"
     if origin is typing.Literal:
-        return (
-            value,
-            None if value in arguments else f"expected one of {', '.join(map(str, arguments))}, got {_shown(value)}",
-        )
+        if any(type(value) is type(argument) and value == argument for argument in arguments):
+            return value, None
+        return value, f"expected one of {', '.join(map(str, arguments))}, got {_shown(value)}"
     if origin is tuple and isinstance(value, (list, tuple)):
         inner = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
         if len(inner) != len(value):
@@ -273,21 +348,15 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
     return value, f"expected {_name(hint)}, got {_shown(value)}"
 
 
-def _literals(hint: Any) -> tuple:
-    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
-
-
 def _name(hint: Any) -> str:
     return "nothing (null)" if hint is type(None) else str(getattr(hint, "__name__", hint)).replace("NoneType", "null")
 
 
 def _out_of_range(value: Any, metadata: Any) -> str | None:
-    choices, low, high = metadata.get("choices"), metadata.get("minimum"), metadata.get("maximum")
+    low, high = metadata.get("minimum"), metadata.get("maximum")
     for item in _leaves(value):
         if item is None:
             continue
-        if choices is not None and item not in choices:
-            return f"expected one of {', '.join(map(str, choices))}, got {item!r}"
         if isinstance(item, float) and not math.isfinite(item):
             return f"must be a finite number, got {item}"
         if isinstance(item, int) and not -_MAX_INT <= item <= _MAX_INT:

@@ -1,14 +1,15 @@
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
-from pcfdsl.config import ConfigError, describe, digest, from_dict, load, option, to_dict, to_yaml, validate
+from pcfdsl.config import REQUIRED, ConfigError, describe, digest, from_dict, load, option, to_dict, to_yaml, validate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inner:
     rate: float = option(0.5, "A share.", minimum=0.0, maximum=1.0)
-    kind: str = option("plain", "A kind.", choices=("plain", "fancy"))
+    kind: Literal["plain", "fancy"] = option("plain", "A kind.")
 
     def __post_init__(self):
         validate(self)
@@ -81,9 +82,9 @@ def test_files_that_are_not_settings(tmp_path, content):
         ("count=1" + "0" * 40, "64 bits"),
         ("count=1" + "0" * 5000, "not valid YAML"),
         ("count=1e9", "expected int"),
-        ("count=010", "may mean two numbers"),
-        ("count=1:30", "may mean two numbers"),
-        ("inner.rate=1:30.5", "may mean two numbers"),
+        ("count=010", "is ambiguous"),
+        ("count=1:30", "is ambiguous"),
+        ("inner.rate=1:30.5", "is ambiguous"),
         ("name.a=1", "not a group"),
         ("inner.rate.a.b=1", "not a group"),
     ],
@@ -123,15 +124,89 @@ def test_round_trip_and_digest(tmp_path):
     assert digest(config) != digest(Outer(count=4, name="y"))
 
 
-def test_help_describes_a_kind_of_group_once():
-    @dataclass(frozen=True, kw_only=True)
-    class Two:
-        first: Inner = option(Inner(), "A group.")
-        second: Inner = option(Inner(), "Another.")
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    first: Inner = option(Inner(), "A group")
+    second: Inner = option(Inner(rate=0.25, kind="fancy"), "Another")
 
-    text = describe(Two)
+    def __post_init__(self):
+        validate(self)
+
+
+def test_a_group_given_in_part_keeps_what_its_holder_says():
+    assert load(Holder, overrides=["second.rate=0.75"]) == Holder(second=Inner(rate=0.75, kind="fancy"))
+    assert load(Holder, overrides=["second={}"]) == Holder()
+
+
+def test_help_describes_a_type_of_group_once_and_says_where_defaults_differ():
+    text = describe(Holder)
     assert text.count("rate = 0.5") == 1
-    assert text.endswith("second: Another.\n    Has the settings of first.")
+    assert text.endswith("second: Another\n    Has the settings of first, but by default rate = 0.25, kind = fancy.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    kind: Literal["made"] = option("made", "generated on the fly")
+    number: int = option(3, "how many")
+    inner: Inner = option(Inner(), "a group")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    kind: Literal["read"] = option("read", "read from a folder", formerly="stored")
+    folder: str = option(REQUIRED, "the folder")
+    split: str = option("train", "the split")
+    inner: Inner = option(Inner(), "a group")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    data: Made | Read = option(Made(), "training data")
+    validation: Made | Read = option(Read(folder="x", split="val"), "validation data")
+
+    def __post_init__(self):
+        validate(self)
+
+
+def test_the_kind_of_a_group_selects_its_class():
+    task = load(Task, overrides=["data.kind=read", "data.folder=a", "validation.folder=b"])
+    assert task == Task(data=Read(folder="a"), validation=Read(folder="b", split="val"))
+    assert from_dict(Task, to_dict(task)) == task
+    assert to_dict(task)["data"] == {"kind": "read", "folder": "a", "split": "train", "inner": to_dict(Inner())}
+    assert load(Task, overrides=["data={kind: read, folder: a}", "data.split=val"]).data == Read(
+        folder="a", split="val"
+    )
+    assert load(Task, overrides=["validation.kind=made"]).validation == Made()
+    with pytest.raises(ConfigError, match="data: expected"):
+        Task(data=Inner())
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "said"),
+    [
+        ("data.kind=odd", "data.kind", "expected one of made, read, got 'odd'"),
+        ("data.kind=[read]", "data.kind", "expected one of made, read"),
+        ("data.kind=stored", "data.kind", "stored is called read now"),
+        ("data.kind=read", "data.folder", "is required by kind read"),
+        ("data.folder=a", "data.folder", "belongs to kind read, but kind is made, which takes kind, number, inner"),
+        ("validation.number=1", "validation.number", "belongs to kind made, but kind is read"),
+        ("data.colour=red", "data.colour", "unknown key; known here: kind, number, inner"),
+        ("data.inner.rate=7", "data.inner.rate", "at most 1"),
+    ],
+)
+def test_what_a_kind_of_group_does_not_take_is_refused(settings, key, said):
+    with pytest.raises(ConfigError) as caught:
+        load(Task, overrides=[settings])
+    assert said in dict(caught.value.problems)[key]
+
+
+def test_help_lists_every_kind_with_its_settings():
+    text = describe(Task)
+    assert "data: training data\n    One of 2 kinds, made by default:\ndata.kind = made\n    generated on" in text
+    assert "data.inner.rate = 0.5" in text
+    assert "data.folder = required" in text
+    assert "data.inner: a group\n    As above." in text
+    assert text.endswith("Has the settings of data, but by default kind = read, folder = x, split = val.")
 
 
 def test_help_names_every_key():

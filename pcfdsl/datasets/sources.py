@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -15,7 +16,7 @@ from pcfdsl.datasets.votenet import open_votenet
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.pointcloud.released import open_pcfractal
 from pcfdsl.samples.augment import AugmentConfig
-from pcfdsl.samples.detection import DRAWS, VOTES, DetectionDataset
+from pcfdsl.samples.detection import DetectionDataset, PointDraws, VoteTargets
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import SceneConfig
 from pcfdsl.scene.objects import FractalObjects, MeshFolder
@@ -29,11 +30,12 @@ __all__ = ["PointsConfig", "SceneSet", "SourceConfig", "mean_box_sizes", "open_s
 class SourceConfig:
     """A set of labelled scenes."""
 
-    kind: str = option(
-        "fractals",
-        "scenes of fractals, of furniture made of primitives, or of the meshes in a folder; a stored detection set; "
-        "scenes that were generated before; a folder prepared by VoteNet's or mmdetection3d's scripts; or none",
-        choices=("fractals", "furniture", "meshes", "stored", "generated", "votenet", "mmdetection3d", "none"),
+    kind: Literal["fractals", "furniture", "meshes", "stored", "generated", "votenet", "mmdetection3d", "none"] = (
+        option(
+            "fractals",
+            "scenes of fractals, of furniture of primitives, or of the meshes in a folder; a stored detection set; "
+            "scenes that were generated before; a folder prepared by VoteNet's or mmdetection3d's scripts; or none",
+        )
     )
     folder: str | None = option(None, "folder of the meshes or of the set")
     split: str = option("train", "split of a stored or prepared set; for furniture, train or val proportions")
@@ -58,10 +60,10 @@ class PointsConfig:
     num_points: int = option(20_000, "points of a sample", minimum=1)
     use_height: bool = option(True, "height above the floor as a feature")
     use_color: bool = option(False, "colours as features")
-    votes: str = option("box", "where points vote to: see pcfdsl.samples.detection", choices=VOTES)
+    votes: VoteTargets = option("box", "where points vote to: see pcfdsl.samples.detection")
     class_agnostic: bool = option(False, "one class, object")
-    draws: str = option(
-        "native", "how points and augmentations are drawn; or as VoteNet's loader of a data set does", choices=DRAWS
+    draws: PointDraws = option(
+        "native", "how points and augmentations are drawn; or as VoteNet's loader of a data set does"
     )
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class DatasetSpec:
     num_heading_bins: int
     split_sizes: dict[str, int]
     num_points: int
-    votes: str
+    votes: Literal["extent", "overlap"]
     augment: AugmentConfig
     iou_thresholds: tuple[float, ...] = (0.25, 0.5)
     fractions: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8)

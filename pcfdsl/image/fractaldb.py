@@ -48,7 +48,10 @@ class FractalDBConfig:
     num_points: int = option(200_000, "Points per picture.", minimum=10)
     weight: float = option(0.4, "Step of the parameter weights: 1 +- this, 1 +- twice this.", minimum=0.0, maximum=0.5)
     num_patches: int = option(10, "Draws of the random numbers (orbit and masks) per weight.", minimum=1)
-    num_flips: int = option(4, "1: none; 4: flips; 8: flips and right-angle rotations.", choices=(1, 4, 8))
+    num_flips: Literal[1, 4, 8] = option(
+        4,
+        "1: none; 4: flips; 8: flips and right-angle rotations.",
+    )
     degenerate: Literal["halve", "keep"] = option(
         "halve", "A diverged or nearly blank picture: halve its weight until it is neither, or keep it."
     )

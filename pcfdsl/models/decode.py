@@ -1,6 +1,7 @@
 """From VoteNet's output to boxes with scores (the published `parse_predictions`)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,10 +21,9 @@ class DecodeOptions:
     """Which proposals become detections; the defaults are those of published training-time evaluation."""
 
     confidence: float = option(0.05, "least objectness probability, exclusive", minimum=0, maximum=1)
-    nms: str = option(
+    nms: Literal["2d", "3d", "3d_same_class"] = option(
         "3d_same_class",
         "what suppresses what: overlap seen from above, in space, or in space among one class",
-        choices=("2d", "3d", "3d_same_class"),
     )
     nms_threshold: float = option(0.25, "suppress above this overlap", minimum=0, maximum=1)
     candidate_overlap: bool = option(False, "overlap as share of the candidate's own size instead of IoU")

@@ -1,6 +1,7 @@
 """Object proposals from clusters of votes (VoteNet, Qi et al. 2019, section 4.2)."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -12,9 +13,9 @@ from pcfdsl.models.pointnet2 import SetAbstraction
 from pcfdsl.ops.grouping import gather
 from pcfdsl.ops.sampling import farthest_point_sample
 
-__all__ = ["CLUSTER_SAMPLINGS", "ProposalTensors", "Proposals", "choose_clusters"]
+__all__ = ["ClusterSampling", "ProposalTensors", "Proposals", "choose_clusters"]
 
-CLUSTER_SAMPLINGS = ("vote_fps", "seed_fps", "random")
+ClusterSampling = Literal["vote_fps", "seed_fps", "random"]
 
 
 @dataclass(frozen=True)
@@ -124,4 +125,4 @@ def choose_clusters(
         if generator is None:
             raise ValueError("cluster sampling is random: pass `generator`, such as pcfdsl.rng.stream(seed, step)")
         return torch.from_numpy(generator.integers(num_votes, size=(batch, num_proposals))).to(vote_xyz.device)
-    raise ValueError(f"unknown cluster sampling {sampling!r}; expected one of {', '.join(CLUSTER_SAMPLINGS)}")
+    raise ValueError(f"unknown cluster sampling {sampling!r}; expected one of {', '.join(get_args(ClusterSampling))}")

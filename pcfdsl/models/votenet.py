@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pcfdsl.config import option
 from pcfdsl.models.backbone import BackboneConfig, build_backbone
-from pcfdsl.models.proposals import CLUSTER_SAMPLINGS, Proposals, ProposalTensors, choose_clusters
+from pcfdsl.models.proposals import ClusterSampling, Proposals, ProposalTensors, choose_clusters
 from pcfdsl.models.voting import Voting
 
 __all__ = ["VoteNet", "VoteNetConfig", "VoteNetOutput"]
@@ -29,8 +29,8 @@ class VoteNetConfig(BackboneConfig):
     )
     num_proposals: int = option(256, "proposals per scene", minimum=1)
     vote_factor: int = option(1, "votes per seed", minimum=1)
-    cluster_sampling: str = option("vote_fps", "how training chooses cluster centres", choices=CLUSTER_SAMPLINGS)
-    cluster_sampling_eval: str = option("seed_fps", "how evaluation chooses them", choices=CLUSTER_SAMPLINGS)
+    cluster_sampling: ClusterSampling = option("vote_fps", "how training chooses cluster centres")
+    cluster_sampling_eval: ClusterSampling = option("seed_fps", "how evaluation chooses them")
     cluster_radius: float = option(0.3, "votes within it make a cluster, metres", minimum=0)
     cluster_neighbors: int = option(16, "votes taken per cluster", minimum=1)
 

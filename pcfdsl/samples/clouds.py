@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,10 +23,9 @@ class CloudPointsConfig:
     """What the network sees of a cloud."""
 
     num_points: int = option(1024, "points of a sample", minimum=1)
-    size: str = option(
+    size: Literal["sphere", "metres"] = option(
         "sphere",
         "`sphere`: centred on the mean, the farthest point at `radius`; `metres`: as it is, centred on its box",
-        choices=("sphere", "metres"),
     )
     radius: float = option(1.0, "radius of that sphere, metres: the backbone's radii are metres", minimum=1e-3)
     use_height: bool = option(True, "height above the cloud's lowest points as a feature, as in detectors")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,10 +14,10 @@ from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.samples.released import check_published, published_draws
 from pcfdsl.scene.boxes import Scene, height_above_floor, overlap_votes, votes
 
-__all__ = ["DRAWS", "VOTES", "DetectionBatch", "DetectionDataset", "DetectionSample", "collate"]
+__all__ = ["DetectionBatch", "DetectionDataset", "DetectionSample", "PointDraws", "VoteTargets", "collate"]
 
-VOTES = ("box", "extent", "overlap")
-DRAWS = ("native", "scannet", "sunrgbd")
+VoteTargets = Literal["box", "extent", "overlap"]
+PointDraws = Literal["native", "scannet", "sunrgbd"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -113,10 +114,10 @@ class DetectionDataset(Dataset[DetectionSample]):
     ):
         if num_points < 1:
             raise ValueError(f"num_points is {num_points}; expected at least 1")
-        if votes not in VOTES:
-            raise ValueError(f"votes={votes!r} is not known; expected one of {', '.join(VOTES)}")
-        if draws not in DRAWS:
-            raise ValueError(f"draws={draws!r} is not known; expected one of {', '.join(DRAWS)}")
+        if votes not in get_args(VoteTargets):
+            raise ValueError(f"votes={votes!r} is not known; expected one of {', '.join(get_args(VoteTargets))}")
+        if draws not in get_args(PointDraws):
+            raise ValueError(f"draws={draws!r} is not known; expected one of {', '.join(get_args(PointDraws))}")
         if draws != "native":
             check_published(draws, augment)
         self.draws = draws

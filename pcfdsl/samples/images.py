@@ -25,7 +25,10 @@ class ImageViewConfig:
     """What the network sees of a picture."""
 
     size: int = option(224, "Side of the network's input, pixels.", minimum=1)
-    channels: int = option(3, "3: RGB, grey pictures repeated; 1: grey.", choices=(1, 3))
+    channels: Literal[1, 3] = option(
+        3,
+        "3: RGB, grey pictures repeated; 1: grey.",
+    )
     mean: tuple[float, ...] = option((0.5,), "Subtracted from values in 0..1: one number or one per channel.")
     std: tuple[float, ...] = option((0.5,), "Then divided by: likewise.", minimum=1e-6)
     crop: float = option(0.875, "Evaluation: side of the central crop over that of the picture.", minimum=0.01)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from pcfdsl.config import option, validate
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
@@ -14,10 +15,9 @@ __all__ = ["CameraConfig", "FractalScenesConfig", "RoomConfig", "SceneConfig", "
 class SizeConfig:
     """How large objects are."""
 
-    shape: str = option(
+    shape: Literal["fill", "keep", "metres"] = option(
         "fill",
         "stretch clouds to the drawn box, keep their proportions inside it, or take them as metres",
-        choices=("fill", "keep", "metres"),
     )
     low: tuple[float, float, float] = option(
         (0.35, 0.3, 0.4), "least width, depth and height of the drawn box, metres", minimum=0.01
@@ -96,7 +96,10 @@ class SceneConfig:
     room: RoomConfig = option(RoomConfig(), "floor, walls, clutter")
     cameras: CameraConfig = option(CameraConfig(), "from where the scene is seen")
     noise: float = option(0.004, "standard deviation of each coordinate, metres", minimum=0.0)
-    boxes: str = option("full", "boxes hold the whole object or only its seen points", choices=("full", "seen"))
+    boxes: Literal["full", "seen"] = option(
+        "full",
+        "boxes hold the whole object or only its seen points",
+    )
     min_points: int = option(30, "objects with fewer points lose their label", minimum=1)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numba import njit
@@ -24,15 +25,13 @@ class LayoutConfig:
         (0.08, 0.3), "share of the floor that objects cover in a fitted room, from and to", minimum=0.02, maximum=0.8
     )
     max_room_aspect: float = option(2.0, "longest over shortest side of a fitted room, at most", minimum=1.0)
-    yaw: str = option(
+    yaw: Literal["free", "quarter", "axis_aligned"] = option(
         "free",
         "turning of boxes: any angle, quarter turns, or boxes that never turn (the content does)",
-        choices=("free", "quarter", "axis_aligned"),
     )
-    rule: str = option(
+    rule: Literal["separate", "center_distance", "none"] = option(
         "separate",
         "apart: oriented footprints, the published distance of centres, or nothing",
-        choices=("separate", "center_distance", "none"),
     )
     gap: float = option(0.05, "metres kept between footprints under the rule separate", minimum=0.0)
     against_wall: float = option(

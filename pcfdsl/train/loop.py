@@ -81,7 +81,7 @@ class _Run:
             )
         self.task, self.config, self.out, self.device, self.group = task, config, out, device, group
         self.num_samples = num_samples
-        self.num_steps = config.num_steps or max(1, round((config.epochs or 0) * num_samples / config.batch_size))
+        self.num_steps = config.num_steps or max(1, round(config.epochs * num_samples / config.batch_size))
         self.model = task.model.to(device)
         self.optimizer, self.average = None, None
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")

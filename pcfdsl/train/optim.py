@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -17,7 +17,10 @@ __all__ = ["OptimizerConfig", "ScheduleConfig", "bn_momentum", "build_optimizer"
 class OptimizerConfig:
     """How gradients become steps."""
 
-    name: str = option("adam", "optimiser", choices=("adam", "adamw", "sgd"))
+    name: Literal["adam", "adamw", "sgd"] = option(
+        "adam",
+        "optimiser",
+    )
     learning_rate: float = option(1e-3, "peak learning rate", minimum=0.0)
     weight_decay: float = option(0.0, "L2 penalty (adam, sgd) or decoupled decay (adamw)", minimum=0.0)
     momentum: float = option(0.9, "momentum of sgd", minimum=0.0, maximum=1.0)
@@ -31,7 +34,10 @@ class OptimizerConfig:
 class ScheduleConfig:
     """Learning rate and batch-norm momentum over the run."""
 
-    kind: str = option("constant", "learning rate over the run", choices=("constant", "step", "exponential", "cosine"))
+    kind: Literal["constant", "step", "exponential", "cosine"] = option(
+        "constant",
+        "learning rate over the run",
+    )
     milestones: tuple[int, ...] = option((80, 120, 160), "epochs at which `step` multiplies the rate", minimum=0)
     factor: float = option(0.1, "what `step` multiplies by, and `exponential` after every epoch", minimum=0.0)
     final: float = option(0.0, "share of the peak rate at which `cosine` ends", minimum=0.0, maximum=1.0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ class TrainConfig:
     """How a network is trained, whatever it is."""
 
     seed: int = option(0, "initial weights, order and augmentation of the data depend on it")
-    num_steps: int | None = option(None, "length of the run in steps; give this or epochs", minimum=1)
-    epochs: float | None = option(None, "length of the run in passes over the training set", minimum=0)
+    num_steps: int | None = option(None, "length of the run in steps; null: as many as the epochs have", minimum=1)
+    epochs: float = option(1.0, "length of the run in passes over the training set, if num_steps is null", minimum=0)
     batch_size: int = option(8, "samples of a step over all processes", minimum=1, maximum=65_536)
     accumulate: int = option(1, "parts a process makes its share of the batch in, to save memory", minimum=1)
     optimizer: OptimizerConfig = option(OptimizerConfig(), "optimiser")
@@ -33,7 +33,7 @@ class TrainConfig:
         None, "decay of a moving average of the weights, which is then evaluated and kept", minimum=0.0, maximum=1.0
     )
     evaluations: int = option(1, "evaluations, evenly over the run, the last at its end; 0 for none", minimum=0)
-    precision: str = option("float32", "type of the matrix products", choices=tuple(PRECISIONS))
+    precision: Literal["float32", "bfloat16", "float16"] = option("float32", "type of the matrix products")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     num_workers: int = option(0, "processes that load data, for each that trains", minimum=0)
     num_threads: int | None = option(
@@ -52,8 +52,6 @@ class TrainConfig:
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
-        if (self.num_steps is None) == (self.epochs is None):
-            yield "num_steps", "give either num_steps or epochs, not both or neither"
         if self.batch_size % self.accumulate:
             yield "accumulate", f"{self.accumulate} does not divide batch_size {self.batch_size}"
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -41,13 +42,15 @@ __all__ = [
 class CloudSourceConfig:
     """A set of labelled clouds."""
 
-    kind: str = option(
+    kind: Literal["fractals", "npz", "folder"] = option(
         "fractals",
         "fractals by category, shapes of a .npz file, or meshes and clouds of a folder, one sub-folder a class",
-        choices=("fractals", "npz", "folder"),
     )
     path: str | None = option(None, "the .npz file or the folder")
-    up: str = option("z", "the axis that points up in the files of a folder", choices=("y", "z"))
+    up: Literal["y", "z"] = option(
+        "z",
+        "the axis that points up in the files of a folder",
+    )
     bin_columns: int = option(6, "numbers in a row of the .bin files of a folder", minimum=3)
     fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals, where kind is fractals")
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,11 +50,10 @@ class DetectorConfig:
     points: PointsConfig = option(PointsConfig(), "what the network sees of a scene")
     augment: AugmentConfig = option(AugmentConfig(), "augmentation of training samples")
     model: VoteNetConfig = option(VoteNetConfig(), "the network")
-    sizes: str = option(
+    sizes: Literal["one", "per_class", "published", "given"] = option(
         "one",
         "mean sizes: one or one per class, from the training boxes; the benchmark's published ones; or as "
         "model.mean_sizes says",
-        choices=("one", "per_class", "published", "given"),
     )
     loss: LossWeights = option(LossWeights(), "weights of the loss")
     padded_truth_bug: bool = option(False, "match proposals to padding as the published code does")

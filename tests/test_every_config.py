@@ -1,0 +1,105 @@
+"""What holds of every settings class of the package, found by walking its modules."""
+
+import dataclasses
+import importlib
+import pkgutil
+import typing
+
+import pytest
+
+import pcfdsl
+from pcfdsl.config import REQUIRED, ConfigError, from_dict, load, to_dict
+
+
+def config_classes():
+    for module in pkgutil.walk_packages(pcfdsl.__path__, "pcfdsl."):
+        for found in vars(importlib.import_module(module.name)).values():
+            own = isinstance(found, type) and found.__module__ == module.name and dataclasses.is_dataclass(found)
+            if own and any("doc" in field.metadata for field in dataclasses.fields(found)):
+                yield found
+
+
+# What other settings fix, so that no other value is valid alone.
+BOUND = {"kind", "variant", "in_channels", "input_channels", "monitor", "hull", "supersample", "size"}
+BOUND |= {"backbone_type", "use_height", "use_color", "checkpoint", "fashion", "icons", "furniture", "arguments"}
+CLASSES = sorted(set(config_classes()), key=lambda cls: (cls.__module__, cls.__name__))
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Settings that a class cannot do without."""
+    (tmp_path / "file").touch()
+
+    def required(cls):
+        if cls.__name__ == "ImageStudyConfig":
+            return dict.fromkeys(("fashion", "icons", "furniture"), str(tmp_path / "file")) | {
+                name: {"view": {"size": 32}} for name in ("pretrain", "finetune")
+            }
+        return {field.name: str(tmp_path / "file") for field in dataclasses.fields(cls) if field.default is REQUIRED}
+
+    return required
+
+
+def flat(settings, prefix=""):
+    found = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def hint_at(cls, path, config):
+    """The type of a value by its key path."""
+    for key in path.split("."):
+        hint = typing.get_type_hints(type(config))[key]
+        config = getattr(config, key)
+    return hint
+
+
+def others(value, hint):
+    """Values of the same type that a setting might have instead."""
+    if typing.get_origin(hint) is typing.Literal:
+        return [other for other in typing.get_args(hint) if other != value]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, (int, float)):
+        return [type(value)(other) for other in (value + 1, value / 2, value * 2, 0, 0.1) if other != value]
+    if isinstance(value, list):
+        if not value:
+            return [["other"], [1]]
+        return [*([other, *value[1:]] for other in others(value[0], None)), [*value[:-1], 2 * value[-1]], value[:-1]]
+    return ["other", "resnet18"] if isinstance(value, str) else [1, 0.5, "other", [8, 8]]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_settings_come_back_from_their_dictionary_and_one_override_changes_one_value(cls, given):
+    config = from_dict(cls, given(cls))
+    assert from_dict(cls, to_dict(config)) == config
+    before = flat(to_dict(config))
+    unchanged = []
+    for path, value in before.items():
+        for other in others(value, hint_at(cls, path, config)):
+            settings = given(cls)
+            *groups, last = path.split(".")
+            group = settings
+            for key in groups:
+                group = group.setdefault(key, {})
+            group[last] = other
+            try:
+                after = flat(to_dict(from_dict(cls, settings)))
+            except ConfigError:
+                continue
+            assert {key for key in before | after if before.get(key) != after.get(key)} == {path}
+            break
+        else:
+            unchanged.append(path)
+    assert {path.split(".")[-1] for path in unchanged} <= BOUND
+
+
+def test_numbers_of_steps_and_epochs_need_no_agreement():
+    from pcfdsl.train.tasks.detection import DetectorConfig
+    from pcfdsl.train.tasks.pretraining import PretrainConfig
+
+    assert load(DetectorConfig, overrides=["train.device=cpu"]).train.epochs == 180
+    assert load(DetectorConfig, overrides=["train.num_steps=5"]).train.num_steps == 5
+    assert load(PretrainConfig, overrides=["train.num_steps=null", "train.epochs=2"]).train.epochs == 2
+    assert load(DetectorConfig, overrides=["validation.split=val"]).validation.kind == "none"
