@@ -9,13 +9,13 @@ import numpy as np
 from tqdm import tqdm
 
 from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.detection_set import StoredDetectionSet
 from pcfdsl.datasets.generated import GeneratedScenes
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
 from pcfdsl.datasets.votenet import open_votenet
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.pointcloud.released import open_pcfractal
-from pcfdsl.samples.augment import AugmentConfig
 from pcfdsl.samples.detection import DetectionDataset, PointDraws, VoteTargets
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import SceneConfig

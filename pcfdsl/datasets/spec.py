@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from pcfdsl.samples.augment import AugmentConfig
+from pcfdsl.datasets.augment import AugmentConfig
 
 __all__ = ["SCANNET", "SPECS", "SUNRGBD", "DatasetSpec", "split_names", "spec_of"]
 

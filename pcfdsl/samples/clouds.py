@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import Dataset
 
 from pcfdsl.config import option, validate
+from pcfdsl.datasets.augment import AugmentConfig, draw_transform, drop_and_jitter
 from pcfdsl.datasets.clouds import CloudSet
 from pcfdsl.rng import stream
-from pcfdsl.samples.augment import AugmentConfig, draw_transform, drop_and_jitter
 from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.scene.boxes import height_above_floor
 

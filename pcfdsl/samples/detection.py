@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from pcfdsl.datasets.augment import AugmentConfig, Draws, axis_aligned_hull, draw_sample
 from pcfdsl.rng import stream
-from pcfdsl.samples.augment import AugmentConfig, Draws, axis_aligned_hull, draw_sample
 from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.samples.released import check_published, published_draws
 from pcfdsl.scene.boxes import Scene, height_above_floor, overlap_votes, votes

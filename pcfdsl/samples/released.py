@@ -10,7 +10,7 @@ Given `np.random.RandomState(s)` these functions draw what they draw after `np.r
 
 import numpy as np
 
-from pcfdsl.samples.augment import AugmentConfig, Draws, Transform, draw_color_change
+from pcfdsl.datasets.augment import AugmentConfig, Draws, Transform, draw_color_change
 
 __all__ = ["check_published", "published_draws"]
 

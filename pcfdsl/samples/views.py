@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import Dataset
 
 from pcfdsl.config import option, validate
+from pcfdsl.datasets.augment import AugmentConfig, Draws, draw_sample
 from pcfdsl.rng import stream
-from pcfdsl.samples.augment import AugmentConfig, Draws, draw_sample
 from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.scene.boxes import Scene, height_above_floor
 from pcfdsl.scene.config import SceneConfig

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import torch
 
+from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
-from pcfdsl.samples.augment import AugmentConfig
 from pcfdsl.samples.detection import DetectionDataset
 from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, SceneConfig, SizeConfig
 from pcfdsl.scene.primitives import PrimitiveFurniture

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pcfdsl.samples.augment import AugmentConfig
+from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.samples.detection import DetectionBatch, DetectionDataset, collate
 from pcfdsl.scene.boxes import Scene, height_above_floor, points_in_boxes
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.spec import SCANNET, SUNRGBD
-from pcfdsl.samples.augment import AugmentConfig
 from pcfdsl.samples.detection import DetectionDataset
 from pcfdsl.samples.released import published_draws
 from pcfdsl.scene.boxes import Scene

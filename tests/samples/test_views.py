@@ -6,8 +6,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.rng import stream
-from pcfdsl.samples.augment import AugmentConfig
 from pcfdsl.samples.views import TwoLayouts, TwoViews, ViewConfig, collate_pairs
 from pcfdsl.scene.boxes import height_above_floor
 from pcfdsl.scene.config import CameraConfig, RoomConfig, SceneConfig, SizeConfig

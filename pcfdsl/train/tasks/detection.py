@@ -13,13 +13,13 @@ from pcfdsl.checkpoints.published_names import to_detector_names
 from pcfdsl.checkpoints.run import find_weights, note_unfinished
 from pcfdsl.checkpoints.weights import load_weights, read_published_checkpoint, transfer
 from pcfdsl.config import ConfigError, option, to_dict, validate
+from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.sources import PointsConfig, SceneSet, SourceConfig, mean_box_sizes, open_scenes, scene_samples
 from pcfdsl.datasets.spec import SPECS, spec_of
 from pcfdsl.datasets.subsets import nested_subset
 from pcfdsl.evaluate.detector import EvaluationConfig, evaluate_scenes, mean_metrics
 from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
-from pcfdsl.samples.augment import AugmentConfig
 from pcfdsl.samples.detection import DetectionBatch, collate
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.seeds import SeedResults, train_seeds

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pcfdsl.config import option, validate
+from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.sources import PointsConfig, SceneSet, SourceConfig, open_scenes
 from pcfdsl.models.backbone import BackboneConfig
-from pcfdsl.samples.augment import AugmentConfig
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
 from pcfdsl.train.tasks.detection import InitConfig, start_from

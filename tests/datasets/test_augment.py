@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcfdsl.config import ConfigError
+from pcfdsl.datasets.augment import AugmentConfig, Transform, axis_aligned_hull, draw_transform, drop_and_jitter
 from pcfdsl.rng import stream
-from pcfdsl.samples.augment import AugmentConfig, Transform, axis_aligned_hull, draw_transform, drop_and_jitter
 from pcfdsl.scene.boxes import box_corners, overlap_votes, points_in_boxes
 
 TRANSFORMS = st.builds(
