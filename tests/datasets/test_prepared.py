@@ -200,7 +200,7 @@ def test_mistakes_are_named(votenet_scans, votenet_images, raw_scene, tmp_path):
     path.write_bytes(pickle.dumps({"data_list": [good | {"lidar_points": {"lidar_path": "../../one.bin"}}]}))
     assert open_mmdetection3d(path).read.entries["one"].points == "one.bin"  # type: ignore[attr-defined]
     path.write_bytes(pickle.dumps(print))
-    refused(path, "infos_train.pkl: is no pickled file of plain data", read=open_mmdetection3d)
+    refused(path, "infos_train.pkl is not a pickled file of plain data", read=open_mmdetection3d)
 
 
 VALUES = st.recursive(

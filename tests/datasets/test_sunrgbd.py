@@ -343,7 +343,7 @@ VALUES = st.one_of(
 FIELDS = ("depthpath", "rgbpath", "K", "Rtilt", "groundtruth3DBB", "classname", "centroid", "coeffs", "orientation")
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4))
 def test_any_metadata_are_read_or_named(changes, views, tmp_path):
     """Whatever stands in the fields of one image, it is a frame or says what is wrong."""

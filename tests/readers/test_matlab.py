@@ -4,10 +4,9 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from scipy.io import loadmat, savemat
+from scipy.io import savemat
 
+from pcfdsl.readers import matlab5
 from pcfdsl.readers.matlab import read_variable
 
 
@@ -121,69 +120,37 @@ def test_version_7_3_without_h5py_names_the_install(tmp_path, monkeypatch):
         read_variable(path, "rows")
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_damaged_files_are_refused_with_a_sentence(data, tmp_path):
-    """Any change of an uncompressed file gives values or a ValueError that names the file, and nothing else."""
-    path = tmp_path / "damaged.mat"
-    write_5(path, compressed=data.draw(st.booleans()))
-    content = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, len(content) - 1))
-        content[place] = data.draw(st.integers(0, 255))
-    path.write_bytes(content[: data.draw(st.sampled_from([len(content), place + 1]))])
-    message = str(path)
+@pytest.mark.parametrize("seed", range(12))
+def test_damaged_files_are_refused_with_a_sentence(seed, tmp_path):
+    path, rng = tmp_path / "damaged.mat", np.random.default_rng(seed)
+    write_5(path, compressed=seed % 2 == 0)
+    content = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    places = rng.integers(128, len(content), 4)
+    content[places] = rng.integers(256, size=4)
+    path.write_bytes(content[: len(content) if seed % 3 else places[0]].tobytes())
     try:
         read_variable(path, "rows")
     except ValueError as error:
-        message = str(error)
-    assert str(path) in message
+        assert str(path) in str(error)  # noqa: PT017
 
 
-@given(
-    content=st.recursive(
-        st.one_of(st.text(max_size=5), st.lists(st.floats(-9, 9), min_size=1, max_size=4), st.just([])),
-        lambda inner: st.lists(inner, min_size=1, max_size=3).map(tuple),
-        max_leaves=8,
-    )
-)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_values_are_those_of_scipy(content, tmp_path):
-    """Nested cells of text and numbers, in every nesting."""
-
-    def matlab(value):
-        if not isinstance(value, tuple):
-            return value if isinstance(value, str) else np.array([value])
-        cells = np.empty((1, len(value)), object)
-        cells[0, :] = [matlab(entry) for entry in value]
-        return cells
-
-    def plain(value):
-        if value.dtype == object:
-            return [plain(entry) for entry in value.ravel()]
-        return "".join(value.tolist()) if value.dtype.kind == "U" else value.ravel().tolist()
-
-    savemat(tmp_path / "a.mat", {"a": matlab((content,))})
-    expected = plain(loadmat(tmp_path / "a.mat")["a"])
-    found = flat(read_variable(tmp_path / "a.mat", "a"))
-    assert found == flat(expected)
-
-
-def flat(value):
-    """Nested lists and arrays as nested lists of plain values; empty text and empty numbers are the same."""
-    if isinstance(value, np.ndarray):
-        return value.ravel().tolist()
-    if isinstance(value, list):
-        return [flat(entry) for entry in value]
-    return [] if value == "" else value
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(max_size=300), kind=st.sampled_from([b"", b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"]))
-def test_bytes_that_are_no_file_are_refused(content, kind, tmp_path):
-    (tmp_path / "noise.mat").write_bytes(kind + content)
-    with pytest.raises(ValueError, match=r"noise.mat"):
+@pytest.mark.parametrize("content", [b"", b"noise", b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"noise" * 9])
+def test_other_files_are_refused(content, tmp_path):
+    (tmp_path / "noise.mat").write_bytes(content)
+    with pytest.raises(ValueError, match=r"noise.mat c"):
         read_variable(tmp_path / "noise.mat", "rows")
+
+
+def test_a_crash_and_a_hang_of_scipy_are_errors(tmp_path, monkeypatch):
+    path, python = tmp_path / "a.mat", tmp_path / "python"
+    write_5(path)
+    for body, message in (("kill -SEGV $$", "SciPy fails: exit code -11"), ("exec sleep 60", "did not finish within")):
+        python.write_text(f"#!/bin/sh\n{body}\n")
+        python.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(python))
+        monkeypatch.setattr(matlab5, "_TIMEOUT", 0.5)
+        with pytest.raises(ValueError, match=rf"a\.mat cannot be read: .*{message}"):
+            read_variable(path, "rows")
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
@@ -220,8 +187,6 @@ def test_what_matlab_itself_writes(order, compressed, tmp_path):
     assert first["K"].dtype == np.float64
     np.testing.assert_array_equal(second["K"], [[0.5, -1]])
     assert second["name"].size == 0
-    if order == "<":
-        np.testing.assert_array_equal(loadmat(path)["rows"]["K"][0, 0], first["K"])
 
 
 def test_an_array_of_nothing_that_promises_much_is_refused(tmp_path):
