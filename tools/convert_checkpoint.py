@@ -4,23 +4,24 @@ import argparse
 import sys
 from typing import get_args
 
-from pcfdsl.checkpoints.convert import LAYOUTS
-from pcfdsl.checkpoints.published import Headings, export_checkpoint, import_checkpoint
+from pcfdsl.checkpoints.layouts import LAYOUTS
+from pcfdsl.checkpoints.weights import Headings
 from pcfdsl.command_line import run
+from pcfdsl.infer.convert import export_checkpoint, import_checkpoint
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", help="their .tar or .pth; with --to, a run's folder or a .safetensors file")
+    parser.add_argument("source", help="their weights file; with --to, a run's folder or a .safetensors file of ours")
     parser.add_argument("out", help="the .safetensors file to write; with --to, their file")
     direction = parser.add_mutually_exclusive_group()
-    direction.add_argument("--from", dest="layout", choices=LAYOUTS, help="layout of the source (default: find out)")
-    direction.add_argument("--to", choices=LAYOUTS, help="write ours for another code; backbone: PointContrast, CSC")
+    direction.add_argument("--from", dest="layout", choices=LAYOUTS, help="layout of the source (default: detect it)")
+    direction.add_argument("--to", choices=LAYOUTS, help="write ours for another project; backbone: PointContrast, CSC")
     parser.add_argument(
         "--headings",
         choices=get_args(Headings),
         default="auto",
-        help="which way MMDetection3D's turn: clockwise before its version 1.0 (auto: as the file's version says)",
+        help="which way headings turn in MMDetection3D: clockwise before its version 1.0 (auto: by the file's version)",
     )
     args = parser.parse_args()
     if args.to:

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pcfdsl.checkpoints.files import load_weights, save_weights
 from pcfdsl.checkpoints.torch_file import load_torch_file
-from pcfdsl.checkpoints.weights import load_weights, save_weights
 from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.store.atomic import write_file
 
@@ -86,7 +86,7 @@ def save_checkpoint(
 
 
 def find_weights(path: str | Path) -> Path:
-    """The weights file meant by a path: the file itself, or the best (else the last) of a run's folder.
+    """Resolve a path to a weights file: the file itself, or the best (else the last) of a run's folder.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -97,21 +97,21 @@ def find_weights(path: str | Path) -> Path:
         if candidate.is_file():
             return candidate
     what = "holds neither best.safetensors nor last.safetensors" if path.is_dir() else "does not exist"
-    raise FileNotFoundError(f"checkpoint {path} {what}; give a run's folder or a .safetensors file of one")
+    raise FileNotFoundError(f"checkpoint {path} {what}; give a run's folder or a weights file")
 
 
 def note_unfinished(path: str | Path) -> None:
-    """Say on stderr if the path is the folder of a run that has not come to its end."""
+    """Print a note on stderr if the path is the folder of an unfinished run."""
     last = Path(path) / "last.json"
     if not last.is_file():
         return
     try:
         about = json.loads(last.read_text(encoding="utf-8"))
         step, num_steps = about["step"], about["num_steps"]
-    except (ValueError, TypeError, KeyError):  # of another version, or edited; the weights are what counts
+    except (ValueError, TypeError, KeyError):  # of another version, or edited; only the weights matter
         return
     if step < num_steps:
-        print(f"note: {path} is not finished, it stands at step {step} of {num_steps}", file=sys.stderr)
+        print(f"note: {path} is not finished: it is at step {step} of {num_steps}", file=sys.stderr)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -1,208 +1,113 @@
-"""Weights in files, and from one network into another. Nothing is dropped without being named."""
+"""Anybody's weights: one way in for our files and other people's, whatever their container, wrappers and names."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
+from pcfdsl.checkpoints.files import load_weights
+from pcfdsl.checkpoints.layouts import Layout, detect_layout, to_ours
+from pcfdsl.checkpoints.run import find_weights
 from pcfdsl.checkpoints.torch_file import load_torch_file
-from pcfdsl.store.atomic import write_file
+from pcfdsl.datasets.spec import SPECS, DatasetSpec
 
-__all__ = [
-    "TransferReport",
-    "load_weights",
-    "read_published_checkpoint",
-    "read_torch_file",
-    "save_weights",
-    "transfer",
-    "write_weights",
-]
+__all__ = ["Headings", "Weights", "benchmark_of", "read_state", "read_weights"]
 
+Headings = Literal["auto", "clockwise", "counterclockwise"]
 
-_CHECKSUM = "sha256"
-_NAMED = 6
+# Where torch files keep their state dict, in order. timm's moving averages come first, as in its own loader.
+_CONTAINERS = ("state_dict_ema", "model_ema", "model_state_dict", "state_dict", "model_state", "model")
+_WRAPPERS = re.compile(r"^((module|_orig_mod|model)\.)+")  # of data-parallel training, torch.compile and Lightning
 
 
 @dataclass(frozen=True)
-class TransferReport:
-    """Where each tensor of a transfer went.
+class Weights:
+    """The weights of a detector or of its backbone.
 
     Attributes:
-        loaded: Names copied.
-        skipped: Source tensors outside the prefixes.
-        mismatched: (name, source shape, target shape) of tensors that differ in shape and were not copied.
-        unused: Source tensors within the prefixes that the network has no place for.
-        missing: Tensors of the network within the prefixes that the source does not have; they keep their values.
+        state: Tensors by our names.
+        unmatched: Tensors that have no place in a detector, by the names in the file.
+        layout: Whose names the file has.
+        notes: What to know about the file.
     """
 
-    loaded: tuple[str, ...]
-    skipped: tuple[str, ...]
-    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
-    unused: tuple[str, ...]
-    missing: tuple[str, ...]
-
-    def __str__(self) -> str:
-        lines = [f"{len(self.loaded)} tensors loaded, {len(self.skipped)} of the source outside the chosen parts"]
-        differing = [f"{name} is {source}, needs {target}" for name, source, target in self.mismatched]
-        for what, names in (
-            ("shape differs", differing),
-            ("unused", self.unused),
-            ("not in the source, keeps its value", self.missing),
-        ):
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            lines += [f"{what}: {', '.join(names[:_NAMED])}{more}"] if names else []
-        return "\n".join(lines)
+    state: dict[str, Tensor]
+    unmatched: dict[str, Tensor]
+    layout: Layout
+    notes: tuple[str, ...] = ()
 
 
-def save_weights(path: str | Path, module: nn.Module, *, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write all parameters and buffers as safetensors. A file of that name is replaced whole or not at all.
+def read_weights(path: str | Path, *, layout: Layout | None = None, headings: Headings = "auto") -> Weights:
+    """Read a run's or another project's weights under our names.
 
     Args:
-        path: Ends in .safetensors.
-        module: The network.
-        metadata: JSON values to keep with the weights, such as the configuration.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: If the name ends otherwise.
-    """
-    return write_weights(path, module.state_dict(), metadata=metadata)
-
-
-def write_weights(path: str | Path, state: Mapping[str, Tensor], *, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a state dict as `save_weights` writes a module's."""
-    path = _checked(path)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    about = {**(metadata or {}), _CHECKSUM: _checksum(state)}
-    write_file(path, save(state, metadata={key: json.dumps(value) for key, value in about.items()}))
-    return path
-
-
-def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State dict and metadata of a file that `save_weights` wrote.
-
-    Raises:
-        ValueError: If the name ends otherwise, or the file is damaged.
-        FileNotFoundError: If there is none.
-    """
-    path = _checked(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a whole weights file ({error}); write it again") from error
-    if metadata.pop(_CHECKSUM, None) not in (None, _checksum(state)):  # files of others have none
-        raise ValueError(f"{path} is not a whole weights file (its weights are not those written); write it again")
-    return state, metadata
-
-
-def read_published_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """State dict of a published VoteNet `checkpoint.tar`, or one of PointContrast, DepthContrast or MMDetection3D.
-
-    Read with `weights_only`, so that nothing in the file is executed. A `module.` that data-parallel training put
-    before every name is removed.
+        path: See `read_state`.
+        layout: Whose names the file has; None detects it.
+        headings: Which way headings turn in a detector of MMDetection3D: clockwise before its version 1.0; "auto" goes
+            by the version that the file states.
 
     Raises:
         OSError: If there is no such file.
-        ValueError: If the file is damaged or holds no state dict.
+        ValueError: If it cannot be read, or its names are of no known layout; the first of them are in the message.
     """
-    state, _ = read_torch_file(path)
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    state, meta, notes = read_state(path)
+    try:
+        layout = layout or detect_layout(state)
+        clockwise = headings == "clockwise"
+        if layout == "mmdetection3d" and headings == "auto":
+            version = str(meta.get("mmdet3d_version", ""))
+            clockwise = version.startswith("0.")
+            source = f"the file is of version {version}" if version else "the file states no version; 1.0 is assumed"
+            notes = (*notes, f"headings taken as {'clockwise' if clockwise else 'counter-clockwise'}: {source}")
+        conversion = to_ours(state, layout=layout, clockwise=clockwise)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return Weights(conversion.state, {name: state[name] for name in conversion.unmatched}, layout, notes)
 
 
-def read_torch_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State dict of a torch file as it is, and the plain values that its `meta` holds, if any.
+def read_state(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...]]:
+    """Read a state dict under the names in the file, without the prefixes of wrappers.
 
-    Nothing in the file is executed: objects of other packages, such as the settings in PointContrast's and CSC's
-    files, are left out.
+    Args:
+        path: A run's folder, a .safetensors file, or a torch file (.pth, .pt, .tar, .ckpt, ...) that holds a state dict
+            on its own or under one of the usual keys.
+
+    Returns:
+        The state dict, the plain values under the file's `meta`, and what to know about it.
 
     Raises:
         OSError: If there is no such file.
-        ValueError: If the file is damaged or holds no state dict.
+        ValueError: If it is damaged or holds no state dict.
     """
-    try:
-        content = load_torch_file(path, leave_out_objects=True)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no checkpoint {path}") from None
-    keys = ("model_state_dict", "state_dict", "model")
-    nested = isinstance(content, dict) and any(isinstance(content.get(key), dict) for key in keys)
-    state = next(content[key] for key in keys if isinstance(content.get(key), dict)) if nested else content
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict; expected one under {', '.join(keys)}")
-    meta = content.get("meta") if nested else None
-    return {str(name): value for name, value in state.items()}, meta if isinstance(meta, dict) else {}
-
-
-def transfer(
-    module: nn.Module, state: Mapping[str, Tensor], *, prefixes: Iterable[str] = ("backbone_net", "vgen")
-) -> TransferReport:
-    """Copy the chosen parts of another network's weights into a network, wherever name and shape are equal.
-
-    Args:
-        module: The network; changed in place.
-        state: The other network's state dict.
-        prefixes: Dotted names of the parts, or of single tensors, to copy.
-
-    Returns:
-        What happened to each tensor.
-
-    Raises:
-        ValueError: If nothing fits, or less than half of the chosen parts on either side; nothing is copied.
-    """
-    prefixes = tuple(prefixes)
-    own = module.state_dict()
-
-    def chosen(name: str) -> bool:
-        return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
-
-    found = [name for name in state if chosen(name) and name in own]
-    loaded = [name for name in found if state[name].shape == own[name].shape]
-    report = TransferReport(
-        loaded=tuple(loaded),
-        skipped=tuple(name for name in state if not chosen(name)),
-        mismatched=tuple(
-            (name, tuple(state[name].shape), tuple(own[name].shape))
-            for name in found
-            if state[name].shape != own[name].shape
-        ),
-        unused=tuple(name for name in state if chosen(name) and name not in own),
-        missing=tuple(name for name in own if chosen(name) and name not in state),
-    )
-    if not loaded:
+    path = find_weights(path)
+    if path.suffix == ".safetensors":
+        return _unwrapped(load_weights(path)[0]), {}, ()
+    content = load_torch_file(path, leave_out_objects=True)
+    content = content if isinstance(content, dict) else {}
+    key = next((key for key in _CONTAINERS if isinstance(content.get(key), dict)), None)
+    state = content if key is None else content[key]
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(
-            f"nothing to transfer: no tensor under {', '.join(prefixes)} has the same name and shape in both.\n{report}"
+            f"{path} holds no state dict; expected one by itself or under {', '.join(_CONTAINERS)}; the keys of the "
+            f"file are {', '.join(map(str, list(content)[:6])) or 'none'}"
         )
-    # Either may have more than the other, as a detector has beside a classifier.
-    if len(loaded) < len(report.mismatched) + min(len(report.unused), len(report.missing)):
-        raise ValueError(f"the weights are those of another network: most of them do not fit.\n{report}")
-    with torch.no_grad():
-        for name in loaded:
-            own[name].copy_(state[name])
-    return report
+    meta = content.get("meta") if key else None
+    notes = ("the moving average of the weights was taken",) if key and key.endswith("_ema") else ()
+    state = _unwrapped({str(name): value for name, value in state.items()})
+    return state, meta if isinstance(meta, dict) else {}, notes
 
 
-def _checksum(state: Mapping[str, Tensor]) -> str:
-    content = hashlib.sha256()
-    for name in sorted(state):
-        content.update(f"{name} {state[name].dtype} {tuple(state[name].shape)} ".encode())
-        content.update(state[name].reshape(-1).view(torch.uint8).numpy().data)
-    return content.hexdigest()
+def benchmark_of(state: Mapping[str, Tensor]) -> DatasetSpec | None:
+    """The benchmark whose published head has as many channels: 2 + 3 + 2 bins + 4 sizes + classes."""
+    if "pnet.conv3.bias" not in state:
+        return None
+    channels = state["pnet.conv3.bias"].numel()
+    return next((spec for spec in SPECS if channels == 5 + 2 * spec.num_heading_bins + 5 * len(spec.classes)), None)
 
 
-def _checked(path: str | Path) -> Path:
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise ValueError(f"weights file {path} must end in .safetensors")
-    return path
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    renamed = {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
+    return renamed if len(renamed) == len(state) else state

@@ -21,8 +21,8 @@ def main(name: str, seconds: str = "60") -> None:
         "pcfdsl.formula.csv_io",
         "pcfdsl.view.sources",
     ]
-    packages += ["pcfdsl.checkpoints.weights", "pcfdsl.checkpoints.torch_file", "pcfdsl.checkpoints.run"]
-    packages += ["pickletools", "zipfile"]
+    packages += [f"pcfdsl.checkpoints.{name}" for name in ("files", "weights", "torch_file", "run")]
+    packages += ["pickle", "zipfile"]
     with atheris.instrument_imports(include=packages):
         from targets import TARGETS
 

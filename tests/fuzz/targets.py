@@ -19,8 +19,9 @@ import torch
 import trimesh
 from safetensors.torch import save
 
+from pcfdsl.checkpoints.files import load_weights
 from pcfdsl.checkpoints.run import load_checkpoint, load_resume
-from pcfdsl.checkpoints.weights import load_weights, read_torch_file
+from pcfdsl.checkpoints.weights import read_state
 from pcfdsl.config import load
 from pcfdsl.datasets.detection_set import StoredDetectionSet
 from pcfdsl.formula.csv_io import read_ifs
@@ -157,11 +158,11 @@ TARGETS = {
     "shard": Target("s", encode(_ONE, first_sample=0, digest="d"), _shard),
     "weights": Target("w.safetensors", save(_STATE, metadata=_ABOUT), load_weights),
     "checkpoint": Target("w.safetensors", save(_STATE, metadata=_ABOUT), load_checkpoint),
-    "torch_file": Target("w.pt", _saved(lambda file: torch.save({"state_dict": _STATE}, file)), read_torch_file),
+    "torch_file": Target("w.pt", _saved(lambda file: torch.save({"state_dict": _STATE}, file)), read_state),
     "torch_file_old": Target(
         "w.pt",
         _saved(lambda file: torch.save({"model": _STATE}, file, _use_new_zipfile_serialization=False)),
-        read_torch_file,
+        read_state,
     ),
     "resume": Target(
         "resume.pt",

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pcfdsl.checkpoints.published_names import to_detector_names
-from pcfdsl.checkpoints.weights import transfer
+from pcfdsl.checkpoints.layouts import to_ours
+from pcfdsl.checkpoints.start import transfer
 from pcfdsl.models.backbone import BackboneConfig, SRUNetSettings, build_backbone
 from pcfdsl.models.pointnet2 import PointNet2Config
 from pcfdsl.models.srunet import SRUNet, SRUNetConfig
@@ -115,9 +115,9 @@ def test_the_published_encoder_is_the_detectors():
 def test_published_names_load_and_what_does_not_fit_is_named():
     torch.manual_seed(1)
     published = SRUNet(SRUNetConfig(stem_planes=4, planes=NARROW.planes, layers=NARROW.layers, out_channels=32))
-    state = {f"module.encoder.{name}": value for name, value in published.state_dict().items()}
+    state = {f"encoder.{name}": value for name, value in published.state_dict().items()}
     detector = VoteNet(VoteNetConfig(num_proposals=8, **vars(settings())))
-    report = transfer(detector, to_detector_names(state), prefixes=("backbone_net",))
+    report = transfer(detector, to_ours(state, layout="backbone").state, prefixes=("backbone_net",))
     assert {name for name, _, _ in report.mismatched} == {
         "backbone_net.net.final.kernel",
         "backbone_net.net.final.bias",
@@ -132,11 +132,11 @@ def test_published_names_load_and_what_does_not_fit_is_named():
 
 def test_names_of_a_whole_detector_stay():
     for config in (settings(), BackboneConfig(backbone=POINTNET2)):
-        names = VoteNet(VoteNetConfig(num_proposals=8, **vars(config))).state_dict().keys()
-        assert list(to_detector_names(dict.fromkeys(names))) == list(names)
+        state = VoteNet(VoteNetConfig(num_proposals=8, **vars(config))).state_dict()
+        assert list(to_ours(state, layout="votenet").state) == list(state)
         bare = build_backbone(config).state_dict()
         inner = {name.removeprefix("net."): value for name, value in bare.items()}
-        assert list(to_detector_names(inner)) == [f"backbone_net.{name}" for name in bare]
+        assert list(to_ours(inner, layout="backbone").state) == [f"backbone_net.{name}" for name in bare]
 
 
 def test_what_the_points_must_have():

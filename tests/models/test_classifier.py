@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pcfdsl.checkpoints.weights import transfer
+from pcfdsl.checkpoints.start import transfer
 from pcfdsl.models.backbone import SRUNetSettings
 from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
 from pcfdsl.models.srunet import SRUNetConfig

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcfdsl.checkpoints.weights import save_weights
+from pcfdsl.checkpoints.files import save_weights
 from pcfdsl.config import ConfigError, load
 from pcfdsl.rng import stream
 from pcfdsl.studies.comparison import compare_pretraining, parse_starts

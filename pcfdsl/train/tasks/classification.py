@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import option, to_dict, validate
 from pcfdsl.datasets.clouds import CloudSet, fractal_clouds, read_cloud_folder, read_cloud_npz
 from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
@@ -26,7 +27,6 @@ from pcfdsl.samples.clouds import CloudAugmentConfig, CloudBatch, CloudDataset, 
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
-from pcfdsl.train.tasks.detection import InitConfig, start_from
 
 __all__ = [
     "ClassificationConfig",

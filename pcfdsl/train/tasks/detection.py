@@ -1,6 +1,5 @@
 """VoteNet on scenes: pre-training on formula-made ones, fine-tuning on stored ones. The same settings serve both."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.checkpoints.published_names import to_detector_names
-from pcfdsl.checkpoints.run import find_weights, note_unfinished
-from pcfdsl.checkpoints.weights import load_weights, read_published_checkpoint, transfer
+from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import ConfigError, option, to_dict, validate
 from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.sources import PointsConfig, SceneSet, SourceConfig, mean_box_sizes, open_scenes, scene_samples
@@ -25,18 +22,7 @@ from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
 
-__all__ = ["DetectorConfig", "InitConfig", "detection_task", "start_from", "train_detector"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class InitConfig:
-    """Where the weights start from."""
-
-    checkpoint: str | None = option(None, "a run's folder, a .safetensors file or a published .tar; null: at random")
-    parts: tuple[str, ...] = option(("backbone_net", "vgen"), "parts of the network that are taken over")
-
-    def __post_init__(self) -> None:
-        validate(self)
+__all__ = ["DetectorConfig", "detection_task", "train_detector"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,21 +170,3 @@ def _loss_function(config: DetectorConfig) -> Callable:
         return parts.total, {name: value for name, value in vars(parts).items() if name != "total"}
 
     return loss
-
-
-def start_from(config: InitConfig, model: nn.Module) -> None:
-    """Take weights over as the configuration says; prints to stderr what was and what was not.
-
-    Raises:
-        OSError, ValueError: If there is no such checkpoint, or nothing of it fits.
-    """
-    if config.checkpoint is not None:
-        report = transfer(model, _read_state(config.checkpoint), prefixes=config.parts)
-        note_unfinished(config.checkpoint)
-        print(f"from {config.checkpoint}: {report}", file=sys.stderr)
-
-
-def _read_state(path: str) -> dict[str, Tensor]:
-    if Path(path).suffix in (".tar", ".pth", ".pt"):
-        return to_detector_names(read_published_checkpoint(path))
-    return load_weights(find_weights(path))[0]

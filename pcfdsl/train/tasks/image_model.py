@@ -1,7 +1,6 @@
 """Networks of timm by name: made, started from other weights, frozen from the front, optimised by timm's rules."""
 
 import difflib
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,12 @@ import timm
 import torch
 import yaml
 from timm.layers import resample_abs_pos_embed
-from timm.models import load_state_dict
 from timm.models._manipulate import group_parameters
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
-from pcfdsl.checkpoints.run import find_weights, note_unfinished
-from pcfdsl.checkpoints.weights import TransferReport, transfer
+from pcfdsl.checkpoints.start import TransferReport, announce, transfer
+from pcfdsl.checkpoints.weights import read_state
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.train.optim import OptimizerConfig
 
@@ -110,18 +108,13 @@ def start_image_model(config: ImageInitConfig, model: nn.Module) -> TransferRepo
     """
     if config.checkpoint is None:
         return None
-    path = find_weights(config.checkpoint)
-    try:
-        state = load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # torch and safetensors have no one class of error for a damaged file
-        raise ValueError(f"{path} cannot be read as weights ({type(error).__name__}: {error})") from error
+    state, _, notes = read_state(config.checkpoint)
     parts = {name.partition(".")[0] for name in model.state_dict()}
     if not config.head:
         head = tuple(f"{name}." for name in _classifier_names(model))
         state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
     report = transfer(model, _resampled(state, model), prefixes=parts)
-    note_unfinished(config.checkpoint)
-    print(f"from {path}: {report}", file=sys.stderr)
+    announce(config.checkpoint, report, notes=notes)
     return report
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import option, validate
 from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.sources import PointsConfig, SceneSet, SourceConfig, open_scenes
 from pcfdsl.models.backbone import BackboneConfig
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
-from pcfdsl.train.tasks.detection import InitConfig, start_from
 
 __all__ = ["PretrainConfig", "new_model", "pretrain"]
 

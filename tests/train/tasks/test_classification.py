@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pcfdsl.checkpoints.files import save_weights
 from pcfdsl.checkpoints.run import load_checkpoint
-from pcfdsl.checkpoints.weights import save_weights, transfer
+from pcfdsl.checkpoints.start import transfer
 from pcfdsl.config import ConfigError, from_dict, load
 from pcfdsl.models.classifier import PointCloudClassifier
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from pcfdsl.checkpoints.files import save_weights
 from pcfdsl.checkpoints.run import load_checkpoint, note_unfinished, save_checkpoint
-from pcfdsl.checkpoints.weights import save_weights
 from pcfdsl.config import ConfigError, load, to_dict
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
 from pcfdsl.datasets.sources import SourceConfig, mean_box_sizes, open_scenes
@@ -215,7 +215,7 @@ def test_weights_of_a_run_that_stands_still_are_noted(tmp_path, pretrained, caps
     about = json.loads((run / "last.json").read_text())
     (run / "last.json").write_text(json.dumps(about | {"step": 1}))
     note_unfinished(run)
-    assert f"{run} is not finished, it stands at step 1 of {about['num_steps']}" in capsys.readouterr().err
+    assert f"{run} is not finished: it is at step 1 of {about['num_steps']}" in capsys.readouterr().err
 
 
 def test_a_seed_given_twice_is_refused(tmp_path):
@@ -239,7 +239,7 @@ def test_checkpoints_of_something_else_are_refused(tmp_path):
     save_weights(tmp_path / "bare.safetensors", module)
     with pytest.raises(ValueError, match="holds weights but no settings"):
         load_detector(tmp_path / "bare.safetensors")
-    with pytest.raises(ValueError, match="nothing to transfer"):
+    with pytest.raises(ValueError, match="of no known layout; the first are bias, weight"):
         train_detector(finetuning(*FEW, f"init.checkpoint={tmp_path / 'bare.safetensors'}"), tmp_path / "run")
 
 

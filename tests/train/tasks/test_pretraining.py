@@ -10,7 +10,7 @@ import pytest
 import torch
 import trimesh
 
-from pcfdsl.checkpoints.weights import load_weights
+from pcfdsl.checkpoints.files import load_weights
 from pcfdsl.config import ConfigError, load
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
 from pcfdsl.datasets.sources import open_scenes, scene_samples

@@ -1,4 +1,4 @@
-"""Files of other codes in, files of other codes out, and the detector in between is ready for use."""
+"""Files of other projects in, files of other projects out, and the detector in between is ready for use."""
 
 import json
 import runpy
@@ -10,10 +10,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pcfdsl.checkpoints.convert import from_ours
-from pcfdsl.checkpoints.published import export_checkpoint, import_checkpoint
-from pcfdsl.checkpoints.weights import load_weights, read_torch_file
+from pcfdsl.checkpoints.files import load_weights
+from pcfdsl.checkpoints.layouts import from_ours
+from pcfdsl.checkpoints.weights import read_state
 from pcfdsl.datasets.spec import SCANNET, SUNRGBD
+from pcfdsl.infer.convert import export_checkpoint, import_checkpoint, published_settings
 from pcfdsl.infer.detector import load_detector
 from pcfdsl.models.votenet import VoteNet
 
@@ -38,7 +39,7 @@ def test_a_detector_comes_ready_and_goes_back_unchanged(spec, layout, tmp_path):
     report = import_checkpoint(tmp_path / "theirs.pth", tmp_path / "ours.safetensors")
     assert (report.layout, report.unmatched, report.missing) == (layout, (), ())
     assert report.detector == spec.name
-    assert any("names no version" in note for note in report.notes) == (layout == "mmdetection3d")
+    assert any("states no version" in note for note in report.notes) == (layout == "mmdetection3d")
     detector = load_detector(tmp_path / "ours.safetensors", device="cpu")
     assert detector.classes == spec.classes
     assert detector.config.model.mean_sizes == spec.mean_sizes
@@ -46,7 +47,7 @@ def test_a_detector_comes_ready_and_goes_back_unchanged(spec, layout, tmp_path):
     for name, tensor in detector.model.state_dict().items():
         assert torch.equal(tensor.float(), state[name].to(tensor.dtype).float()), name
     export_checkpoint(tmp_path / "ours.safetensors", tmp_path / "back.pth", layout=layout)
-    back, meta = read_torch_file(tmp_path / "back.pth")
+    back, meta, _ = read_state(tmp_path / "back.pth")
     assert back.keys() == theirs.keys()
     assert all(torch.equal(back[name], theirs[name]) for name in back)
     assert ("mmdet3d_version" in meta) == (layout == "mmdetection3d")
@@ -73,7 +74,7 @@ def test_a_backbone_is_weights_alone(tmp_path):
     with pytest.raises(ValueError, match=r"holds weights but no settings"):
         load_detector(tmp_path / "ours.safetensors")
     export_checkpoint(tmp_path / "ours.safetensors", tmp_path / "back.pth", layout="depthcontrast")
-    back, _ = read_torch_file(tmp_path / "back.pth")
+    back, *_ = read_state(tmp_path / "back.pth")
     assert {f"module.{name}" for name in back} == trunk.keys()
 
 
@@ -100,7 +101,7 @@ def test_damaged_checkpoints_are_refused_with_a_sentence(data, tmp_path):
     path.write_bytes(content[: data.draw(st.sampled_from([len(content), len(content) // 2]))])
     message = "checkpoint.pth"
     try:
-        read_torch_file(path)
+        read_state(path)
     except ValueError as error:
         message = str(error)
     assert "checkpoint.pth" in message
@@ -114,7 +115,7 @@ def test_a_directory_that_points_before_the_file_is_damage(tmp_path):
     content[end + 48 : end + 56] = (2**31).to_bytes(8, "little")  # where the directory says that it begins
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"checkpoint.pth is damaged"):
-        read_torch_file(path)
+        read_state(path)
 
 
 def test_the_tool_in_both_directions(tmp_path, monkeypatch, capsys):
@@ -134,17 +135,19 @@ def test_the_tool_in_both_directions(tmp_path, monkeypatch, capsys):
     assert errors == "left out, no place for it: extra.weight\n"
     code, *_ = tool("ours.safetensors", "mm.pth", "--to", "mmdetection3d")
     assert code == 0
-    assert "bbox_head.conv_pred.conv_reg.bias" in read_torch_file("mm.pth")[0]
-    assert tool("absent.tar", "ours.safetensors") == (1, "", "error: there is no checkpoint absent.tar\n")
+    assert "bbox_head.conv_pred.conv_reg.bias" in read_state("mm.pth")[0]
+    assert tool("absent.tar", "ours.safetensors") == (
+        1,
+        "",
+        "error: checkpoint absent.tar does not exist; give a run's folder or a weights file\n",
+    )
 
 
 def test_published_detectors_are_our_networks():
     """The settings that a converted file gets build a network of exactly the published names and shapes."""
-    from pcfdsl.checkpoints.published import _published_settings
-
     for spec in (SCANNET, SUNRGBD):
         state = random_state(spec)
-        config, notes = _published_settings(state, spec)
+        config, notes = published_settings(state, spec)
         assert {n: list(t.shape) for n, t in VoteNet(config.model).state_dict().items()} == {
             n: list(t.shape) for n, t in state.items()
         }

@@ -1,4 +1,4 @@
-"""Names and shapes of other codes' checkpoints <-> ours, which are those of VoteNet's published code.
+"""Tensor names and shapes of other projects' networks <-> ours, which are those of VoteNet's released code.
 
 The layouts:
 
@@ -8,10 +8,11 @@ The layouts:
 - "depthcontrast": DepthContrast's `trunk.0`, and `trunk.2` where it has two networks; odd trunks are their moving
   averages.
 - "mmdetection3d": MMDetection3D's VoteNet. Its last layer is split in two, and since its version 1.0 its headings turn
-  counter-clockwise where VoteNet's turn clockwise: the channels of the bins are exchanged and those of the residuals
+  counter-clockwise where VoteNet's turn clockwise: the channels of the bins are permuted and those of the residuals
   negated, so that the same box comes out.
 
-Every tensor of a source is either converted or named in `Conversion.unmatched`; there and back is the identity.
+Names come without the prefixes of wrappers such as `module.`. Every tensor of a source is either converted or listed in
+`Conversion.unmatched`; there and back is the identity.
 """
 
 import re
@@ -21,8 +22,6 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-
-from pcfdsl.checkpoints.published_names import to_detector_names
 
 __all__ = ["LAYOUTS", "Conversion", "Layout", "detect_layout", "from_ours", "mirror_headings", "to_ours"]
 
@@ -38,51 +37,45 @@ class Conversion:
 
     Attributes:
         state: Tensors by their new names.
-        layout: The other code's layout.
-        unmatched: Tensors of the source that have no place in the other layout; they are left out.
+        unmatched: Names of the source's tensors that have no place in the other layout; they are left out.
     """
 
     state: dict[str, Tensor]
-    layout: Layout
     unmatched: tuple[str, ...]
 
 
 def detect_layout(state: Mapping[str, Tensor]) -> Layout:
-    """Which layout a state dict has.
+    """Detect whose names a state dict has.
 
     Raises:
-        ValueError: If none, or one of MMDetection3D's that is too old.
+        ValueError: If they are of no known layout, or of a version of MMDetection3D that is too old.
     """
-    names = [name.removeprefix("module.") for name in state]
-    if any(name.startswith("bbox_head.conv_pred.conv_out.") for name in names):
+    if any(name.startswith("bbox_head.conv_pred.conv_out.") for name in state):
         raise ValueError(
-            "this is a VoteNet of MMDetection3D before version 0.6; bring it up to date first with that project's "
+            "this is a VoteNet of MMDetection3D before version 0.6; upgrade it first with that project's "
             "tools/model_converters/convert_votenet_checkpoints.py"
         )
     for layout, known in _KNOWN.items():
-        if any(known(name) for name in names):
+        if any(known(name) for name in state):
             return layout
     raise ValueError(
-        f"the names of this checkpoint are of no known layout ({', '.join(LAYOUTS)}); the first are "
-        f"{', '.join(list(state)[:3]) or 'none'}"
+        f"the tensor names are of no known layout; the first are {_first(state)}; expected those of a VoteNet "
+        "(backbone_net., vgen., pnet.), of its backbone alone (sa1., fp1., conv0p1s1., block1.), of DepthContrast "
+        "(trunk.0.) or of MMDetection3D (backbone.SA_modules., bbox_head.)"
     )
 
 
-def to_ours(
-    state: Mapping[str, Tensor], *, layout: Layout, num_sizes: int | None = None, clockwise: bool = False
-) -> Conversion:
-    """Another code's tensors under our names.
+def to_ours(state: Mapping[str, Tensor], *, layout: Layout, clockwise: bool = False) -> Conversion:
+    """Rename another project's tensors to our names.
 
     Args:
         state: Its state dict.
         layout: Its layout.
-        num_sizes: Mean sizes of a detector of MMDetection3D; None: as many as classes.
         clockwise: The headings of a detector of MMDetection3D turn clockwise, as before its version 1.0.
 
     Raises:
-        ValueError: If nothing can be converted, or the last layers of a detector do not fit together.
+        ValueError: If nothing can be converted, or the last two layers of MMDetection3D's head do not match.
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     converted: dict[str, Tensor] = {}
     used = set()
     for name, tensor in state.items():
@@ -91,13 +84,13 @@ def to_ours(
             converted[new] = tensor
             used.add(name)
     if layout == "mmdetection3d":
-        head = _joined_head(state, num_sizes=num_sizes, clockwise=clockwise)
+        head = _joined_head(state, clockwise=clockwise)
         converted |= head
         used |= {_split_name(part, name) for name in head for part in ("cls", "reg")}
     unmatched = [name for name in state if name not in used]
     if not converted:
-        raise ValueError(f"no tensor has a name of the layout {layout}; the first is {next(iter(state), 'none')!r}")
-    return Conversion(converted, layout, tuple(unmatched))
+        raise ValueError(f"no tensor has a name of the layout {layout}; the first names are {_first(state)}")
+    return Conversion(converted, tuple(unmatched))
 
 
 def from_ours(
@@ -108,17 +101,17 @@ def from_ours(
     num_heading_bins: int | None = None,
     clockwise: bool = False,
 ) -> Conversion:
-    """Our tensors under another code's names; the inverse of `to_ours`.
+    """Rename our tensors to another project's names; the inverse of `to_ours`.
 
     Args:
         state: Our state dict.
         layout: The other layout.
-        num_classes: Classes of a detector; only MMDetection3D's layout needs it.
-        num_heading_bins: Heading bins, likewise.
-        clockwise: The headings are to turn clockwise, as in MMDetection3D before version 1.0.
+        num_classes: Number of classes of a detector; only MMDetection3D's layout needs it.
+        num_heading_bins: Number of its heading bins, likewise.
+        clockwise: Make the headings turn clockwise, as in MMDetection3D before version 1.0.
 
     Raises:
-        ValueError: If nothing can be converted, or a number is missing or does not fit.
+        ValueError: If nothing can be converted, or a number is missing or does not match.
     """
     converted: dict[str, Tensor] = {}
     unmatched = []
@@ -128,18 +121,17 @@ def from_ours(
             converted[new] = tensor
         elif layout == "mmdetection3d" and name in ("pnet.conv3.weight", "pnet.conv3.bias"):
             if num_classes is None or num_heading_bins is None:
-                raise ValueError("MMDetection3D's layout splits the last layer: give the numbers of classes and bins")
+                raise ValueError("MMDetection3D splits the last layer: state the numbers of classes and heading bins")
             converted |= _split_head(name, tensor, num_classes, num_heading_bins, clockwise=clockwise)
         else:
             unmatched.append(name)
     if not converted:
-        first = next(iter(state), "none")
-        raise ValueError(f"the layout {layout} has a place for none of the tensors; the first is {first!r}")
-    return Conversion(converted, layout, tuple(unmatched))
+        raise ValueError(f"the layout {layout} has a place for none of the tensors; the first are {_first(state)}")
+    return Conversion(converted, tuple(unmatched))
 
 
 def mirror_headings(tensor: Tensor, num_heading_bins: int) -> Tensor:
-    """The last layer's weight or bias for headings that turn the other way; twice is the identity.
+    """Change the last layer's weight or bias to headings that turn the other way; twice is the identity.
 
     Bin k stands for the heading of bin -k, and residuals change their sign.
 
@@ -156,9 +148,15 @@ def mirror_headings(tensor: Tensor, num_heading_bins: int) -> Tensor:
     return mirrored
 
 
+_SRUNET = re.compile(r"(conv0p1s1|bn0|conv\dp\d+s2|bn[1-4]|block[1-8]|convtr\dp\d+s2|bntr[4-7]|final)\.")
+_POINTNET2 = re.compile(r"(sa\d|fp\d)\.")
+
+
 def _backbone_name(name: str) -> str | None:
-    (renamed,) = to_detector_names({name: None})
-    return renamed if renamed.startswith("backbone_net.") else None
+    name = name.removeprefix("encoder.")
+    if _SRUNET.match(name):
+        return f"backbone_net.net.{name}"
+    return f"backbone_net.{name}" if _POINTNET2.match(name) else None
 
 
 def _in_trunk(name: str) -> str | None:
@@ -173,7 +171,7 @@ _KNOWN: dict[Layout, Callable[[str], object]] = {
     "backbone": _backbone_name,
 }
 
-# Published name <-> MMDetection3D's, part by part. Digits that count from 1 there count from 0 here.
+# Our name <-> MMDetection3D's, part by part. Digits that count from 1 there count from 0 here.
 _MMDETECTION3D = [
     *((f"backbone_net.sa{i + 1}.mlp_module.", f"backbone.SA_modules.{i}.mlps.0.") for i in range(4)),
     *((f"backbone_net.fp{i + 1}.mlp.", f"backbone.FP_modules.{i}.mlps.") for i in range(2)),
@@ -186,6 +184,10 @@ _MMDETECTION3D = [
     ("vgen.conv3.", "bbox_head.vote_module.conv_out."),
     *((f"pnet.{part}{i + 1}.", f"{_HEAD}.shared_convs.layer{i}.{part}.") for part in ("conv", "bn") for i in (0, 1)),
 ]
+
+
+def _first(state: Mapping[str, Tensor]) -> str:
+    return ", ".join(list(state)[:4]) or "none"
 
 
 def _our_name(name: str, layout: Layout) -> str | None:
@@ -223,7 +225,7 @@ def _split_name(part: str, name: str) -> str:
     return f"{_HEAD}.conv_{part}.{name.rsplit('.', 1)[1]}"
 
 
-def _joined_head(state: Mapping[str, Tensor], *, num_sizes: int | None, clockwise: bool) -> dict[str, Tensor]:
+def _joined_head(state: Mapping[str, Tensor], *, clockwise: bool) -> dict[str, Tensor]:
     """`pnet.conv3.*`: objectness 2 | all that is regressed | classes NC."""
     joined = {}
     for name in ("pnet.conv3.weight", "pnet.conv3.bias"):
@@ -232,11 +234,11 @@ def _joined_head(state: Mapping[str, Tensor], *, num_sizes: int | None, clockwis
             continue
         channels = [tensor.shape[0] if tensor.ndim else 0 for tensor in (scores, regressed)]
         classes = channels[0] - 2
-        doubled = channels[1] - 3 - 4 * (classes if num_sizes is None else num_sizes)
+        doubled = channels[1] - 3 - 4 * classes
         if classes < 1 or doubled < 2 or doubled % 2 or scores.shape[1:] != regressed.shape[1:]:
             raise ValueError(
-                f"{_HEAD} has {channels[0]} and {channels[1]} channels, which are no 2 + classes and no "
-                "3 + 2 bins + 4 sizes; give the number of sizes if it is not that of classes"
+                f"{_HEAD} has {channels[0]} and {channels[1]} channels; expected 2 + classes and "
+                "3 + 2 * heading bins + 4 * classes"
             )
         whole = torch.cat([scores[:2], regressed, scores[2:]])
         joined[name] = whole if clockwise else mirror_headings(whole, doubled // 2)
@@ -246,12 +248,12 @@ def _joined_head(state: Mapping[str, Tensor], *, num_sizes: int | None, clockwis
 def _split_head(
     name: str, whole: Tensor, num_classes: int, num_heading_bins: int, *, clockwise: bool
 ) -> dict[str, Tensor]:
-    """The two layers of one that has all channels."""
+    """Split the layer that has all channels in two."""
     channels = whole.shape[0] if whole.ndim else 0
     sizes, rest = divmod(channels - 5 - 2 * num_heading_bins - num_classes, 4)
     if sizes < 1 or rest:
         raise ValueError(
-            f"{name} has {channels} channels; {num_classes} classes and {num_heading_bins} heading bins do not fit that"
+            f"{name} has {channels} channels, which are not {num_classes} classes and {num_heading_bins} heading bins"
         )
     whole = whole if clockwise else mirror_headings(whole, num_heading_bins)
     end = channels - num_classes

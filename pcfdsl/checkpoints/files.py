@@ -1,0 +1,82 @@
+"""Our weights files: safetensors with JSON values about the weights, and a checksum over all of them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from pcfdsl.store.atomic import write_file
+
+__all__ = ["load_weights", "save_weights", "write_weights"]
+
+_CHECKSUM = "sha256"
+
+
+def save_weights(path: str | Path, module: nn.Module, *, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write all parameters and buffers of a network; see `write_weights`."""
+    return write_weights(path, module.state_dict(), metadata=metadata)
+
+
+def write_weights(path: str | Path, state: Mapping[str, Tensor], *, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write a state dict as safetensors. An existing file is replaced whole or not at all.
+
+    Args:
+        path: Ends in .safetensors.
+        state: Tensors by name.
+        metadata: JSON values to keep with the weights, such as the configuration.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the file name has another ending.
+    """
+    path = _checked(path)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    about = {**(metadata or {}), _CHECKSUM: _checksum(state)}
+    write_file(path, save(state, metadata={key: json.dumps(value) for key, value in about.items()}))
+    return path
+
+
+def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the state dict and metadata of a .safetensors file; metadata of other programs is ignored.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the file name has another ending, or the file is damaged.
+    """
+    path = _checked(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no weights file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            texts = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        ours = _CHECKSUM in texts or "settings" in texts
+        metadata = {key: json.loads(text) for key, text in texts.items()} if ours else {}
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is truncated or damaged ({error}); write or copy it again") from error
+    if metadata.pop(_CHECKSUM, None) not in (None, _checksum(state)):
+        raise ValueError(f"{path} is damaged (its checksum is wrong); write or copy it again")
+    return state, metadata
+
+
+def _checksum(state: Mapping[str, Tensor]) -> str:
+    content = hashlib.sha256()
+    for name in sorted(state):
+        content.update(f"{name} {state[name].dtype} {tuple(state[name].shape)} ".encode())
+        content.update(state[name].reshape(-1).view(torch.uint8).numpy().data)
+    return content.hexdigest()
+
+
+def _checked(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"weights file {path} must end in .safetensors")
+    return path

@@ -1,0 +1,133 @@
+"""Where training starts from: weights copied from one network into another. Nothing is dropped without being named."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pcfdsl.checkpoints.run import note_unfinished
+from pcfdsl.checkpoints.weights import read_weights
+from pcfdsl.config import option, validate
+
+__all__ = ["InitConfig", "TransferReport", "announce", "start_from", "transfer"]
+
+_NAMED = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitConfig:
+    """Where the weights start from."""
+
+    checkpoint: str | None = option(
+        None, "a run's folder, or a weights file of ours or of another project; null: random weights"
+    )
+    parts: tuple[str, ...] = option(("backbone_net", "vgen"), "parts of the network to copy")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """Where each tensor of a transfer went.
+
+    Attributes:
+        loaded: Names copied.
+        skipped: Source tensors outside the prefixes.
+        mismatched: (name, source shape, target shape) of tensors that differ in shape and were not copied.
+        unused: Source tensors within the prefixes that the network has no place for.
+        missing: Tensors of the network within the prefixes that the source does not have; they keep their values.
+    """
+
+    loaded: tuple[str, ...]
+    skipped: tuple[str, ...]
+    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    unused: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.loaded)} tensors loaded, {len(self.skipped)} of the source outside the chosen parts"]
+        differing = [f"{name} is {source}, needs {target}" for name, source, target in self.mismatched]
+        for what, names in (
+            ("shape differs", differing),
+            ("unused", self.unused),
+            ("not in the source, keeps its value", self.missing),
+        ):
+            lines += [f"{what}: {_listed(names)}"] if names else []
+        return "\n".join(lines)
+
+
+def start_from(config: InitConfig, model: nn.Module) -> None:
+    """Copy weights into a detector, or a network around its backbone; print to stderr what was copied and what not.
+
+    Raises:
+        OSError, ValueError: If there is no such checkpoint, or nothing in it fits.
+    """
+    if config.checkpoint is not None:
+        weights = read_weights(config.checkpoint)
+        report = transfer(model, {**weights.unmatched, **weights.state}, prefixes=config.parts)
+        announce(config.checkpoint, report, notes=weights.notes)
+
+
+def announce(checkpoint: str, report: TransferReport, *, notes: Iterable[str] = ()) -> None:
+    """Print to stderr what was taken from a checkpoint, and whether its run is unfinished."""
+    note_unfinished(checkpoint)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"from {checkpoint}: {report}", file=sys.stderr)
+
+
+def transfer(
+    module: nn.Module, state: Mapping[str, Tensor], *, prefixes: Iterable[str] = ("backbone_net", "vgen")
+) -> TransferReport:
+    """Copy the chosen parts of another network's weights into a network, wherever name and shape are equal.
+
+    Args:
+        module: The network; changed in place.
+        state: The other network's state dict.
+        prefixes: Dotted names of the parts, or of single tensors, to copy.
+
+    Returns:
+        What happened to each tensor.
+
+    Raises:
+        ValueError: If nothing fits, or less than half of the chosen parts on either side; nothing is copied.
+    """
+    prefixes = tuple(prefixes)
+    own = module.state_dict()
+
+    def chosen(name: str) -> bool:
+        return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+    found = [name for name in state if chosen(name) and name in own]
+    loaded = [name for name in found if state[name].shape == own[name].shape]
+    report = TransferReport(
+        loaded=tuple(loaded),
+        skipped=tuple(name for name in state if not chosen(name)),
+        mismatched=tuple(
+            (name, tuple(state[name].shape), tuple(own[name].shape))
+            for name in found
+            if state[name].shape != own[name].shape
+        ),
+        unused=tuple(name for name in state if chosen(name) and name not in own),
+        missing=tuple(name for name in own if chosen(name) and name not in state),
+    )
+    if not loaded:
+        raise ValueError(
+            f"nothing to transfer: no tensor under {', '.join(prefixes)} has the same name and shape in both.\n"
+            f"{report}\nnames in the source: {_listed(tuple(state)) or 'none'}"
+        )
+    # Either may have more than the other, as a detector has beside a classifier.
+    if len(loaded) < len(report.mismatched) + min(len(report.unused), len(report.missing)):
+        raise ValueError(f"the weights are those of another network: most of them do not fit.\n{report}")
+    with torch.no_grad():
+        for name in loaded:
+            own[name].copy_(state[name])
+    return report
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
