@@ -7,7 +7,7 @@ DEMO ?= runs/demo
 .PHONY: demo test test-slow test-faults lint bench clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python tools/run_demo.py --out $(DEMO)
+	$(BIN)/python tools/run_demo.py --out $(DEMO) $(if $(MESHES),--meshes $(MESHES))
 
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest -n auto

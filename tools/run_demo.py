@@ -1,4 +1,4 @@
-"""The demo: pre-train on fractals, fine-tune on furniture, compare with training from scratch. Run again to go on."""
+"""The demo: pre-train on fractals, fine-tune on furniture, compare with training from scratch. Run again to resume."""
 
 import argparse
 from pathlib import Path
@@ -12,11 +12,12 @@ def main() -> dict:
     add_config(parser, DemoConfig)
     parser.set_defaults(config=str(Path(__file__).parents[1] / "configs" / "demo" / "laptop.yaml"))
     parser.add_argument("--out", metavar="DIR", help="folder of the demo")
+    parser.add_argument("--meshes", metavar="DIR", help="fine-tune on these models, one sub-folder per class, metres")
     args = parser.parse_intermixed_args()
     config = resolve_config(args, DemoConfig)
     if args.out is None:
         parser.error("--out is needed")
-    report = run_demo(config, args.out)
+    report = run_demo(config, args.out, meshes=args.meshes)
     return {"report": str(report), "markdown": str(report.with_suffix(".md"))}
 
 

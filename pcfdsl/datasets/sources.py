@@ -38,7 +38,11 @@ class SourceConfig:
         )
     )
     folder: str | None = option(None, "folder of the meshes or of the set")
-    split: str = option("train", "split of a stored or prepared set; for furniture, train or val proportions")
+    split: str | None = option(
+        None,
+        "train, val or another split of a set; of furniture, which proportions; of meshes, which of them (val: one in "
+        "five of each class); null: all meshes, else train",
+    )
     scenes: SceneConfig = option(SceneConfig(), "what scenes that are made look like; not for those in a folder")
     fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals, where the scenes are of fractals")
 
@@ -49,8 +53,8 @@ class SourceConfig:
         """Yields (field, problem)."""
         if self.kind not in ("fractals", "furniture", "none") and self.folder is None:
             yield "folder", f"is needed where kind is {self.kind}"
-        if self.kind == "furniture" and self.split not in ("train", "val"):
-            yield "split", f"is {self.split!r}; furniture has train and val"
+        if self.kind in ("furniture", "meshes") and self.split not in ("train", "val", None):
+            yield "split", f"is {self.split!r}; {self.kind} has train and val"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +90,19 @@ def open_scenes(config: SourceConfig) -> SceneSet:
         ConfigError: If kind is none.
     """
     if config.kind == "stored":
-        stored = StoredDetectionSet(config.folder or "", config.split)
+        stored = StoredDetectionSet(config.folder or "", config.split or "train")
         return SceneSet(stored, stored.classes)
     if config.kind == "generated":
         generated = GeneratedScenes(config.folder or "")
         return SceneSet(generated, generated.classes)
     if config.kind in ("votenet", "mmdetection3d"):
         open_prepared = open_votenet if config.kind == "votenet" else open_mmdetection3d
-        prepared = open_prepared(config.folder or "", config.split)
+        prepared = open_prepared(config.folder or "", config.split or "train")
         if prepared.missing:
-            print(f"{config.folder}: {len(prepared.missing)} scenes of {config.split} are not there", file=sys.stderr)
+            print(
+                f"{config.folder}: {len(prepared.missing)} scenes of {config.split or 'train'} are not there",
+                file=sys.stderr,
+            )
         return SceneSet(prepared, prepared.classes)
     if config.kind == "none":
         raise ConfigError([("kind", "is none: these settings name no scenes; choose one of the other kinds")])
@@ -106,10 +113,10 @@ def open_scenes(config: SourceConfig) -> SceneSet:
         source = FractalObjects(database)
         classes = tuple(f"{category:06d}" for category in range(source.num_categories))
     elif config.kind == "furniture":
-        source = PrimitiveFurniture(config.split)
+        source = PrimitiveFurniture(config.split or "train")
         classes = tuple(source.classes)
     else:
-        source = MeshFolder(config.folder or "")
+        source = MeshFolder(config.folder or "", split=config.split)
         classes = tuple(source.classes)
         if source.skipped:
             print(source.report(), file=sys.stderr)

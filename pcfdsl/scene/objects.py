@@ -74,6 +74,8 @@ class MeshFolder:
 
     Args:
         folder: Where the files are (OBJ, PLY, OFF, STL, GLB meshes; PLY and NPY clouds).
+        split: "val" takes the second of every five objects of each class, in order of their paths; "train" the other
+            four; None all of them.
         up: The axis that points up in the files; "y" is ShapeNet's and glTF's.
 
     Attributes:
@@ -82,17 +84,19 @@ class MeshFolder:
 
     Raises:
         OSError: If there is no such folder.
-        ValueError: If no file in it can be used.
+        ValueError: If no file in it can be used, or a class has too few objects to split.
     """
 
-    def __init__(self, folder: str | Path, *, up: str = "z"):
+    def __init__(self, folder: str | Path, *, split: str | None = None, up: str = "z"):
         folder = Path(folder)
         if not folder.is_dir():
             raise NotADirectoryError(
                 f"{folder} is no folder; expected one with meshes or clouds, in sub-folders by class"
             )
+        if split not in (None, "train", "val"):
+            raise ValueError(f"unknown split {split!r}; expected 'train', 'val' or None")
         if up not in ("y", "z"):
-            raise ValueError(f"up={up!r} is not known; expected 'y' or 'z'")
+            raise ValueError(f"unknown up={up!r}; expected 'y' or 'z'")
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {*MESH_FILES, *CLOUD_FILES})
         shapes: dict[str, list[Shape]] = {}
         skipped = []
@@ -106,12 +110,14 @@ class MeshFolder:
             shapes.setdefault(relative.parts[0] if len(relative.parts) > 1 else "object", []).append(shape)
         self.classes: tuple[str, ...] = tuple(sorted(shapes))
         self.skipped: tuple[tuple[str, str], ...] = tuple(skipped)
-        self._shapes = [shapes[name] for name in self.classes]
+        self._shapes = [_of_split(shapes[name], split) for name in self.classes]
         if not self._shapes:
             raise ValueError(
                 f"{folder} holds no usable object: {len(files)} files with known endings, {len(skipped)} broken"
                 + "".join(f"\n  {name}: {reason}" for name, reason in skipped[:5])
             )
+        if single := [name for name, own in zip(self.classes, self._shapes, strict=True) if not own]:
+            raise ValueError(f"{folder}: {', '.join(single)} has a single object; train and val need at least two")
 
     @property
     def num_categories(self) -> int:
@@ -127,6 +133,11 @@ class MeshFolder:
         num_shapes = sum(len(shapes) for shapes in self._shapes)
         lines = [f"{num_shapes} objects in {self.num_categories} classes, {len(self.skipped)} files skipped"]
         return "\n".join(lines + [f"  {name}: {reason}" for name, reason in self.skipped])
+
+
+def _of_split(shapes: list[Shape], split: str | None) -> list[Shape]:
+    """One object in five is held out, starting with the second: two objects are enough."""
+    return [shape for i, shape in enumerate(shapes) if split is None or (i % 5 == 1) == (split == "val")]
 
 
 def sample_surface(rng: np.random.Generator, corners: np.ndarray, *, num_points: int) -> np.ndarray:

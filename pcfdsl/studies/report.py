@@ -1,4 +1,4 @@
-"""The demo's report: what was done, what came out, with intervals over seeds, curves and pictures."""
+"""The demo's report: settings, results with intervals over seeds, curves and pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -38,15 +38,15 @@ def write_demo_report(
     metrics: Mapping[str, Sequence[Mapping[str, float]]],
     seconds: Mapping[str, float],
 ) -> Path:
-    """Write report.html (everything inside) and report.md (the figures).
+    """Write report.html (self-contained) and report.md (text and figures).
 
     Args:
         out: The demo's folder, with its runs.
         generated, verified: Summaries of the stored PC-FractalDB.
-        pretrain: The settings of the pre-training.
-        finetune: Those of the fine-tuning.
+        pretrain: Settings of the pre-training.
+        finetune: Settings of the fine-tuning.
         seeds: Seeds of the runs of each arm.
-        metrics: Arm -> what each seed's last evaluation gave.
+        metrics: Arm -> metrics of each seed's last evaluation.
         seconds: Stage -> how long it took.
 
     Returns:
@@ -56,7 +56,8 @@ def write_demo_report(
     table = Table(
         header=["metric", *metrics, "difference", "95 % interval"],
         rows=[_row(name, metrics) for name in names],
-        caption=f"Percent; mean ± deviation over seeds {', '.join(map(str, seeds))}; differences are paired by seed.",
+        caption="Percent; mean ± standard deviation over seeds "
+        f"{', '.join(map(str, seeds))}; differences are paired by seed.",
     )
     values = [[run[names[0]] for run in runs] for runs in metrics.values()]
     judged = verdict(names[0], paired_difference(values[1], values[0]))
@@ -65,8 +66,8 @@ def write_demo_report(
         Section("Result", [judged, table, Picture(_bars(names, metrics)), what]),
         Section("The fractals", [fractals, Picture((out / "pcfractal.png").read_bytes())]),
         Section("Curves", [Picture(chart) for chart in _curves(out, list(metrics), seeds)]),
-        Section("What pre-training saw", _pretraining_pictures(pretrain)),
-        Section("What was found", _predictions(out, finetune, list(metrics), seeds[0])),
+        Section("Scenes of the pre-training", _pretraining_pictures(pretrain)),
+        Section("Detections", _predictions(out, finetune, list(metrics), seeds[0])),
         Section("Time", [Table(["stage", "seconds"], [[stage, f"{taken:.0f}"] for stage, taken in seconds.items()])]),
     ]
     rows = "".join(f"| {' | '.join(map(str, row))} |\n" for row in table.rows)
@@ -81,15 +82,15 @@ def write_demo_report(
 def _what_was_generated(generated: Mapping[str, Any], verified: Mapping[str, Any]) -> str:
     categories, clouds = generated["categories"], generated["clouds"]
     return (
-        f"{categories['num_samples']} categories, found among {categories['counters']['num_draws']:,} random systems, "
-        f"and {clouds['num_samples']} clouds of them ({clouds['num_bytes'] / 1e6:.0f} MB). All "
-        f"{verified['clouds']['num_compared']} were made a second time from their recipe and are the same to the last "
-        f"bit; SHA-256 of the set {clouds['sha256'][:16]}..."
+        f"{categories['num_samples']} categories, accepted out of {categories['counters']['num_draws']:,} random "
+        f"systems, and {clouds['num_samples']} clouds of them ({clouds['num_bytes'] / 1e6:.0f} MB). All "
+        f"{verified['clouds']['num_compared']} were regenerated from the recipe and are identical bit for bit; "
+        f"SHA-256 of the set {clouds['sha256'][:16]}..."
     )
 
 
 def verdict(name: str, difference: Summary) -> str:
-    """What the paired difference says, and no more than that."""
+    """What the paired difference shows, in one sentence."""
     assert difference.low is not None
     assert difference.high is not None
     low, high = 100 * difference.low, 100 * difference.high
@@ -98,7 +99,7 @@ def verdict(name: str, difference: Summary) -> str:
     elif high < 0:
         said = "pre-training did harm"
     else:
-        said = "this does not tell whether pre-training helps: the interval holds zero"
+        said = "the interval contains zero, so this does not tell whether pre-training helps"
     return (
         f"{name}: pre-trained minus scratch is {100 * difference.mean:+.1f} points "
         f"(95 % interval {low:+.1f} to {high:+.1f}, {difference.num_values} paired seeds): {said}."
@@ -116,15 +117,17 @@ def _row(name: str, metrics: Mapping[str, Sequence[Mapping[str, float]]]) -> lis
 
 def _what_was_done(pretrain: DetectorConfig, finetune: DetectorConfig) -> str:
     fractals, first, second = pretrain.data.fractals, pretrain.train, finetune.train
-    target = "rooms of real furniture models" if finetune.data.kind == "stored" else "rooms of primitives as furniture"
+    target = {"meshes": "rooms of furniture models", "furniture": "rooms of primitive furniture"}.get(
+        finetune.data.kind, "labelled scenes"
+    )
     return (
         f"VoteNet with {finetune.model.backbone.num_centers[0]} centres and {finetune.model.num_proposals} proposals "
         f"on {finetune.points.num_points} points. Pre-trained for {first.num_steps} steps of {first.batch_size} "
-        f"scenes of fractals, of {fractals.num_categories} categories at variance threshold "
-        f"{fractals.search.variance_threshold:g}; {', '.join(finetune.init.parts)} were taken over. Both arms were "
-        f"then trained alike for {second.num_steps} steps of {second.batch_size} on {target} "
-        f"({finetune.train_fraction:.0%} of the training set), with a learning rate of "
-        f"{second.optimizer.learning_rate:g}, and judged by their last weights, not by their best."
+        f"fractal scenes ({fractals.num_categories} categories, variance threshold "
+        f"{fractals.search.variance_threshold:g}); transferred: {', '.join(finetune.init.parts)}. Both arms were "
+        f"then trained for {second.num_steps} steps of {second.batch_size} on {target} "
+        f"({finetune.train_fraction:.0%} of the training set) at a learning rate of "
+        f"{second.optimizer.learning_rate:g}, and evaluated with their last weights, not their best."
     )
 
 
@@ -156,7 +159,7 @@ def _pretraining_pictures(config: DetectorConfig) -> list[Picture]:
     scenes = open_scenes(config.data)
     rooms = scene_items([scenes.scenes[i] for i in range(NUM_SHOWN)], classes=scenes.classes)
     return [
-        Picture(render_items(rooms, columns=NUM_SHOWN), "The first scenes: objects in colours of their own."),
+        Picture(render_items(rooms, columns=NUM_SHOWN), "The first scenes, coloured by object."),
     ]
 
 
@@ -166,7 +169,7 @@ def _predictions(
     validation = open_scenes(config.validation)
     indices = np.linspace(0, len(validation.scenes) - 1, min(NUM_SHOWN, len(validation.scenes))).astype(int).tolist()
     scenes = [validation.scenes[i] for i in indices]
-    rows = [scene_items(scenes, classes=validation.classes, captions=[f"truth, room {i}" for i in indices])]
+    rows = [scene_items(scenes, classes=validation.classes, captions=[f"ground truth, room {i}" for i in indices])]
     for arm in arms:
         detector = load_detector(out / arm / f"seed{seed}" / "last.safetensors")
         samples = scene_samples(scenes, detector.config.points, seed=0)
@@ -186,6 +189,6 @@ def _predictions(
     items = [item for row in rows for item in row]
     pictures = Picture(
         render_items(items, columns=len(scenes)),
-        f"Truth, then what each arm finds (seed {seed}, objects that are surer than {SHOWN.confidence:.0%}).",
+        f"Ground truth, then each arm's detections (seed {seed}, scores above {SHOWN.confidence:.0%}).",
     )
     return [pictures, Viewer(items)]

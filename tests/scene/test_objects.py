@@ -90,6 +90,27 @@ def test_scenes_of_meshes(folder):
     assert len(scene.boxes) > 2
 
 
+def test_one_object_in_five_of_each_class_is_held_out(tmp_path):
+    for name, count in (("chair", 7), ("table", 2)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            np.save(tmp_path / name / f"{i}.npy", np.array([[0, 0, 0], [1, 1, i + 1]]))
+    seen = {}
+    for split in ("train", "val", None):
+        objects = MeshFolder(tmp_path, split=split)
+        draws = [objects.sample(stream(seed), 20) for seed in range(200)]
+        assert objects.classes == ("chair", "table")
+        seen[split] = {(category, int(points[:, 2].max()) - 1) for points, category in draws}
+    assert seen["val"] == {(0, 1), (0, 6), (1, 1)}
+    assert seen["train"] == {(0, 0), (0, 2), (0, 3), (0, 4), (0, 5), (1, 0)}
+    assert seen[None] == seen["train"] | seen["val"]
+    (tmp_path / "table" / "1.npy").unlink()
+    with pytest.raises(ValueError, match="table has a single object"):
+        MeshFolder(tmp_path, split="val")
+    with pytest.raises(ValueError, match="unknown split 'test'"):
+        MeshFolder(tmp_path, split="test")
+
+
 def test_nothing_usable_is_an_error_with_reasons(tmp_path):
     with pytest.raises(NotADirectoryError, match="is no folder"):
         MeshFolder(tmp_path / "absent")
