@@ -49,6 +49,24 @@ def golden():
     return load
 
 
+@pytest.fixture(scope="session")
+def boxes_of_camera_corners():
+    """Converter of VoteNet's evaluation corners [K, 8, 3] to our boxes [K, 7].
+
+    The corners are in the upright camera frame (x right, y down, z forward); their signs along (length, height, width)
+    are (+++)(++-)(-+-)(-++)(+-+)(+--)(---)(--+), and the width lies along the camera's z at heading 0.
+    """
+    import torch
+
+    def convert(corners):
+        points = torch.stack([corners[..., 0], corners[..., 2], -corners[..., 1]], -1)
+        length, width, height = points[:, 0] - points[:, 3], points[:, 0] - points[:, 1], points[:, 4] - points[:, 0]
+        extents = torch.stack([edge.norm(dim=1) for edge in (length, width, height)], 1)
+        return torch.cat([points.mean(1), extents, torch.atan2(length[:, 1], length[:, 0])[:, None]], 1)
+
+    return convert
+
+
 @pytest.fixture(params=["torch", "minkowski"])
 def backend(request) -> str:
     """What computes sparse convolutions; every test that asks for it holds for both."""

@@ -1,8 +1,8 @@
-"""Oriented boxes: corners, points inside, exact intersection over union.
+"""Oriented boxes as tensors: corners, points inside, exact intersection over union.
 
 Boxes are [K, 7] `cx cy cz dx dy dz yaw`: centre and full extents in metres, yaw in radians counter-clockwise from +x
-about +z. A box without volume (an extent of 0) is allowed; its IoU with anything, itself too, is 0. Nothing here has a
-gradient.
+about +z. A box without volume (an extent of 0) is allowed; its IoU with any box, even itself, is 0. Nothing here is
+differentiable. CPU tensors go through the kernels that `pcfdsl.scene.boxes` uses for arrays.
 """
 
 import itertools
@@ -17,19 +17,13 @@ from pcfdsl.ops.backends import numba_boxes
 __all__ = [
     "axis_aligned_hull",
     "box_corners",
-    "boxes_from_camera_corners",
     "check_boxes",
-    "iou_3d",
     "iou_3d_pairs",
     "iou_3d_pairs_plain",
     "iou_3d_pairs_torch",
-    "iou_3d_torch",
-    "point_indices_in_boxes",
     "points_in_boxes",
     "points_in_boxes_plain",
 ]
-
-_CHUNK = 1 << 22
 
 
 def check_boxes(boxes: Tensor, name: str = "boxes") -> None:
@@ -40,7 +34,9 @@ def check_boxes(boxes: Tensor, name: str = "boxes") -> None:
     wrong = ~boxes.isfinite().all(1)
     if wrong.any():
         row = int(wrong.nonzero()[0])
-        raise ValueError(f"{name}[{row}] = {boxes[row].tolist()} is not finite; expected numbers: leave such boxes out")
+        raise ValueError(
+            f"{name}[{row}] = {boxes[row].tolist()} is not finite; expected finite numbers: drop such boxes"
+        )
     wrong = (boxes[:, 3:6] < 0).any(1)
     if wrong.any():
         row = int(wrong.nonzero()[0])
@@ -58,46 +54,26 @@ def box_corners(boxes: Tensor) -> Tensor:
 
 
 def axis_aligned_hull(boxes: Tensor) -> Tensor:
-    """Least boxes with sides along the axes that hold the given ones: [K, 6] `x1 y1 z1 x2 y2 z2`."""
+    """The smallest axis-aligned boxes around the given ones: [K, 6] `x1 y1 z1 x2 y2 z2`."""
     corners = box_corners(boxes)
     return torch.cat([corners.amin(1), corners.amax(1)], 1)
 
 
-def boxes_from_camera_corners(corners: Tensor) -> Tensor:
-    """Our boxes [K, 7] of VoteNet's evaluation corners.
-
-    Args:
-        corners: [K, 8, 3] in the upright camera frame (x right, y down, z forward). Corner signs along (length, height,
-            width) are (+++)(++-)(-+-)(-++)(+-+)(+--)(---)(--+); width lies along the camera's z at heading 0.
-
-    Raises:
-        ValueError: If the shape is another.
-    """
-    if corners.ndim != 3 or corners.shape[1:] != (8, 3):
-        raise ValueError(f"corners have shape {list(corners.shape)}; expected [K, 8, 3]")
-    points = torch.stack([corners[..., 0], corners[..., 2], -corners[..., 1]], -1)
-    length, width, height = points[:, 0] - points[:, 3], points[:, 0] - points[:, 1], points[:, 4] - points[:, 0]
-    extents = torch.stack([edge.norm(dim=1) for edge in (length, width, height)], 1)
-    return torch.cat([points.mean(1), extents, torch.atan2(length[:, 1], length[:, 0])[:, None]], 1)
-
-
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
-    """Which point lies in which box, its surface included: [K, N] bool.
-
-    Takes K x N bytes; `point_indices_in_boxes` gives the same without them.
+    """Which points each box contains, its surface included: [K, N] bool.
 
     Raises:
-        ValueError: If points are not [N, 3], or boxes not valid.
+        ValueError: If points are not [N, 3], or boxes are invalid.
     """
     _check_points(points)
     check_boxes(boxes)
     if points.device.type != "cpu":
         return points_in_boxes_plain(points, boxes)
-    return torch.from_numpy(numba_boxes.points_inside(_array(points), _array(boxes)))
+    return torch.from_numpy(numba_boxes.points_inside(_array(points), _array(boxes), 0.0))
 
 
 def points_in_boxes_plain(points: Tensor, boxes: Tensor) -> Tensor:
-    """The twin of `points_in_boxes`, and its form for other devices: one box after the other."""
+    """The twin of `points_in_boxes`, and its implementation on other devices: one box at a time."""
     points, boxes = _wide(points, boxes)
     mask = torch.zeros(len(boxes), len(points), dtype=torch.bool, device=points.device)
     for inside, box in zip(mask, boxes, strict=True):
@@ -108,28 +84,16 @@ def points_in_boxes_plain(points: Tensor, boxes: Tensor) -> Tensor:
     return mask
 
 
-def point_indices_in_boxes(points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """(box_idx, point_idx), both [M] int64: every pair of a box and a point in it, by box, then by point."""
-    step = max(1, _CHUNK // max(1, len(points)))
-    found = [torch.zeros(0, 2, dtype=torch.int64, device=points.device)]
-    for start in range(0, len(boxes), step):
-        inside = points_in_boxes(points, boxes[start : start + step]).nonzero()
-        inside[:, 0] += start
-        found.append(inside)
-    box_idx, point_idx = torch.cat(found).unbind(1)
-    return box_idx, point_idx
-
-
 def iou_3d_pairs(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
-    """Intersection over union of a[i] with b[i]: [K], exact, in 0..1, of the boxes' type.
+    """Exact intersection over union of a[i] with b[i]: [K] in 0..1, in the dtype of the boxes.
 
     Args:
         a: [K, 7].
         b: [K, 7].
-        bev: Of the areas seen from above instead of the volumes.
+        bev: Bird's-eye view: areas seen from above instead of volumes.
 
     Raises:
-        ValueError: If lengths differ or boxes are not valid.
+        ValueError: If lengths differ or boxes are invalid.
 
     >>> box = torch.tensor([[0., 0, 0, 1, 1, 1, 0]])
     >>> turned = torch.tensor([[0., 0, 0, 1, 1, 1, torch.pi / 4]])
@@ -142,30 +106,12 @@ def iou_3d_pairs(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
     return torch.from_numpy(numba_boxes.iou_pairs(_array(a), _array(b), bev)).to(a.dtype)
 
 
-def iou_3d(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
-    """Intersection over union of every a with every b: [K, M]; otherwise as `iou_3d_pairs`."""
-    check_boxes(a, "a")
-    check_boxes(b, "b")
-    if a.device.type != "cpu":
-        return iou_3d_torch(a, b, bev=bev)
-    return torch.from_numpy(numba_boxes.iou_all(_array(a), _array(b), bev)).to(a.dtype)
-
-
-def iou_3d_torch(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
-    """`iou_3d` on any device, in parts that fit into memory."""
-    rows = max(1, _CHUNK // (32 * max(1, len(b))))
-    parts = [
-        iou_3d_pairs_torch(part.repeat_interleave(len(b), 0), b.repeat(len(part), 1), bev=bev) for part in a.split(rows)
-    ]
-    return torch.cat(parts).reshape(len(a), len(b))
-
-
 def iou_3d_pairs_torch(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
     """`iou_3d_pairs` on any device, all pairs at once.
 
-    The shared area is an integral around a's outline in b's frame (Green's theorem): each edge adds the area between
-    itself and the x axis, both coordinates clamped to b. There are no cases to decide, hence none to decide wrongly
-    where edges coincide.
+    The intersection area is an integral around a's outline in b's frame (Green's theorem): each edge adds the area
+    between itself and the x axis, with both coordinates clamped to b. There are no cases to tell apart, hence no
+    degenerate ones where edges coincide.
     """
     _check_pairs(a, b)
     dtype = a.dtype
@@ -227,7 +173,7 @@ def _cross(u: complex, v: complex) -> float:
 
 
 def _clip(polygon: list[complex], window: list[complex]) -> list[complex]:
-    """What of a polygon lies within a convex window; both counter-clockwise."""
+    """The part of a polygon within a convex window; both counter-clockwise."""
     for p, q in zip(window, window[1:] + window[:1], strict=True):
         sides = [_cross(q - p, vertex - p) for vertex in polygon]
         clipped = []
@@ -245,7 +191,7 @@ def _polygon_area(polygon: list[complex]) -> float:
 
 
 def _wide(*tensors: Tensor) -> list[Tensor]:
-    """In double precision where the device has it (Apple's has not)."""
+    """In double precision where the device supports it (Apple's does not)."""
     dtype = torch.float32 if tensors[0].device.type == "mps" else torch.float64
     return [tensor.detach().to(dtype) for tensor in tensors]
 
@@ -258,11 +204,11 @@ def _check_points(points: Tensor) -> None:
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points have shape {list(points.shape)}; expected [N, 3]: pass xyz only, one cloud at a time")
     if not points.isfinite().all():
-        raise ValueError("points hold numbers that are not finite; expected coordinates in metres: drop those points")
+        raise ValueError("points hold values that are not finite; expected coordinates in metres: drop those points")
 
 
 def _check_pairs(a: Tensor, b: Tensor) -> None:
     check_boxes(a, "a")
     check_boxes(b, "b")
     if len(a) != len(b):
-        raise ValueError(f"{len(a)} boxes a and {len(b)} boxes b; expected pairs: use iou_3d for every a with every b")
+        raise ValueError(f"{len(a)} boxes a and {len(b)} boxes b; expected pairs: as many of each")

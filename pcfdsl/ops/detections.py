@@ -1,4 +1,4 @@
-"""Labelled boxes of many scenes in flat arrays: what a detector found, and what there is."""
+"""Labelled boxes of many scenes in flat tensors: detections and ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,6 +14,17 @@ __all__ = ["Detections", "GroundTruth"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _LabelledBoxes:
+    """Boxes of many scenes, one row each.
+
+    Attributes:
+        scene: [K] int64, index of the scene.
+        boxes: [K, 7] `cx cy cz dx dy dz yaw`.
+        classes: [K] int64.
+
+    Raises:
+        ValueError: If shapes disagree, an extent or index is negative, or a value is not finite.
+    """
+
     scene: Tensor
     boxes: Tensor
     classes: Tensor
@@ -33,14 +44,14 @@ class _LabelledBoxes:
             if field.name != "scores" and value.dtype != torch.int64:
                 raise ValueError(f"{name}.{field.name} has type {value.dtype}; expected torch.int64: use `.long()`")
             if field.name != "scores" and (value < 0).any():
-                raise ValueError(f"{name}.{field.name} holds {int(value.min())}; ids count from 0")
+                raise ValueError(f"{name}.{field.name} holds {int(value.min())}; indices start at 0")
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """All entries one after the other; the scene ids of the parts must already belong together.
+        """All parts joined; their scene indices must already refer to the same set.
 
         Raises:
             ValueError: If there are no parts.
@@ -50,35 +61,20 @@ class _LabelledBoxes:
         return cls(**{field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)})
 
     def cpu(self) -> Self:
-        """The same on the CPU."""
+        """A copy on the CPU."""
         return type(self)(**{field.name: getattr(self, field.name).detach().cpu() for field in fields(self)})
-
-    def offset_scenes(self, by: int) -> Self:
-        """The same with `by` added to every scene id, to join batches whose scenes each count from 0."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**values | {"scene": self.scene + by})
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Detections(_LabelledBoxes):
-    """What a detector found.
-
-    Attributes:
-        scene: [P] int64, which scene, from 0.
-        boxes: [P, 7] `cx cy cz dx dy dz yaw`.
-        classes: [P] int64, from 0.
-        scores: [P], the higher the surer; finite.
-
-    Raises:
-        ValueError: If shapes disagree, an extent is negative, or a number is not finite.
-    """
+    """What a detector found: labelled boxes with `scores` [K], finite, higher for more confident ones."""
 
     scores: Tensor
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.scores.isfinite().all():
-            raise ValueError("Detections.scores holds numbers that are not finite; leave those detections out")
+            raise ValueError("Detections.scores holds values that are not finite; drop those detections")
 
     @classmethod
     def from_scenes(cls, scenes: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Self:
@@ -93,16 +89,7 @@ class Detections(_LabelledBoxes):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GroundTruth(_LabelledBoxes):
-    """What there is.
-
-    Attributes:
-        scene: [G] int64, which scene, from 0.
-        boxes: [G, 7] `cx cy cz dx dy dz yaw`.
-        classes: [G] int64, from 0.
-
-    Raises:
-        ValueError: If shapes disagree, an extent is negative, or a number is not finite.
-    """
+    """The annotated objects."""
 
     @classmethod
     def from_scenes(cls, scenes: Sequence[tuple[Tensor, Tensor]]) -> Self:

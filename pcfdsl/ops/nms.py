@@ -1,7 +1,7 @@
-"""Greedy suppression of overlapping boxes, as VoteNet does it: on axis-aligned hulls, best score first.
+"""Non-maximum suppression as VoteNet does it: greedy, on axis-aligned hulls, best score first.
 
-A picked box removes every box not yet picked whose overlap with it exceeds the threshold (strictly). Among equal scores
-the later box goes first: the published code sorts upwards and takes from the end.
+A picked box removes every box not yet picked whose overlap with it is strictly above the threshold. Among equal scores
+the later box goes first: VoteNet's code sorts in ascending order and takes from the end.
 """
 
 from typing import Literal
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pcfdsl.ops.backends import numba_boxes
 
-__all__ = ["Overlap", "nms_3d", "nms_bev", "nms_plain"]
+__all__ = ["Overlap", "nms_3d", "nms_plain"]
 
 Overlap = Literal["iou", "candidate"]
 
@@ -24,36 +24,30 @@ def nms_3d(
     classes: Tensor | None = None,
     scene: Tensor | None = None,
     overlap: str = "iou",
+    bev: bool = False,
 ) -> Tensor:
-    """Indices [P] int64 of the boxes that stay, the best score first.
+    """Indices [P] int64 of the boxes that are kept, best score first.
 
     Args:
-        boxes: [K, 6] `x1 y1 z1 x2 y2 z2`, least and greatest corner (`axis_aligned_hull`). Boxes without volume overlap
-            nothing.
+        boxes: [K, 6] `x1 y1 z1 x2 y2 z2`, minimum and maximum corner (`axis_aligned_hull`). Boxes without volume
+            overlap nothing.
         scores: [K].
         threshold: Suppress above this overlap.
-        classes: [K] int64; if given, boxes suppress those of their own class only.
-        scene: [K] int64; if given, boxes suppress those of their own scene only.
-        overlap: "iou", or "candidate": intersection over the volume of the box that may be suppressed (the published
+        classes: [K] int64; if given, boxes only suppress boxes of the same class.
+        scene: [K] int64; if given, boxes only suppress boxes of the same scene.
+        overlap: "iou", or "candidate": intersection over the volume of the box that may be suppressed (VoteNet's
             option `use_old_type_nms`).
+        bev: Bird's-eye view: compare areas seen from above instead of volumes (VoteNet's 2D suppression).
 
     Raises:
-        ValueError: If shapes disagree, a number is not finite, a box ends before it starts, or `overlap` is another.
+        ValueError: If shapes disagree, a value is not finite, a box has a maximum below its minimum, or `overlap` is
+            unknown.
     """
-    return _nms(boxes, scores, [0, 1, 2], threshold, classes, scene, overlap)
-
-
-def nms_bev(
-    boxes: Tensor,
-    scores: Tensor,
-    *,
-    threshold: float,
-    classes: Tensor | None = None,
-    scene: Tensor | None = None,
-    overlap: str = "iou",
-) -> Tensor:
-    """`nms_3d` of the areas seen from above (the published 2D suppression)."""
-    return _nms(boxes, scores, [0, 1], threshold, classes, scene, overlap)
+    corners, groups = _checked(boxes, scores, classes, scene, overlap, bev)
+    # Picking is sequential by nature: a few hundred boxes are copied to the CPU sooner than suppressed on a GPU.
+    hulls, order, group = (tensor.contiguous().cpu().numpy() for tensor in (corners, _order(scores), groups))
+    picked = numba_boxes.suppress(hulls, order, group, float(threshold), overlap == "candidate")
+    return torch.from_numpy(picked).to(boxes.device)
 
 
 def nms_plain(
@@ -66,9 +60,8 @@ def nms_plain(
     overlap: str = "iou",
     bev: bool = False,
 ) -> Tensor:
-    """The twin of `nms_3d` and (with `bev`) of `nms_bev`: tensor operations, one pick at a time."""
-    axes = [0, 1] if bev else [0, 1, 2]
-    corners, groups = _checked(boxes, scores, axes, classes, scene, overlap)
+    """The twin of `nms_3d`: tensor operations, one pick at a time."""
+    corners, groups = _checked(boxes, scores, classes, scene, overlap, bev)
     sizes = (corners[:, 1] - corners[:, 0]).prod(1)
     left = _order(scores)
     picked = []
@@ -83,28 +76,12 @@ def nms_plain(
     return torch.stack(picked) if picked else torch.zeros(0, dtype=torch.int64, device=boxes.device)
 
 
-def _nms(
-    boxes: Tensor,
-    scores: Tensor,
-    axes: list[int],
-    threshold: float,
-    classes: Tensor | None,
-    scene: Tensor | None,
-    overlap: str,
-) -> Tensor:
-    corners, groups = _checked(boxes, scores, axes, classes, scene, overlap)
-    # Picking is one after the other by nature: a few hundred boxes are sooner fetched than suppressed on a GPU.
-    hulls, order, group = (tensor.contiguous().cpu().numpy() for tensor in (corners, _order(scores), groups))
-    picked = numba_boxes.suppress(hulls, order, group, float(threshold), overlap == "candidate")
-    return torch.from_numpy(picked).to(boxes.device)
-
-
 def _order(scores: Tensor) -> Tensor:
     return scores.detach().argsort(stable=True).flip(0)
 
 
 def _checked(
-    boxes: Tensor, scores: Tensor, axes: list[int], classes: Tensor | None, scene: Tensor | None, overlap: str
+    boxes: Tensor, scores: Tensor, classes: Tensor | None, scene: Tensor | None, overlap: str, bev: bool
 ) -> tuple[Tensor, Tensor]:
     """Corners [K, 2, D] float64, and the group [K] each box belongs to."""
     if overlap not in ("iou", "candidate"):
@@ -117,10 +94,10 @@ def _checked(
         if values is not None and values.shape != boxes.shape[:1]:
             raise ValueError(f"{name} has shape {list(values.shape)}; expected [{len(boxes)}], one entry per box")
     if not (boxes.isfinite().all() and scores.isfinite().all()):
-        raise ValueError("boxes or scores hold numbers that are not finite; leave those boxes out")
-    corners = boxes.detach().double().reshape(-1, 2, 3)[..., axes]
+        raise ValueError("boxes or scores hold values that are not finite; drop those boxes")
+    corners = boxes.detach().double().reshape(-1, 2, 3)[..., : 2 if bev else 3]
     if (corners[:, 1] < corners[:, 0]).any():
-        raise ValueError("a box ends before it starts; expected x1 <= x2, y1 <= y2, z1 <= z2 in x1 y1 z1 x2 y2 z2")
+        raise ValueError("a box has its maximum below its minimum; expected x1 <= x2, y1 <= y2 and z1 <= z2")
     none = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
     keys = torch.stack([none if classes is None else classes, none if scene is None else scene], 1)
     return corners, torch.unique(keys, dim=0, return_inverse=True)[1] if len(boxes) else none

@@ -7,7 +7,8 @@ about +z. Points are [N, 3] in metres, z up.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.ops.backends import numba_boxes
 
 __all__ = ["Scene", "box_corners", "height_above_floor", "overlap_votes", "points_in_boxes", "tight_box", "votes"]
 
@@ -155,25 +156,8 @@ def points_in_boxes(points: np.ndarray, boxes: np.ndarray, *, margin: float = 0.
     Returns:
         [K, N] bool.
     """
-    return _points_in_boxes(
-        np.ascontiguousarray(points, np.float64), np.ascontiguousarray(boxes, np.float64).reshape(-1, 7), margin
-    )
-
-
-@njit(cache=True, nogil=True)
-def _points_in_boxes(points, boxes, margin):
-    inside = np.zeros((len(boxes), len(points)), np.bool_)
-    for k in range(len(boxes)):
-        cosine, sine = np.cos(boxes[k, 6]), np.sin(boxes[k, 6])
-        half_x, half_y, half_z = boxes[k, 3] / 2 + margin, boxes[k, 4] / 2 + margin, boxes[k, 5] / 2 + margin
-        for n in range(len(points)):
-            x, y = points[n, 0] - boxes[k, 0], points[n, 1] - boxes[k, 1]
-            inside[k, n] = (
-                abs(cosine * x + sine * y) <= half_x
-                and abs(cosine * y - sine * x) <= half_y
-                and abs(points[n, 2] - boxes[k, 2]) <= half_z
-            )
-    return inside
+    boxes = np.ascontiguousarray(boxes, np.float64).reshape(-1, 7)
+    return numba_boxes.points_inside(np.ascontiguousarray(points, np.float64), boxes, float(margin))
 
 
 def box_corners(boxes: np.ndarray) -> np.ndarray:

@@ -7,14 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcfdsl.evaluate.detection import average_precision, average_precision_plain
-from pcfdsl.ops.boxes3d import boxes_from_camera_corners
 from pcfdsl.ops.detections import Detections, GroundTruth
 
 CASES = {"scannet_like": 18, "missing_pred_class": 6}
 
 
 @pytest.fixture(params=CASES)
-def case(request, golden):
+def case(request, golden, boxes_of_camera_corners):
     """Name, number of classes, detections, ground truth, and all that was measured."""
     measured = golden("votenet_eval.npz")
 
@@ -23,12 +22,12 @@ def case(request, golden):
 
     predictions = Detections(
         scene=tensor("pred_scene"),
-        boxes=boxes_from_camera_corners(tensor("pred_corners")),
+        boxes=boxes_of_camera_corners(tensor("pred_corners")),
         scores=tensor("pred_score"),
         classes=tensor("pred_cls"),
     )
     truth = GroundTruth(
-        scene=tensor("gt_scene"), boxes=boxes_from_camera_corners(tensor("gt_corners")), classes=tensor("gt_cls")
+        scene=tensor("gt_scene"), boxes=boxes_of_camera_corners(tensor("gt_corners")), classes=tensor("gt_cls")
     )
     return request.param, CASES[request.param], predictions, truth, measured
 

@@ -10,16 +10,13 @@ from hypothesis.extra.numpy import arrays
 from pcfdsl.ops.boxes3d import (
     axis_aligned_hull,
     box_corners,
-    boxes_from_camera_corners,
-    iou_3d,
     iou_3d_pairs,
     iou_3d_pairs_plain,
     iou_3d_pairs_torch,
-    iou_3d_torch,
-    point_indices_in_boxes,
     points_in_boxes,
     points_in_boxes_plain,
 )
+from pcfdsl.scene import boxes as arrays_of_boxes
 
 FORMS = [iou_3d_pairs, iou_3d_pairs_torch, iou_3d_pairs_plain]
 
@@ -50,16 +47,16 @@ def random_boxes(seed, num_boxes, spread=1.0):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("bev", "key"), [(False, "iou/iou3d"), (True, "iou/iou_bev")])
-def test_iou_is_that_of_the_published_code(form, bev, key, golden):
+def test_iou_is_that_of_the_published_code(form, bev, key, golden, boxes_of_camera_corners):
     measured = golden("votenet_eval.npz")
-    a, b = (boxes_from_camera_corners(torch.from_numpy(measured[f"iou/corners_{side}"])) for side in "ab")
+    a, b = (boxes_of_camera_corners(torch.from_numpy(measured[f"iou/corners_{side}"])) for side in "ab")
     np.testing.assert_allclose(form(a, b, bev=bev), measured[key], rtol=0, atol=1e-12)
 
 
-def test_corners_are_those_of_the_published_code(golden):
+def test_corners_are_those_of_the_published_code(golden, boxes_of_camera_corners):
     measured = golden("votenet_box_coding.npz")
     center, size, heading = (torch.from_numpy(measured[f"corners/{name}"]) for name in ("center", "size", "heading"))
-    boxes = boxes_from_camera_corners(torch.from_numpy(measured["corners/get_3d_box_upright_camera"]))
+    boxes = boxes_of_camera_corners(torch.from_numpy(measured["corners/get_3d_box_upright_camera"]))
     camera_center = torch.stack([boxes[:, 0], -boxes[:, 2], boxes[:, 1]], 1)
     np.testing.assert_allclose(camera_center, center, atol=1e-12)
     np.testing.assert_allclose(boxes[:, 3:6], size, atol=1e-12)
@@ -138,21 +135,6 @@ def test_iou_is_the_share_of_random_points():
     np.testing.assert_allclose(iou_3d_pairs(a, b), counted, atol=0.02)
 
 
-def test_every_pair(monkeypatch):
-    a, b = random_boxes(0, 13), random_boxes(1, 11)
-    table = iou_3d(a, b)
-    rows = iou_3d_pairs_plain(a.repeat_interleave(11, 0), b.repeat(13, 1)).reshape(13, 11)
-    np.testing.assert_allclose(table, rows, atol=1e-12)
-    assert (table > 0).sum() > 20
-    np.testing.assert_allclose(iou_3d(a.float(), b.float()), table, atol=1e-5)
-    assert iou_3d(a.float(), b.float()).dtype == torch.float32
-    monkeypatch.setattr("pcfdsl.ops.boxes3d._CHUNK", 32 * 11 * 3)
-    np.testing.assert_allclose(iou_3d_torch(a, b), table, atol=1e-12)
-    for empty_a, empty_b in ((a[:0], b), (a, b[:0]), (a[:0], b[:0])):
-        for form in (iou_3d, iou_3d_torch):
-            assert form(empty_a, empty_b).shape == (len(empty_a), len(empty_b))
-
-
 def test_near_equal_boxes_do_not_exceed_one():
     # Where others' overlaps went wrong: differences of rounding size, large coordinates, single precision.
     boxes = random_boxes(6, 2000)
@@ -183,17 +165,6 @@ def test_points_in_boxes(boxes, points):
     assert torch.equal(mask[clear], points_in_boxes_plain(points, boxes)[clear])
 
 
-def test_point_indices(monkeypatch):
-    boxes = random_boxes(2, 9)
-    points = torch.rand(500, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    expected = points_in_boxes(points, boxes).nonzero()
-    monkeypatch.setattr("pcfdsl.ops.boxes3d._CHUNK", 1000)
-    box_idx, point_idx = point_indices_in_boxes(points, boxes)
-    assert torch.equal(torch.stack([box_idx, point_idx], 1), expected)
-    assert len(expected) > 100
-    assert len(point_indices_in_boxes(points, boxes[:0])[0]) == 0
-
-
 def test_surfaces_belong_to_boxes():
     box = torch.tensor([[0.0, 0, 0, 2, 2, 2, 0]])
     points = torch.tensor([[1.0, 1, 1], [-1, 0, 0], [1.001, 0, 0]])
@@ -204,6 +175,14 @@ def test_corner_order():
     corners = box_corners(torch.tensor([[1.0, 2, 3, 2, 4, 6, 0]]))[0]
     face = [[0, 0], [2, 0], [2, 4], [0, 4]]
     assert corners.tolist() == [[*xy, 0] for xy in face] + [[*xy, 6] for xy in face]
+
+
+def test_tensors_and_arrays_have_the_same_geometry():
+    boxes = random_boxes(8, 50)
+    np.testing.assert_allclose(box_corners(boxes), arrays_of_boxes.box_corners(boxes.numpy()), atol=1e-15)
+    points = torch.rand(500, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(9)) * 3 - 1.5
+    inside = arrays_of_boxes.points_in_boxes(points.numpy(), boxes.numpy())
+    np.testing.assert_array_equal(points_in_boxes(points, boxes), inside)
 
 
 @pytest.mark.parametrize(
@@ -218,17 +197,15 @@ def test_corner_order():
     ],
 )
 def test_bad_boxes_are_named(boxes, message):
-    for form in (iou_3d, *FORMS):
+    for form in FORMS:
         with pytest.raises(ValueError, match=message):
             form(boxes, torch.ones(2, 7))
 
 
 def test_bad_pairs_and_points_are_named():
-    with pytest.raises(ValueError, match="use iou_3d"):
+    with pytest.raises(ValueError, match="as many of each"):
         iou_3d_pairs(torch.ones(2, 7), torch.ones(3, 7))
     with pytest.raises(ValueError, match=r"expected \[N, 3\]"):
         points_in_boxes(torch.ones(4, 4), torch.ones(2, 7))
     with pytest.raises(ValueError, match="drop those points"):
         points_in_boxes(torch.full((4, 3), math.inf), torch.ones(2, 7))
-    with pytest.raises(ValueError, match=r"expected \[K, 8, 3\]"):
-        boxes_from_camera_corners(torch.ones(8, 3))

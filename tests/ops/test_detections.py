@@ -24,8 +24,8 @@ def test_scenes_keep_their_place():
     assert len(GroundTruth.from_scenes([])) == len(Detections.from_scenes([])) == 0
 
 
-def test_batches_join():
-    joined = Detections.concatenate([detections(1), detections(2).offset_scenes(4), detections(0)])
+def test_parts_join():
+    joined = Detections.concatenate([detections(1), detections(2, scene=torch.tensor([4, 4])), detections(0)])
     assert joined.scene.tolist() == [0, 4, 4]
     with pytest.raises(ValueError, match="at least one Detections"):
         Detections.concatenate([])
@@ -38,9 +38,9 @@ def test_batches_join():
         ({"boxes": torch.full((2, 7), torch.nan)}, "not finite"),
         ({"boxes": -torch.ones(2, 7)}, "take abs"),
         ({"scores": torch.ones(3)}, r"scores is of shape \[3\]"),
-        ({"scores": torch.tensor([1, torch.inf])}, "leave those detections out"),
+        ({"scores": torch.tensor([1, torch.inf])}, "drop those detections"),
         ({"scene": torch.zeros(2)}, r"use `.long\(\)`"),
-        ({"classes": torch.tensor([0, -1])}, "ids count from 0"),
+        ({"classes": torch.tensor([0, -1])}, "indices start at 0"),
         ({"classes": [0, 0]}, "a list"),
     ],
 )

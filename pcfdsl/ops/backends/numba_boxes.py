@@ -1,4 +1,4 @@
-"""CPU kernels of ops.boxes3d and ops.nms; arrays are float64, boxes `cx cy cz dx dy dz yaw`."""
+"""CPU kernels for boxes, without torch: scenes use them too. Arrays are float64, boxes `cx cy cz dx dy dz yaw`."""
 
 import math
 
@@ -23,7 +23,7 @@ def _area_below(x0, y0, x1, y1, half_x, half_y):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _overlap_area(a, b):
-    """Area two boxes share seen from above."""
+    """Intersection area of two boxes seen from above."""
     x, y = a[0] - b[0], a[1] - b[1]
     reach = 0.5 * (math.hypot(a[3], a[4]) + math.hypot(b[3], b[4]))
     if x * x + y * y >= reach * reach:
@@ -63,20 +63,12 @@ def iou_pairs(a, b, bev):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def iou_all(a, b, bev):
-    out = np.empty((len(a), len(b)))
-    for i in range(len(a)):
-        for j in range(len(b)):
-            out[i, j] = _iou(a[i], b[j], bev)
-    return out
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def points_inside(points, boxes):
+def points_inside(points, boxes, margin):
+    """[K, N] bool, surfaces included; every face is moved outwards by `margin`."""
     mask = np.zeros((len(boxes), len(points)), np.bool_)
     for k in range(len(boxes)):
         cos, sin = math.cos(boxes[k, 6]), math.sin(boxes[k, 6])
-        half_x, half_y, half_z = 0.5 * boxes[k, 3], 0.5 * boxes[k, 4], 0.5 * boxes[k, 5]
+        half_x, half_y, half_z = 0.5 * boxes[k, 3] + margin, 0.5 * boxes[k, 4] + margin, 0.5 * boxes[k, 5] + margin
         for n in range(len(points)):
             x, y, z = points[n, 0] - boxes[k, 0], points[n, 1] - boxes[k, 1], points[n, 2] - boxes[k, 2]
             mask[k, n] = abs(z) <= half_z and abs(cos * x + sin * y) <= half_x and abs(cos * y - sin * x) <= half_y
@@ -85,7 +77,7 @@ def points_inside(points, boxes):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def suppress(boxes, order, groups, threshold, own_size):
-    """Greedy suppression of boxes [K, 2, D] (least and greatest corner) in `order`, within equal `groups`."""
+    """Greedy suppression of boxes [K, 2, D] (minimum and maximum corner) in `order`, within equal `groups`."""
     dimensions = boxes.shape[2]
     sizes = np.ones(len(boxes))
     for i in range(len(boxes)):
