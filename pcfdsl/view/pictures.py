@@ -1,4 +1,4 @@
-"""Pictures to look at: recipes of image sets, stored ones, tars, and folders of picture files."""
+"""Pictures to look at: of recipes and stored image sets, in tars, and in folders of picture files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pcfdsl.config import load
 from pcfdsl.image.segrcdb import SegRCDB
 from pcfdsl.image.sets import ImageSetConfig, open_images
 from pcfdsl.store.pictures import PICTURE_ENDINGS, decode_png, read_image, read_tar
 from pcfdsl.store.stored import StoredSet
-from pcfdsl.view.page import Picture
+from pcfdsl.view.page import PageItem, Picture
 
 __all__ = [
     "PICTURE_KINDS",
-    "PictureCatalogue",
+    "Catalogue",
     "fit",
     "picture_of_file",
     "pictures_of_folder",
@@ -28,16 +27,15 @@ PICTURE_KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".tif", ".tiff
 
 
 @dataclass(frozen=True)
-class PictureCatalogue:
-    """How many pictures there are, and how to read picture i; nothing is read before it is chosen."""
+class Catalogue:
+    """How many items there are, and a function that reads item i; nothing is read before that."""
 
     num_items: int
-    read: Callable[[int], Picture]
+    read: Callable[[int], PageItem | Picture]
 
 
-def pictures_of_recipe(path: Path) -> PictureCatalogue:
-    """Images of a recipe, drawn as they are asked for."""
-    config = load(ImageSetConfig, path)
+def pictures_of_recipe(config: ImageSetConfig) -> Catalogue:
+    """The images of a recipe, drawn when they are read."""
     if config.dataset == "segrcdb":
         pairs = SegRCDB(config.chosen)
 
@@ -45,18 +43,18 @@ def pictures_of_recipe(path: Path) -> PictureCatalogue:
             pair = pairs[i]
             return _pair(pair.image, pair.mask, f"image {i}")
 
-        return PictureCatalogue(len(pairs), read_pair)
+        return Catalogue(len(pairs), read_pair)
     images = open_images(config)
 
     def read(i: int) -> Picture:
         item = images[i]
         return Picture(_rgb(item.image), _caption(item.category, item.instance))
 
-    return PictureCatalogue(len(images), read)
+    return Catalogue(len(images), read)
 
 
-def pictures_of_set(stored: StoredSet) -> PictureCatalogue:
-    """Images, or images and masks, that were stored as shards."""
+def pictures_of_set(stored: StoredSet) -> Catalogue:
+    """The images of shards, with any masks beside them."""
 
     def read(i: int) -> Picture:
         sample = stored[i]
@@ -64,21 +62,21 @@ def pictures_of_set(stored: StoredSet) -> PictureCatalogue:
             return _pair(sample["image"], sample["mask"], f"image {i}")
         return Picture(_rgb(sample["image"]), _caption(int(sample["category"]), int(sample["instance"])))
 
-    return PictureCatalogue(len(stored), read)
+    return Catalogue(len(stored), read)
 
 
-def pictures_of_folder(folder: Path) -> PictureCatalogue:
-    """Picture files below a folder by name, or those in its tars; a mask stands beside its image.
+def pictures_of_folder(folder: Path) -> Catalogue:
+    """Picture files below a folder, by name, or those in its tars with any masks beside them.
 
     Raises:
-        ValueError: When one is read that is not a picture, naming it.
+        ValueError: On reading a file that is not a picture.
     """
     tars = sorted(folder.glob("*.tar"))
     if tars:
         names = [(tar, name) for tar in tars for name in sorted(read_tar(tar)) if _is_image(name)]
-        return PictureCatalogue(len(names), lambda i: _of_tar(*names[i]))
+        return Catalogue(len(names), lambda i: _of_tar(*names[i]))
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PICTURE_KINDS and file.is_file())
-    return PictureCatalogue(len(files), lambda i: picture_of_file(files[i], str(files[i].relative_to(folder))))
+    return Catalogue(len(files), lambda i: picture_of_file(files[i], str(files[i].relative_to(folder))))
 
 
 def picture_of_file(file: Path, caption: str) -> Picture:
@@ -87,7 +85,7 @@ def picture_of_file(file: Path, caption: str) -> Picture:
 
 
 def fit(picture: np.ndarray, size: int) -> np.ndarray:
-    """A picture [H, W, 3] as large as a contact sheet can take: small ones are magnified by whole numbers."""
+    """A picture [H, W, 3] scaled to fit `size`: small ones are enlarged by a whole factor."""
     longest = max(picture.shape[:2])
     if longest <= size:
         times = max(1, size // longest)
@@ -114,7 +112,7 @@ def _of_tar(tar: Path, name: str) -> Picture:
 
 
 def _pair(image: np.ndarray, mask: np.ndarray, caption: str) -> Picture:
-    """An image, and beside it its mask in colours that neighbouring labels do not share."""
+    """An image with its mask beside it, in colours that differ between neighbouring labels."""
     labels = np.arange(256)
     palette = np.stack([labels * 97 % 206, labels * 57 % 206, labels * 23 % 206], axis=1) + 50
     palette[0] = 0

@@ -7,7 +7,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from pcfdsl.scene.boxes import box_corners
 from pcfdsl.view.camera import Camera, check_points
-from pcfdsl.view.raster import SUPERSAMPLING, blank, draw_line, shade, shrink, splat
+from pcfdsl.view.zbuffer import SUPERSAMPLING, blank, draw_line, shade, shrink, splat
 
 __all__ = ["BOX_COLOR", "Camera", "box_lines", "height_colors", "label_colors", "render_points"]
 

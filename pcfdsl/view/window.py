@@ -19,7 +19,7 @@ class NoWindowError(OSError):
     """A window cannot be opened here; the message says why and what to do."""
 
 
-def show(items: Sequence[PageItem] | Sequence[Picture], *, title: str = "pcfdsl") -> None:
+def show(items: Sequence[PageItem | Picture], *, title: str = "pcfdsl") -> None:
     """Open a window with one cloud at a time and wait until it is closed; N and P show the next and the previous one.
 
     Raises:

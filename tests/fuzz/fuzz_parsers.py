@@ -19,6 +19,7 @@ def main(name: str, seconds: str = "60") -> None:
         "pcfdsl.store",
         "pcfdsl.config",
         "pcfdsl.formula.csv_io",
+        "pcfdsl.view.clouds",
         "pcfdsl.view.sources",
     ]
     packages += [f"pcfdsl.checkpoints.{name}" for name in ("files", "weights", "torch_file", "run")]

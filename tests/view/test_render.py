@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcfdsl.view.camera import Camera
-from pcfdsl.view.raster import HIDDEN_LINE_OPACITY
 from pcfdsl.view.render import BOX_COLOR, box_lines, height_colors, label_colors, render_points
+from pcfdsl.view.zbuffer import HIDDEN_LINE_OPACITY
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 FRONT = Camera((0, -10, 0), (0, 0, 0), fov=2 * np.degrees(np.arctan(0.5)))  # 100 px high: 10 px per metre at y = 0

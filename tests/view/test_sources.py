@@ -239,6 +239,21 @@ def test_a_recipe_with_problems_names_them(tmp_path):
         load_items(tmp_path / "a.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("scenes: {num_scenez: 1}\n", "scenes.num_scenez"),
+        ("dataset: rcdb\nrcdb: {num_categoriez: 1}\n", "rcdb.num_categoriez"),
+        ("search: {num_draws: 1}\n", "search.num_draws"),
+        ("scenes: [\n", "not valid YAML"),
+    ],
+)
+def test_problems_are_those_of_the_kind_of_recipe_that_was_meant(tmp_path, text, problem):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        load_items(tmp_path / "a.yaml")
+
+
 def test_paths_without_clouds(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no"):
         load_items(tmp_path / "missing")
