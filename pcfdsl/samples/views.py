@@ -14,7 +14,7 @@ from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.scene.boxes import Scene, height_above_floor
 from pcfdsl.scene.config import SceneConfig
 from pcfdsl.scene.objects import ObjectSource
-from pcfdsl.scene.synthesize import compose, draw_sizes
+from pcfdsl.scene.synthesize import compose, draw_objects, stretch
 from pcfdsl.scene.visibility import visible_from
 
 __all__ = ["PairBatch", "PairSample", "TwoLayouts", "TwoViews", "ViewAugmentConfig", "ViewConfig", "collate_pairs"]
@@ -201,12 +201,8 @@ def _objects(rng: np.random.Generator, source: ObjectSource, settings: SceneConf
     """Clouds [limit, 3] of objects in metres."""
     num_objects = int(rng.integers(settings.objects[0], settings.objects[1] + 1))
     limit = int(2 * settings.num_points * settings.cameras.oversampling / max(num_objects, 1)) + 1
-    clouds = [source.sample(rng, limit)[0].astype(np.float64) for _ in range(num_objects)]
-    sizes = draw_sizes(rng, clouds, config=settings.sizes)
-    return [
-        (cloud - cloud.min(axis=0)) * (size / np.maximum(np.ptp(cloud, axis=0), 1e-9))
-        for cloud, size in zip(clouds, sizes, strict=True)
-    ]
+    clouds, _, sizes = draw_objects(rng, source, num_objects, limit, config=settings.sizes)
+    return [stretch(cloud, size) for cloud, size in zip(clouds, sizes, strict=True)]
 
 
 def _seen(rng: np.random.Generator, points: np.ndarray, config: ViewConfig) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Scenes made on the fly: objects in a room, seen by depth cameras. Scene i is a pure function of (config, seed, i)."""
+"""Scenes on the fly: objects in a room, seen by depth cameras. Scene i is a pure function of (config, seed, i)."""
 
 from collections.abc import Sequence
 from typing import Any, overload
@@ -22,20 +22,22 @@ __all__ = [
     "Scenes",
     "SizeConfig",
     "compose",
-    "draw_sizes",
+    "draw_objects",
+    "stretch",
 ]
 
 
 class Scenes(Sequence[Scene]):
-    """A set of scenes made on the fly; also a recipe for the generator's driver (`name`, `config`, `arrays`).
+    """A set of scenes generated on the fly; also a recipe for the driver (`name`, `config`, `arrays`).
 
     Args:
         settings: What scenes look like.
-        source: Where objects come from. Scenes are pure functions of their number as long as its objects are of theirs.
-        name: What the set is called in stored records.
+        source: Where objects come from. For scenes to be pure functions of their index, its samples must depend on the
+            generator it is given alone.
+        name: Name of the set in stored records.
 
     Attributes:
-        config: What a stored set records. Here it is `settings`; a set whose source has settings too records both.
+        config: What a stored set records: here `settings`; a set whose source has settings records those as well.
     """
 
     def __init__(self, settings: SceneConfig, source: ObjectSource, *, name: str = "scenes"):
@@ -62,7 +64,7 @@ class Scenes(Sequence[Scene]):
         return compose(stream(self.settings.seed, "scene", int(index) % len(self)), self.source, config=self.settings)
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """Scene `index` as named arrays, to be stored."""
+        """Scene `index` as named arrays for storage."""
         return self[index].arrays()
 
 
@@ -71,7 +73,7 @@ class FractalScenes(Scenes):
 
     Args:
         config: The recipe.
-        database: The fractals, where they exist already (with their categories found); else made from the recipe.
+        database: The fractals, if they are open already (with their categories found); by default from the recipe.
 
     >>> from pcfdsl.pointcloud.pcfractal import PCFractalConfig
     >>> from pcfdsl.formula.search import SearchConfig
@@ -89,7 +91,7 @@ class FractalScenes(Scenes):
 def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConfig) -> Scene:
     """One scene.
 
-    Where nothing is hidden and there is no noise, each box touches the points of its object on all six faces.
+    Without cameras and noise, each box is touched by its object's points on all six faces.
 
     Args:
         rng: Decides everything.
@@ -97,11 +99,11 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
         config: What the scene looks like.
 
     Returns:
-        A scene with exactly `config.num_points` points. Where fewer are in sight, points are repeated (and then moved
-        by the noise). Objects that found no place or are hardly in sight are not in `boxes`.
+        A scene with exactly `config.num_points` points; if fewer are visible, points are repeated (and get noise of
+        their own). Objects that could not be placed or are hardly visible are not in `boxes`.
 
     Raises:
-        ValueError: If there is nothing: no object found a place and the room is bare, or no camera sees a point.
+        ValueError: If the scene is empty: no object could be placed and the room is bare, or no camera sees a point.
     """
     num_objects = int(rng.integers(config.objects[0], config.objects[1] + 1))
     num_cameras = int(rng.integers(config.cameras.number[0], config.cameras.number[1] + 1))
@@ -109,12 +111,16 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
     num_room = 0 if config.room.empty else budget if num_objects == 0 else round(budget * config.room.share)
     clouds, categories, layout = _objects(rng, source, num_objects, budget - num_room, config)
     counts = [len(cloud) for cloud in clouds]
-    num_room = 0 if config.room.empty else budget - sum(counts)  # objects left out leave their points to the room
+    num_room = (
+        0 if config.room.empty else budget - sum(counts)
+    )  # the room gets the points of objects that were not placed
     walls = _room_points(rng, layout.room, num_room, config.room)
 
     points = np.concatenate([*clouds, walls]).astype(np.float32)
     if len(points) == 0:
-        raise ValueError(f"none of {num_objects} objects found a place in a room of {layout.room} m, and it is bare")
+        raise ValueError(
+            f"none of {num_objects} objects fits into a bare room of {layout.room} m; allow a larger room, or a floor"
+        )
     ids = np.repeat(np.arange(-1, len(clouds)), [0, *counts]) if clouds else np.zeros(0, np.int64)
     ids = np.concatenate([ids, np.full(len(walls), -1)])
     yaws = layout.yaws[layout.placed]
@@ -144,34 +150,64 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
     )
 
 
-def draw_sizes(rng: np.random.Generator, clouds: Sequence[np.ndarray], *, config: SizeConfig) -> np.ndarray:
-    """[K, 3] full extents in metres that the objects of the given clouds shall have."""
+def draw_objects(
+    rng: np.random.Generator,
+    source: ObjectSource,
+    num_objects: int,
+    num_points: int,
+    *,
+    config: SizeConfig,
+    turned: bool = False,
+) -> tuple[list[np.ndarray], list[int], np.ndarray]:
+    """Objects at random, and how large they shall be; `stretch` makes them so.
+
+    Args:
+        rng: Decides everything.
+        source: Where they come from.
+        num_objects: How many.
+        num_points: Points of each.
+        config: Their sizes.
+        turned: Turn each about z by a random angle.
+
+    Returns:
+        (clouds, categories, sizes): K arrays [num_points, 3] float64, K categories, full extents [K, 3] in metres.
+    """
+    samples = [source.sample(rng, num_points) for _ in range(num_objects)]
+    clouds = [np.asarray(points, np.float64) for points, _ in samples]
+    if turned:
+        clouds = [cloud @ _turn(rng.uniform(-np.pi, np.pi)).T for cloud in clouds]
+    return clouds, [category for _, category in samples], _draw_sizes(rng, clouds, config)
+
+
+def stretch(cloud: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """A cloud [N, 3] moved and scaled to span 0 to `size` [3] along each axis; an axis without extent is left flat."""
+    low, extent = cloud.min(axis=0), np.ptp(cloud, axis=0)
+    return (cloud - low) * np.where(extent > 1e-9, size / np.maximum(extent, 1e-9), 1)
+
+
+def _draw_sizes(rng: np.random.Generator, clouds: Sequence[np.ndarray], config: SizeConfig) -> np.ndarray:
     sizes = np.exp(rng.uniform(np.log(config.low), np.log(config.high), (len(clouds), 3)))
     if config.shape == "fill":
         return sizes
     extents = np.array([np.ptp(cloud, axis=0) for cloud in clouds]).reshape(-1, 3)
-    fitted = extents * (sizes / np.maximum(extents, 1e-9)).min(axis=1, keepdims=True)
-    return extents if config.shape == "metres" else fitted
+    if config.shape == "metres":
+        return extents
+    return extents * (sizes / np.maximum(extents, 1e-9)).min(axis=1, keepdims=True)
 
 
 def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray], list[int], Layout]:
     """Placed clouds in scene coordinates, their categories, and the layout they came from."""
-    limit = max(1, -(-2 * budget // max(num_objects, 1)))  # so that a large object may have twice the average
-    samples = [source.sample(rng, limit) for _ in range(num_objects)]
-    clouds = [np.asarray(points, np.float64) for points, _ in samples]
-    if config.layout.yaw == "axis_aligned":
-        clouds = [cloud @ _turn(rng.uniform(-np.pi, np.pi)).T for cloud in clouds]
-    sizes = draw_sizes(rng, clouds, config=config.sizes)
+    limit = max(1, -(-2 * budget // max(num_objects, 1)))  # a large object may have twice the average
+    turned = config.layout.yaw == "axis_aligned"
+    clouds, categories, sizes = draw_objects(rng, source, num_objects, limit, config=config.sizes, turned=turned)
     layout = lay_out(rng, np.maximum(sizes, 1e-3), config=config.layout)
 
     areas = sizes[:, 0] * sizes[:, 1] + (sizes[:, 0] + sizes[:, 1]) * sizes[:, 2]
     counts = _allot(areas**config.sizes.area_exponent * layout.placed, budget, limit)
-    counts = np.maximum(counts, layout.placed)  # even the least has a point, hence a box
+    counts = np.maximum(counts, layout.placed)  # even the smallest has a point, hence a box
     placed: dict[int, np.ndarray] = {}
     for k in layout.order[layout.placed[layout.order]].tolist():
-        cloud = clouds[k][: counts[k]]
-        low, extent = cloud.min(axis=0), np.ptp(cloud, axis=0)
-        cloud = (cloud - low) * np.where(extent > 1e-9, sizes[k] / np.maximum(extent, 1e-9), 1) - [*sizes[k, :2] / 2, 0]
+        cloud = stretch(clouds[k][: counts[k]], sizes[k]) - [*sizes[k, :2] / 2, 0]
         cloud = cloud @ _turn(layout.yaws[k]).T
         cloud[:, :2] += layout.positions[k]
         if layout.supports[k] >= 0:
@@ -180,11 +216,11 @@ def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray]
             )
         placed[k] = cloud
     rows = np.flatnonzero(layout.placed).tolist()
-    return [placed[k] for k in rows], [samples[k][1] for k in rows], layout
+    return [placed[k] for k in rows], [categories[k] for k in rows], layout
 
 
 def _allot(weights: np.ndarray, total: int, limit: int) -> np.ndarray:
-    """Whole numbers in proportion to the weights that sum to the total, none above the limit."""
+    """Integers proportional to the weights that sum to the total, none above the limit."""
     counts = np.zeros(len(weights), np.int64)
     while (rest := min(total, limit * int((weights > 0).sum())) - int(counts.sum())) > 0:
         free = weights * (counts < limit)
@@ -194,14 +230,14 @@ def _allot(weights: np.ndarray, total: int, limit: int) -> np.ndarray:
 
 
 def _height_below(support: np.ndarray, position: np.ndarray, size: np.ndarray, yaw: float) -> float:
-    """Where a footprint comes to rest on a cloud: its highest point beneath, or its top if there is none."""
+    """The height at which a footprint rests on a cloud: its highest point beneath, or its top if there is none."""
     box = np.array([[*position, 0, *size[:2], 1e3, yaw]])
     beneath = support[points_in_boxes(support, box)[0], 2]
     return float(beneath.max() if len(beneath) else support[:, 2].max())
 
 
 def _room_points(rng, room, num_points, config) -> np.ndarray:
-    """Floor, walls and ceiling with equally many points a square metre, and clutter with twice as many."""
+    """Floor, walls and ceiling at one density of points per square metre, clutter at twice that."""
     (length, width), height = room, rng.uniform(*config.height)
     half = room / 2
     surfaces = []  # area, middle, two half edges
@@ -242,7 +278,7 @@ def _clutter(rng, room):
 def _seen(rng, points, room, boxes, num_cameras, config) -> np.ndarray:
     seen = np.zeros(len(points), bool)
     for _ in range(num_cameras):
-        for _ in range(10):  # not inside a thing, if that can be had
+        for _ in range(10):  # preferably not inside an object
             camera = np.array([*rng.uniform(-0.42, 0.42, 2) * room, rng.uniform(*config.height)])
             if not points_in_boxes(camera[None], boxes, margin=0.1).any():
                 break

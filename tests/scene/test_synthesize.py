@@ -170,7 +170,7 @@ def test_unusual_settings_still_give_whole_scenes(shells, settings):
 
 def test_a_bare_room_in_which_nothing_fits_is_an_error(shells):
     settings = SceneConfig(layout=LayoutConfig(room=(0.1, 0.1)), room=RoomConfig(share=0.0))
-    with pytest.raises(ValueError, match="found a place"):
+    with pytest.raises(ValueError, match="none of 8 objects fits"):
         Scenes(settings, shells)[0]
 
 
