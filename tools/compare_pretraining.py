@@ -1,4 +1,4 @@
-"""Compare starting points of a detector's or classifier's training on paired seeds and folds. Run again to go on."""
+"""Compare starting points of a detector's or classifier's training on paired seeds and folds. Run again to resume."""
 
 import argparse
 import sys
@@ -21,9 +21,13 @@ def main() -> dict:
     parser.add_argument(
         "--init", metavar="NAME[=CKPT]", nargs="+", default=["scratch"], help="the first is the baseline"
     )
-    parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", default=[0, 1, 2], help="runs of each")
-    parser.add_argument("--hold-out", metavar="TAG", help="test on each value of a tag of the clouds: fold, library")
-    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="this process's part")
+    parser.add_argument(
+        "--seeds", type=whole, nargs="+", metavar="N", default=[0, 1, 2], help="seeds of each starting point's runs"
+    )
+    parser.add_argument(
+        "--hold-out", metavar="TAG", help="hold out each value of a tag of the clouds, such as fold or library"
+    )
+    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="the share of this process")
     parser.add_argument("--keep-weights", action="store_true", help="keep the weights of finished runs")
     args = parser.parse_intermixed_args()
     how = {"seeds": args.seeds, "hold_out": args.hold_out, "shard": args.shard, "keep_weights": args.keep_weights}

@@ -1,4 +1,4 @@
-"""Compare image sets as pre-training on a laptop: the papers' tables at 32 px. Run again to go on."""
+"""Compare image sets as pre-training on a laptop: the papers' tables at 32 px. Run again to resume."""
 
 import argparse
 import json
@@ -14,12 +14,12 @@ with needs("image"):
 def main() -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config(parser, ImageStudyConfig)
-    parser.add_argument("--data", metavar="DIR", help="folder of fashion_mnist_20k.npz, furniture.npz and its icons")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the study: tables, sets, weights")
-    parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", default=[0, 1, 2], help="one case for each")
     parser.add_argument(
-        "--arms", nargs="+", metavar="NAME", default=[], help="only these; scratch is always among them"
+        "--data", metavar="DIR", help="folder of fashion_mnist_20k.npz, furniture.npz and furniture_icons.npz"
     )
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of the study: tables, sets, weights")
+    parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", default=[0, 1, 2], help="one case per seed")
+    parser.add_argument("--arms", nargs="+", metavar="NAME", default=[], help="run only these arms, and scratch")
     args = parser.parse_intermixed_args()
     if args.data is not None:
         names = {"fashion": "fashion_mnist_20k", "icons": "furniture_icons", "furniture": "furniture"}

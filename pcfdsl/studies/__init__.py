@@ -1,1 +1,1 @@
-"""Several ways compared on the same seeds, with intervals; the demo and its report."""
+"""Comparisons on paired seeds with intervals: starting points, image sets, the demo; attention of image networks."""

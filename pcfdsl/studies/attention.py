@@ -1,4 +1,4 @@
-"""Pictures of what image networks learned: first filters, position embeddings, attention and its reach."""
+"""Pictures of what image networks learned: first filters, position embeddings, attention maps and distances."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,24 +24,24 @@ _TALL = 128
 
 
 def analyze_networks(runs: Mapping[str, str | Path], pictures: Sequence[str | Path], out: str | Path) -> list[Path]:
-    """Write PNG files and `report.html` that show trained networks beside untrained ones of the same kind.
+    """Write PNG files and a `report.html` on trained networks; attention distances are compared with untrained ones.
 
-    Networks without the attention of a ViT get their filters only.
+    Networks other than ViTs get only their filters.
 
     Args:
-        runs: Name -> a run's folder or weights.
-        pictures: Files to show attention on; the reach of attention is their mean.
-        out: Folder, made if needed.
+        runs: Name -> a run's folder or weights file.
+        pictures: Picture files to show attention on; attention distances are averaged over them.
+        out: Output folder, created if needed.
 
     Returns:
-        The files.
+        The files written.
 
     Raises:
         OSError, ValueError: If a network or a picture cannot be read.
     """
     bad = [name for name in runs if not name or "/" in name]
     if bad:
-        raise ValueError(f"{bad[0]!r} cannot be a name: files are called by it; expected letters without slashes")
+        raise ValueError(f"{bad[0]!r} cannot be a name, as file names start with it; expected text without slashes")
     out = make_folder(out)
     images = [np.array(Image.open(path).convert("RGB")) for path in pictures]
     sections, files = [], []
@@ -66,16 +66,16 @@ def analyze_networks(runs: Mapping[str, str | Path], pictures: Sequence[str | Pa
 
 
 _CAPTIONS = {
-    "filters": "First filters, each stretched to its own range; the strongest first.",
-    "filters_grey": "The same summed over channels: all that a network trained on grey pictures could learn of them.",
-    "positions": "Position embeddings: for each patch, its cosine similarity to all (blue -1, white 0, red 1).",
-    "attention": "Pictures, and attention of the class token, else of all patches, in the last block: mean over heads.",
-    "reach": "Mean attention distance by block: mean over heads, band of one deviation.",
+    "filters": "First filters in order of norm, each scaled to its own range.",
+    "filters_grey": "The same, summed over channels: all that training on grey pictures can determine.",
+    "positions": "Position embeddings: cosine similarity of each patch to all patches (blue -1, white 0, red 1).",
+    "attention": "Pictures, and the last block's attention of the class token, or else of all patches: mean over heads.",
+    "reach": "Attention distance per block: mean over heads, with a band of one standard deviation.",
 }
 
 
 def filter_sheet(model: nn.Module, *, grey: bool = False, most: int = 64) -> np.ndarray:
-    """The first filters with the largest norms, enlarged: [H, W, 3] uint8. `grey` sums them over channels."""
+    """The first-layer filters with the largest norms, enlarged: [H, W, 3] uint8. `grey` sums over channels."""
     filters = first_filters(model)
     filters = filters.sum(1, keepdim=True) if grey else filters
     order = filters.flatten(1).norm(dim=1).argsort(descending=True)[:most]
@@ -89,7 +89,7 @@ def filter_sheet(model: nn.Module, *, grey: bool = False, most: int = 64) -> np.
 
 
 def similarity_sheet(model: nn.Module) -> np.ndarray:
-    """A map of similarities for each patch, laid out as the patches are: [H, W, 3] uint8."""
+    """A similarity map for each patch, arranged like the patches: [H, W, 3] uint8."""
     similarity = position_similarity(model).numpy()
     height, width = patch_grid(model)
     shown = [_enlarged(_diverging(row.reshape(height, width)), 48) for row in similarity]
@@ -97,9 +97,9 @@ def similarity_sheet(model: nn.Module) -> np.ndarray:
 
 
 def attention_overlay(trained: ImageClassifier, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures above what the last block attends to, brighter where more: [H, W, 3] uint8.
+    """Pictures above heat maps of the last block's attention: [H, W, 3] uint8.
 
-    From the class token where there is one, else the mean over all patches.
+    Attention of the class token if there is one, else the mean over all patches.
     """
     inputs = _inputs(images, trained.config.view)
     attention = attention_maps(trained.model, inputs)[-1].mean(1)
@@ -152,5 +152,5 @@ def _diverging(values: np.ndarray) -> np.ndarray:
 
 
 def _heat(values: np.ndarray) -> np.ndarray:
-    """0 black over red and yellow to 1 white."""
+    """0 black, then red and yellow, to 1 white."""
     return (255 * np.stack([(3 * values - k).clip(0, 1) for k in range(3)], -1)).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Which pre-training helps: a downstream training from several starting points, on the same folds and seeds."""
+"""Which pre-training helps: one downstream training from several starting points, on the same folds and seeds."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +25,15 @@ def parse_starts(texts: Sequence[str]) -> dict[str, str | None]:
     """`["scratch", "fractals=runs/a"]` -> {"scratch": None, "fractals": "runs/a"}.
 
     Raises:
-        ValueError: If a name is given twice or empty.
+        ValueError: If a name is empty or given twice.
     """
     starts: dict[str, str | None] = {}
     for text in texts:
         name, equals, path = text.partition("=")
         if not name or name in starts or (equals and not path):
-            raise ValueError(f"{text!r} names no new starting point; expected NAME (from scratch) or NAME=CHECKPOINT")
+            raise ValueError(
+                f"{text!r} is no starting point, or its name is taken; expected NAME (from scratch) or NAME=CHECKPOINT"
+            )
         starts[name] = path if equals else None
     return starts
 
@@ -47,28 +49,28 @@ def compare_pretraining(
     keep_weights: bool = False,
     progress: Callable[[str], object] = print,
 ) -> StudyResult:
-    """Train a detector or classifier from each starting point, for each seed and held-out part; finished runs stay.
+    """Train a detector or classifier from each starting point, for each seed and held-out part; skip finished runs.
 
-    With a seed go the initial weights of what is not taken over, the order of the data, its augmentation and, for a
-    classifier, a random split and the shots. Held-out parts (folds) are the units of the intervals, over which seeds
-    are averaged; without them seeds are.
+    The seed determines initial weights that are not transferred, data order, augmentation and, for a classifier, a
+    random split and the shots. The units of the intervals are the held-out parts (folds), within which seeds are
+    averaged, or else the seeds.
 
     Args:
-        config: The downstream training. Its `init.parts` say what is taken over; its checkpoint is not used.
-        starts: Name -> a run's folder or weights file, None for scratch; the first is what others are compared with.
+        config: The downstream training. Its `init.parts` say what is transferred; its checkpoint is ignored.
+        starts: Name -> a run's folder or weights file, None for scratch; the first is the baseline.
             `{seed}` in a path stands for the seed, to pair pre-training seeds with downstream ones.
         out: Folder of the study, see `pcfdsl.studies.study`.
         seeds: Values for `train.seed`.
-        hold_out: A tag of the clouds such as fold or library, each of whose values is tested on in turn.
+        hold_out: A tag of the clouds such as fold or library; each of its values is held out in turn.
         shard: As `run_study`.
-        keep_weights: Keep the weights of finished runs, not only logs and results.
+        keep_weights: Keep the weights of finished runs, not only their logs and results.
         progress: As `run_study`.
 
     Raises:
         ConfigError, OSError, ValueError: If settings, data, checkpoints or earlier runs in the folder do not fit.
     """
     if not starts:
-        raise ValueError("there are no starting points; name at least scratch")
+        raise ValueError("there are no starting points; give at least one, such as scratch")
     for path in filter(None, starts.values()):
         for seed in seeds:
             find_weights(_own_path(path, seed))
@@ -87,7 +89,7 @@ def compare_pretraining(
         for part in downstream.parts
     ]
     for path in filter(None, starts.values()):
-        for case in cases[:1]:  # before hours of the others, see that it fits
+        for case in cases[:1]:  # a misfit shows now, not after hours of training
             downstream.make_task(_own_config(config, path, downstream, case))
     arms = {name: _arm(config, path, downstream, keep_weights) for name, path in starts.items()}
     return run_study(arms, cases, out, baseline=next(iter(arms)), shard=shard, progress=progress)
@@ -95,7 +97,7 @@ def compare_pretraining(
 
 @dataclass(frozen=True)
 class _Downstream:
-    """A training with its data open: configuration and case -> its own configuration -> what is trained."""
+    """A downstream training with its data open: how to configure a case, and how to make its task."""
 
     own_config: Callable[[Any, Case], Any]
     make_task: Callable[[Any], Task]
@@ -104,7 +106,9 @@ class _Downstream:
 
 def _classifier(config: ClassificationConfig, hold_out: str | None) -> _Downstream:
     if hold_out is None and config.split.by == "none":
-        raise ConfigError([("split.by", "is none, but a comparison needs something to test on")])
+        raise ConfigError(
+            [("split.by", "is none, but a comparison needs a test set; choose a split, or hold out a tag")]
+        )
     clouds = open_clouds(config.data)
 
     def own_config(config: ClassificationConfig, case: Case) -> ClassificationConfig:
@@ -121,7 +125,7 @@ def _classifier(config: ClassificationConfig, hold_out: str | None) -> _Downstre
 
 def _detector(config: DetectorConfig, hold_out: str | None) -> _Downstream:
     if hold_out is not None:
-        raise ValueError("held-out parts are those of a classifier; a detector is compared over seeds")
+        raise ValueError("only a classifier can hold out a tag; a detector is compared over seeds")
     scenes, validation = open_scenes(config.data), open_scenes(config.validation)
     return _Downstream(lambda config, case: config, lambda config: detection_task(config, scenes, validation))
 

@@ -19,16 +19,18 @@ from pcfdsl.view.sources import load_items, render_items
 __all__ = ["ARMS", "DemoConfig", "run_demo"]
 
 ARMS = ("scratch", "pre-trained")
+STORED_INSTANCES = 4  # per category, of the PC-FractalDB that is stored and shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Both trainings of the demo, and what of the fractals is stored."""
+    """Both trainings of the demo."""
 
     pretrain: DetectorConfig = option(DetectorConfig(), "pre-training, on fractals")
-    finetune: DetectorConfig = option(DetectorConfig(), "fine-tuning, the same for both arms but for where it starts")
-    stored_instances: int = option(4, "instances per category of the PC-FractalDB that is stored and shown", minimum=1)
-    seeds: tuple[int, ...] = option((0, 1, 2), "fine-tunings of each arm")
+    finetune: DetectorConfig = option(
+        DetectorConfig(), "fine-tuning, the same for both arms except for the initial weights"
+    )
+    seeds: tuple[int, ...] = option((0, 1, 2), "seeds of the fine-tuning, for each arm")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -36,9 +38,9 @@ class DemoConfig:
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
         if len(set(self.seeds)) < 2:
-            yield "seeds", f"are {self.seeds}; a deviation needs at least two different ones"
+            yield "seeds", f"are {self.seeds}; a standard deviation needs at least two different ones"
         if self.finetune.init.checkpoint is not None:
-            yield "finetune", "init.checkpoint is what the demo compares; leave it out"
+            yield "finetune", "sets init.checkpoint, which is what the demo compares; leave it out"
 
 
 def run_demo(config: DemoConfig, out: str | Path, *, meshes: str | Path | None = None) -> Path:
@@ -60,7 +62,7 @@ def run_demo(config: DemoConfig, out: str | Path, *, meshes: str | Path | None =
     """
     finetune = config.finetune if meshes is None else _on_meshes(config.finetune, str(meshes))
     out = make_folder(out)
-    fractals = replace(config.pretrain.data.fractals, num_instances=config.stored_instances)
+    fractals = replace(config.pretrain.data.fractals, num_instances=STORED_INSTANCES)
     with _timed(out, "generating a PC-FractalDB, then regenerating and comparing it"):
         generated = generate_pcfractal(fractals, out / "pcfractal")
         verified = verify_pcfractal(fractals, out / "pcfractal")

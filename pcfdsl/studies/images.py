@@ -1,8 +1,8 @@
-"""Which formula, how many points, categories and frozen stages help: the papers' comparisons of images, on a laptop.
+"""The papers' comparisons of image sets on a laptop: formulas, numbers of points and categories, frozen stages.
 
-Every arm pre-trains the same small network for the same number of steps on one set of pictures, then fine-tunes it on a
-few Fashion-MNIST pictures and on furniture icons. Seed s of all arms shares the initial weights, the few pictures and
-the fold, so gains are paired. Numbers of pictures and points are scaled to 32 px; `pretraining_sets` says how.
+Every arm pre-trains the same small network for the same number of steps on one image set, then fine-tunes it on a few
+Fashion-MNIST pictures and on furniture icons. In all arms, seed s means the same initial weights, pictures and fold, so
+gains are paired. Numbers of pictures and points are scaled to 32 px as `pretraining_sets` describes.
 """
 
 import json
@@ -31,18 +31,18 @@ __all__ = ["ImageStudyConfig", "comparisons_table", "pretraining_sets", "run_ima
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStudyConfig:
-    """A study at laptop scale."""
+    """Settings of the image study."""
 
-    fashion: str = option("", "fashion_mnist_20k.npz: x_train, y_train, x_test, y_test.")
-    icons: str = option("", "furniture_icons.npz: icons [N, 64, 64, 4].")
-    furniture: str = option("", "furniture.npz: label and fold of each icon.")
-    per_class: int = option(20, "Fashion-MNIST pictures of each class to fine-tune on.", minimum=1)
-    num_test: int = option(2000, "Fashion-MNIST pictures to test on.", minimum=1)
-    num_categories: int = option(100, "Categories of a pre-training set, where the arm does not say otherwise.")
-    num_instances: int = option(50, "Instances of each; likewise.")
-    size: int = option(32, "Side of all pictures, pixels.", minimum=8)
-    pretrain: ImageConfig = option(ImageConfig(), "Pre-training; its data are the arm's.")
-    finetune: ImageConfig = option(ImageConfig(), "Fine-tuning; likewise.")
+    fashion: str = option("", "file fashion_mnist_20k.npz: x_train, y_train, x_test, y_test")
+    icons: str = option("", "file furniture_icons.npz: icons [N, 64, 64, 4]")
+    furniture: str = option("", "file furniture.npz: label and fold of each icon")
+    per_class: int = option(20, "Fashion-MNIST pictures per class to fine-tune on", minimum=1)
+    num_test: int = option(2000, "Fashion-MNIST pictures to test on", minimum=1)
+    num_categories: int = option(100, "categories of a pre-training set, unless the arm varies them")
+    num_instances: int = option(50, "instances per category, unless the arm varies them")
+    size: int = option(32, "side length of all pictures, pixels", minimum=8)
+    pretrain: ImageConfig = option(ImageConfig(), "pre-training, on the arm's data")
+    finetune: ImageConfig = option(ImageConfig(), "fine-tuning, on the downstream data")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -51,19 +51,21 @@ class ImageStudyConfig:
         """Yields (field, problem)."""
         for name in ("fashion", "icons", "furniture"):
             if not Path(getattr(self, name)).is_file():
-                yield name, f"{getattr(self, name) or '(none)'} is no file; give the folder of the downstream data"
+                yield (
+                    name,
+                    f"{getattr(self, name) or '(none)'} is not a file; give the folder of the downstream data (--data)",
+                )
         for name in ("pretrain", "finetune"):
             if getattr(self, name).view.size != self.size:
                 yield f"{name}.view.size", f"is {getattr(self, name).view.size}; expected the study's size, {self.size}"
 
 
 def pretraining_sets(config: ImageStudyConfig) -> dict[str, ImageSetConfig]:
-    """The pictures of every arm.
+    """The image set of every arm.
 
-    Sets of the papers are drawn at the papers' sizes and averaged down. Where a picture is to look broken to the
-    network (few points, broken contours) averaging would hide it, so those arms and the ones they are compared with are
-    drawn at the network's own size: points as many per pixel as 10,000, 50,000 and 100,000 are at 512 px, and contours
-    as thin as its pixels.
+    The papers' sets are drawn at the papers' sizes and averaged down. Averaging would hide sparse points and broken
+    contours, so arms that vary those, and the arms they are compared with, are drawn at the network's own size: with as
+    many points per pixel as 10,000, 50,000 and 100,000 make at 512 px, and with contours one pixel wide.
     """
     size, instances, categories = config.size, config.num_instances, config.num_categories
     fractal = {"num_categories": categories, "num_instances": instances}
@@ -110,17 +112,18 @@ def run_image_study(
     arms: Iterable[str] = (),
     progress: Callable[[str], object] = print,
 ) -> StudyResult:
-    """Run what is not finished yet; `out/study.md` and `out/comparisons.md` hold the tables so far.
+    """Run what is not finished yet; `out/study.md` and `out/comparisons.md` hold the tables.
 
     Args:
-        config: The study.
-        out: Its folder; sets of pictures and pre-trained weights stay in `sets` and `pretrained`.
-        seeds: One case each.
-        arms: Only these, in this order; none means all.
-        progress: Called with lines of what is done.
+        config: Settings of the study.
+        out: Folder of the study; image sets and pre-trained weights are kept in `sets` and `pretrained`.
+        seeds: One case per seed.
+        arms: Run only these arms, in this order; by default all. Scratch, the baseline, is always run.
+        progress: Called with lines of progress.
 
     Raises:
-        OSError, ValueError: If the downstream data cannot be used, or the folder holds another study.
+        OSError, ValueError: If an arm is unknown, the downstream data cannot be used, or the folder holds a study with
+            different settings.
     """
     out = Path(out)
     every = {"scratch": None, **pretraining_sets(config)}
@@ -128,7 +131,7 @@ def run_image_study(
     chosen = tuple(arms) or tuple(every)
     unknown = [name for name in chosen if name not in every]
     if unknown:
-        raise ValueError(f"no arm {', '.join(unknown)}; arms are {', '.join(every)}")
+        raise ValueError(f"unknown arms {', '.join(unknown)}; expected some of {', '.join(every)}")
     data = _Downstream(config)
     made = {
         name: Arm(
@@ -161,7 +164,7 @@ COMPARISONS = (
 
 
 def comparisons_table(result: StudyResult) -> str:
-    """Markdown: the orderings of the papers as paired differences, in percent, with 95 % intervals."""
+    """Markdown: the papers' comparisons as paired differences in percent, with 95 % intervals."""
     metrics = result.metrics()
     lines = ["| comparison | pairs | " + " | ".join(metrics) + " |", "| --- | ---: |" + " ---: |" * len(metrics)]
     for what, first, second in COMPARISONS:
@@ -182,7 +185,7 @@ def comparisons_table(result: StudyResult) -> str:
 
 
 class _Downstream:
-    """Fashion-MNIST and icons (on white) at the study's size."""
+    """Fashion-MNIST and the icons, on white, at the study's size."""
 
     def __init__(self, config: ImageStudyConfig):
         fashion = read_arrays(config.fashion, ("x_train", "y_train", "x_test", "y_test"))
@@ -233,7 +236,7 @@ def _run(
 
 
 def _pretrained(config: ImageStudyConfig, out: Path, name: str, images: ImageSetConfig, seed: int) -> str:
-    """Weights pre-trained on an arm's pictures; what several arms share is made once."""
+    """Folder of the weights pre-trained on an arm's images; arms that share a pre-training share the folder."""
     name = "fractaldb" if name in FROZEN else name
     folder = out / "pretrained" / f"{name}_seed{seed}"
     run = replace(config.pretrain, train=replace(config.pretrain.train, seed=seed))
@@ -246,7 +249,7 @@ def _pretrained(config: ImageStudyConfig, out: Path, name: str, images: ImageSet
 
 
 def _pictures(out: Path, images: ImageSetConfig, size: int) -> ArrayPictures:
-    """A set at the study's size, drawn once and kept."""
+    """An image set at the study's size; drawn on first use, then read from its file."""
     path = out / "sets" / f"{images.dataset}_{digest(images)[:12]}_{size}.npz"
     if not path.is_file():
         drawn, labels = [], []
@@ -259,7 +262,7 @@ def _pictures(out: Path, images: ImageSetConfig, size: int) -> ArrayPictures:
 
 
 def _resized(images: np.ndarray, size: int) -> np.ndarray:
-    """Averaged down, or interpolated up."""
+    """Averaged down, or interpolated up, to `size` pixels."""
     filtering = Image.Resampling.BOX if size < images.shape[1] else Image.Resampling.BILINEAR
     return np.stack([np.asarray(Image.fromarray(image).resize((size, size), filtering)) for image in images])
 
@@ -273,6 +276,6 @@ def _about(config: ImageStudyConfig, name: str, images: ImageSetConfig | None, c
 
 
 def _spread(labels: np.ndarray, count: int) -> np.ndarray:
-    """`count` rows, each class in its share."""
+    """Indices of `count` labels, with each class in proportion."""
     order = np.argsort(labels, kind="stable")
     return order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)]

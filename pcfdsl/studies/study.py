@@ -1,10 +1,10 @@
-"""Studies: several arms (ways to do something) on the same cases (seeds, folds), with means and paired differences.
+"""Studies: several arms (methods) on the same cases (seeds, folds), with means and paired differences.
 
     out/ARM/CASE/            what the run itself writes
-    out/ARM/CASE/result.json its metrics and what they depend on; a run that has it is not run again
-    out/study.json, .md      the tables, written anew after every run
+    out/ARM/CASE/result.json its metrics and what they depend on; marks the run as finished
+    out/study.json, .md      the tables, updated after every run
 
-Runs go case after case, through all arms each time, so that a study that is stopped early is still paired.
+Each case goes through all arms before the next one starts, so that an interrupted study is still paired.
 """
 
 import json
@@ -22,13 +22,13 @@ __all__ = ["Arm", "Case", "StudyResult", "read_study", "run_study"]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What all arms are run on alike.
+    """What every arm is run on.
 
     Attributes:
         name: A plain file name, such as fold0_seed1.
-        unit: Cases of the same unit are averaged before anything else, because they share their test data (seeds of a
-            fold) and so are no independent values; "" for a unit of its own.
-        settings: Plain values for the arms, such as {"seed": 1, "fold": "0"}.
+        unit: Cases of one unit are averaged first: they share test data (as seeds of a fold do), so they are not
+            independent; "" makes the case a unit of its own.
+        settings: Plain values for the arms to use, such as {"seed": 1, "fold": "0"}.
     """
 
     name: str
@@ -38,13 +38,13 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One way to do it.
+    """One of the methods compared.
 
     Attributes:
-        run: (case, folder) -> metrics, finite numbers by name. The folder is the run's own; a run that was stopped is
-            started again in it.
-        about: Case -> plain JSON values that the metrics depend on; a result that was made of others is not used.
-            Settings that a result does not know are taken to be newer than it, and to have changed nothing.
+        run: (case, folder) -> metrics, finite numbers by name. The folder belongs to this run; an interrupted run is
+            called again with it.
+        about: Case -> plain JSON values that the metrics depend on; a result with different values is an error.
+            Settings that a stored result lacks are taken to be newer than it and not to affect it.
     """
 
     run: Callable[[Case, Path], Mapping[str, float]]
@@ -53,12 +53,12 @@ class Arm:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """Metrics so far.
+    """Metrics of the finished runs.
 
     Attributes:
-        runs: Arm -> case -> metrics, finished runs only; cases in the study's order.
+        runs: Arm -> case -> metrics; cases in the study's order.
         units: Case -> its unit.
-        baseline: The arm that others are compared with.
+        baseline: The arm that the others are compared with.
     """
 
     runs: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -66,12 +66,12 @@ class StudyResult:
     baseline: str
 
     def summary(self, arm: str, metric: str) -> Summary | None:
-        """Mean over units and its 95 % interval; None before the first run."""
+        """Mean over units with a 95 % interval; None without a finished run."""
         values = list(self._by_unit(arm, metric, self.runs[arm]).values())
         return summarize(values) if values else None
 
     def difference(self, arm: str, metric: str) -> Summary | None:
-        """Mean over units of what the arm gains on the baseline in the same cases; None without a common case."""
+        """Mean over units of the arm's gain over the baseline on the same cases; None without a common case."""
         shared = [case for case in self.runs[arm] if case in self.runs[self.baseline]]
         own = self._by_unit(arm, metric, shared)
         base = self._by_unit(self.baseline, metric, shared)
@@ -82,7 +82,7 @@ class StudyResult:
         return next((list(run) for runs in self.runs.values() for run in runs.values()), [])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: summaries and differences of every arm and metric, and every run."""
+        """Plain values: summaries and gains by arm and metric, and every run."""
         arms = {
             arm: {
                 metric: {"summary": _plain(self.summary(arm, metric)), "gain": _plain(self.difference(arm, metric))}
@@ -93,7 +93,7 @@ class StudyResult:
         return {"baseline": self.baseline, "arms": arms, "units": dict(self.units), "runs": self.runs}
 
     def table(self) -> str:
-        """Markdown, in percent: for each metric a table with a row for each arm."""
+        """Markdown, in percent: one table per metric with one row per arm."""
         parts = []
         for metric in self.metrics():
             head = f"| {metric} | runs | units | mean | 95 % interval | gain on {self.baseline} | 95 % interval |"
@@ -125,21 +125,21 @@ def run_study(
     """Run what is not finished yet, and write the tables after every run.
 
     Args:
-        arms: By name; names are plain file names.
-        cases: What each is run on.
+        arms: Arms by name; names are plain file names.
+        cases: What each arm is run on.
         out: Folder of the study.
-        baseline: The arm that others are compared with.
-        shard: (i, n): run cases i, i + n, ... only; several processes may fill one folder so.
+        baseline: The arm that the others are compared with.
+        shard: (i, n): run only cases i, i + n, ...; several processes can share one folder this way.
         progress: Called with a line before and after each run.
 
     Raises:
-        ValueError: If a name cannot be that of a folder or is given twice, the baseline is no arm, or the folder holds
-            a result of other settings.
-        Exception: Whatever a run raises; finished runs stay, and starting again goes on.
+        ValueError: If a name is a duplicate or no file name, the baseline is not among the arms, or the folder holds a
+            result of different settings.
+        Exception: Whatever a run raises; finished runs are kept, and the next call resumes.
     """
     out = Path(out)
     _check(arms, cases, baseline)
-    read_study(arms, cases, out, baseline=baseline)  # complains before the first run, not before the last
+    read_study(arms, cases, out, baseline=baseline)  # fails before the first run, not after the last
     todo = [(case, name) for case in cases[shard[0] :: shard[1]] for name in arms]
     for number, (case, name) in enumerate(todo, 1):
         folder, arm = out / name / case.name, arms[name]
@@ -161,7 +161,7 @@ def read_study(arms: Mapping[str, Arm], cases: Sequence[Case], out: str | Path, 
     """The finished runs of a study.
 
     Raises:
-        ValueError: If a result was made of other settings, or cannot be read.
+        ValueError: If a result has different settings or cannot be read.
     """
     runs: dict[str, dict[str, dict[str, float]]] = {name: {} for name in arms}
     for name, arm in arms.items():
@@ -173,11 +173,13 @@ def read_study(arms: Mapping[str, Arm], cases: Sequence[Case], out: str | Path, 
                 content = json.loads(path.read_text())
                 about, metrics = content["about"], content["metrics"]
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path} is no result of a study ({error}); remove it to run it again") from None
+                raise ValueError(
+                    f"{path} is not the result of a study ({error}); delete it to repeat the run"
+                ) from None
             expected = json.loads(json.dumps(arm.about(case)))
             changes = "\n  ".join(_differences(about, expected, ""))
             if changes:
-                raise ValueError(f"{path} was made of other settings; take another folder, or remove it:\n  {changes}")
+                raise ValueError(f"{path} has different settings; choose another folder, or delete it:\n  {changes}")
             runs[name][case.name] = metrics
     return StudyResult(runs, {case.name: case.unit or case.name for case in cases}, baseline)
 
@@ -188,9 +190,9 @@ def _check(arms: Mapping[str, Arm], cases: Sequence[Case], baseline: str) -> Non
         if not name or name != Path(name).name or name.startswith("."):
             raise ValueError(f"{name!r} cannot be the name of an arm or case; expected a plain file name")
     if twice := [name for name, count in Counter(case.name for case in cases).items() if count > 1]:
-        raise ValueError(f"{', '.join(sorted(twice))} is asked for twice; give each case once")
+        raise ValueError(f"duplicate case {', '.join(sorted(twice))}; give each case once")
     if baseline not in arms:
-        raise ValueError(f"the baseline {baseline!r} is none of the arms {', '.join(arms) or '(none)'}")
+        raise ValueError(f"the baseline {baseline!r} is not among the arms {', '.join(arms) or '(none)'}")
     if not cases:
         raise ValueError("there are no cases to run")
 
@@ -215,7 +217,7 @@ def _cells(summary: Summary | None, sign: str) -> tuple[str, str]:
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in old:  # a setting that came into being later leaves what was made before as it was
+        for name in old:  # a setting added later does not invalidate earlier results
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
     elif old != new:
         yield f"{key}: was {old!r}, is {new!r}"

@@ -15,7 +15,7 @@ from pcfdsl.view.camera import check_points
 from pcfdsl.view.render import BOX_COLOR, HEIGHT_RAMP, check_boxes, check_colors
 from pcfdsl.view.sheet import png_bytes
 
-__all__ = ["PageItem", "Picture", "Section", "Table", "Viewer", "unpack_points", "write_page", "write_report"]
+__all__ = ["PageItem", "Picture", "Section", "Table", "Viewer", "write_page", "write_report"]
 
 STEPS = 65535
 
@@ -114,12 +114,6 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
         parts.extend(_block(block) for block in section.blocks)
     write_file(path, _document(title, f'<main class="report">{"".join(parts)}</main>').encode())
     return Path(path)
-
-
-def unpack_points(stored: dict) -> np.ndarray:
-    """The points [N, 3] float32 of one item of a viewer's data, as the page's own script reads them."""
-    steps = np.frombuffer(base64.b64decode(stored["points"]), dtype="<u2").reshape(-1, 3)
-    return (np.array(stored["low"]) + steps * np.array(stored["step"])).astype(np.float32)
 
 
 def _stored(item: PageItem) -> dict:

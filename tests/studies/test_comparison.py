@@ -84,10 +84,10 @@ def test_what_cannot_be_compared_is_said_first(config, pretrained, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         compare_pretraining(config, {"a": None, "b": "nowhere"}, tmp_path)
     save_weights(tmp_path.parent / "other.safetensors", torch.nn.Linear(2, 2))
-    with pytest.raises(ValueError, match="nothing to transfer"):
+    with pytest.raises(ValueError, match="no known layout"):
         compare_pretraining(config, {"a": None, "b": str(tmp_path.parent / "other.safetensors")}, tmp_path)
     untested = load(ClassificationConfig, CONFIGS / "classifier" / "smoke.yaml", ("split.by=none",))
-    with pytest.raises(ConfigError, match="needs something to test on"):
+    with pytest.raises(ConfigError, match="needs a test set"):
         compare_pretraining(untested, {"a": None}, tmp_path)
     unjudged = load(ClassificationConfig, CONFIGS / "classifier" / "smoke.yaml", ("train.evaluations=0",))
     with pytest.raises(ConfigError, match=r"train.evaluations: is 0"):
@@ -98,5 +98,5 @@ def test_what_cannot_be_compared_is_said_first(config, pretrained, tmp_path):
 def test_starting_points_are_named():
     assert parse_starts(["scratch", "a=x/y=z"]) == {"scratch": None, "a": "x/y=z"}
     for texts in (["a", "a=b"], ["=b"], ["a="]):
-        with pytest.raises(ValueError, match="names no new starting point"):
+        with pytest.raises(ValueError, match="is no starting point, or its name is taken"):
             parse_starts(texts)

@@ -47,7 +47,7 @@ def test_a_study_runs_once_and_is_written(config, tmp_path):
     again = run_image_study(config, out, seeds=[0, 1], arms=arms, progress=lines.append)
     assert again == result
     assert len(lines) == 20
-    with pytest.raises(ValueError, match="no arm bessel; arms are scratch"):
+    with pytest.raises(ValueError, match="unknown arms bessel; expected some of scratch"):
         run_image_study(config, out, arms=["bessel"])
 
 
@@ -70,5 +70,5 @@ def test_points_and_settings(config):
     assert sets["contours_broken"].rcdb.draw.break_fraction == 0.5
     with pytest.raises(ConfigError, match=r"pretrain\.view\.size: is 224"):
         ImageStudyConfig(fashion=config.fashion, icons=config.icons, furniture=config.furniture)
-    with pytest.raises(ConfigError, match=r"fashion: \(none\) is no file"):
+    with pytest.raises(ConfigError, match=r"fashion: \(none\) is not a file"):
         ImageStudyConfig()

@@ -72,7 +72,7 @@ def test_shards_share_the_cases_and_fill_one_study(tmp_path):
 
 def test_results_of_other_settings_are_refused(tmp_path):
     run_study({"scratch": arm(0)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
-    with pytest.raises(ValueError, match=r"made of other settings.*\n  gain: was 0, is 0.1"):
+    with pytest.raises(ValueError, match=r"has different settings.*\n  gain: was 0, is 0.1"):
         run_study({"scratch": arm(0.1)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
     newer = Arm(run=arm(0).run, about=lambda case: {"gain": 0, "newer": 1, **case.settings})
     run_study({"scratch": newer}, CASES[:1], tmp_path, baseline="scratch", progress=str)
@@ -80,7 +80,7 @@ def test_results_of_other_settings_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"fold: was 0, is None"):
         run_study({"scratch": older}, CASES[:1], tmp_path, baseline="scratch", progress=str)
     (tmp_path / "scratch" / CASES[0].name / "result.json").write_text("{")
-    with pytest.raises(ValueError, match="is no result of a study"):
+    with pytest.raises(ValueError, match="is not the result of a study"):
         run_study({"scratch": arm(0)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
 
 
@@ -88,8 +88,8 @@ def test_results_of_other_settings_are_refused(tmp_path):
     ("arms", "cases", "baseline", "message"),
     [
         ({"a/b": arm(0)}, CASES, "a/b", "'a/b' cannot be the name"),
-        ({"a": arm(0)}, [CASES[0], CASES[0]], "a", "fold0_seed0 is asked for twice"),
-        ({"a": arm(0)}, CASES, "b", "'b' is none of the arms a"),
+        ({"a": arm(0)}, [CASES[0], CASES[0]], "a", "duplicate case fold0_seed0"),
+        ({"a": arm(0)}, CASES, "b", "'b' is not among the arms a"),
         ({"a": arm(0)}, [], "a", "no cases"),
     ],
 )
