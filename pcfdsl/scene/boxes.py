@@ -1,4 +1,4 @@
-"""What a scene is: points, oriented boxes with categories, and the instance each point belongs to.
+"""Scenes: points, oriented boxes with categories, and the instance of each point; geometry of boxes as arrays.
 
 Boxes are [K, 7] `cx cy cz dx dy dz yaw`: centre and full extents in metres, yaw in radians counter-clockwise from +x
 about +z. Points are [N, 3] in metres, z up.
@@ -25,7 +25,7 @@ class Scene:
         colors: [N, 3] float32 in 0..1, or None.
 
     Raises:
-        ValueError: If shapes disagree, numbers are not finite, an extent is not positive, or an id points at no box.
+        ValueError: If shapes disagree, values are not finite, an extent is not positive, or an id refers to no box.
     """
 
     points: np.ndarray
@@ -84,24 +84,24 @@ class Scene:
         return np.append(self.categories, np.int32(-1))[self.instance_ids]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The scene as named arrays, as they are stored; colours only where there are some."""
+        """The scene as named arrays for storage; without colours if it has none."""
         names = ("points", "boxes", "categories", "instance_ids", "colors")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def votes(scene: Scene, *, target: str = "box") -> tuple[np.ndarray, np.ndarray]:
-    """From each object point to the middle of its object (VoteNet's votes).
+    """Offsets from each object point to the centre of its object (VoteNet's votes).
 
     Args:
         scene: The scene.
         target: "box" votes for the centre of the label; "extent" for the middle of the minimum and maximum of the
-            instance's points in this very cloud, which is what VoteNet's ScanNet loader computes.
+            instance's points in this cloud, as VoteNet's ScanNet loader computes it.
 
     Returns:
         (offsets, mask): [N, 3] float32 metres, zero for background; [N] bool, true for object points.
 
     Raises:
-        ValueError: If the target is neither.
+        ValueError: If the target is unknown.
     """
     if target not in ("box", "extent"):
         raise ValueError(f"unknown vote target {target!r}; expected 'box' or 'extent'")
@@ -113,7 +113,7 @@ def votes(scene: Scene, *, target: str = "box") -> tuple[np.ndarray, np.ndarray]
         high = -low
         np.minimum.at(low, ids, points)
         np.maximum.at(high, ids, points)
-        held = np.isfinite(low[:, 0])  # a box may have no point in this cloud
+        held = np.isfinite(low[:, 0])  # a box may contain no point of this cloud
         centers[held] = (low[held] + high[held]) / 2
     offsets = np.zeros_like(scene.points)
     offsets[mask] = centers[ids] - points
@@ -121,17 +121,17 @@ def votes(scene: Scene, *, target: str = "box") -> tuple[np.ndarray, np.ndarray]
 
 
 def overlap_votes(points: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Three votes a point, for clouds whose boxes overlap: the rule of VoteNet's SUN RGB-D preparation.
+    """Three votes per point, for clouds with overlapping boxes: the rule of VoteNet's SUN RGB-D preparation.
 
-    In the order of the boxes, the first that holds a point fills all three slots with the offset to its centre, the
-    second replaces slot 1, and every later one replaces slot 2.
+    In the order of the boxes, the first that contains a point fills all three slots with the offset to its centre,
+    the second overwrites slot 1, and every later one overwrites slot 2.
 
     Args:
         points: [N, 3].
         boxes: [K, 7].
 
     Returns:
-        (offsets, mask): [N, 3, 3] float32 (slot, xyz), zero where no box holds the point; [N] bool.
+        (offsets, mask): [N, 3, 3] float32 (slot, xyz), zero for points in no box; [N] bool.
     """
     inside = points_in_boxes(points, boxes)
     offsets = np.zeros((len(points), 3, 3), np.float32)
@@ -146,12 +146,12 @@ def overlap_votes(points: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np
 
 
 def points_in_boxes(points: np.ndarray, boxes: np.ndarray, *, margin: float = 0.0) -> np.ndarray:
-    """Which points each box holds, faces included.
+    """Which points each box contains, faces included.
 
     Args:
         points: [N, 3].
         boxes: [K, 7].
-        margin: Metres by which every face is moved outwards; rounding of float32 coordinates is about 1e-6.
+        margin: Metres by which every face is moved outwards; the rounding error of float32 coordinates is about 1e-6.
 
     Returns:
         [K, N] bool.
@@ -172,14 +172,14 @@ def box_corners(boxes: np.ndarray) -> np.ndarray:
 
 
 def tight_box(points: np.ndarray, yaw: float) -> np.ndarray:
-    """The smallest box with the given yaw that holds all points.
+    """The smallest box with the given yaw that contains all points.
 
     Args:
         points: [N, 3], N >= 1.
         yaw: Radians.
 
     Returns:
-        [7] float32. Extents are at least a millimetre, so that flat clouds get a usable box.
+        [7] float32. Extents are at least a millimetre, so that flat clouds get a valid box.
 
     Raises:
         ValueError: If there are no points.
@@ -197,7 +197,7 @@ def tight_box(points: np.ndarray, yaw: float) -> np.ndarray:
 def height_above_floor(points: np.ndarray) -> np.ndarray:
     """[N] float32 height above the 0.99th percentile of z, VoteNet's floor estimate (just above the lowest point).
 
-    It belongs to the whole cloud: take it before points are left out.
+    Compute it from the whole cloud, before subsampling.
     """
     if len(points) == 0:
         return np.zeros(0, np.float32)

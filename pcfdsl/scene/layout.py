@@ -1,4 +1,4 @@
-"""Where things stand in a room: yaw, wall or open floor, on the floor or on top of one another, without collisions."""
+"""Where objects stand in a room: yaw, against a wall or free, on the floor or stacked, without collisions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from pcfdsl.config import option, validate
 
 __all__ = ["Layout", "LayoutConfig", "lay_out"]
 
-CENTER_DISTANCE_GAP = 0.25  # metres, of the published rule
+CENTER_DISTANCE_GAP = 0.25  # metres, of the released rule
 WALL_GAP = 0.02
-HIGHEST_SUPPORT = 1.3  # metres; nothing is put on top of wardrobes
+HIGHEST_SUPPORT = 1.3  # metres; nothing is stacked on wardrobes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,9 @@ class Layout:
         room: [2] float64, length (x) and width (y), metres.
         positions: [K, 2] float64, middle of each footprint.
         yaws: [K] float64, radians, counter-clockwise.
-        supports: [K] int64, the object it is put on; -1 for the floor.
+        supports: [K] int64, the object it is stacked on; -1 for the floor.
         placed: [K] bool; false where no free position was found.
-        order: [K] int64, an order in which supports come before what stands on them.
+        order: [K] int64, an order in which supports come before what is stacked on them.
     """
 
     room: np.ndarray
@@ -72,15 +72,15 @@ class Layout:
 
 
 def lay_out(rng: np.random.Generator, sizes: np.ndarray, *, config: LayoutConfig) -> Layout:
-    """Arrange objects, the large ones first.
+    """Arrange objects, large ones first.
 
     Args:
-        rng: Decides everything that is free.
+        rng: Makes all random choices.
         sizes: [K, 3] full extents, metres.
         config: The rules.
 
     Returns:
-        The layout; under the rule "separate" no two footprints of floor objects come nearer than `config.gap`.
+        The layout; under the rule "separate" footprints of floor objects are at least `config.gap` apart.
     """
     sizes = np.asarray(sizes, np.float64).reshape(-1, 3)
     num_objects = len(sizes)
@@ -120,7 +120,7 @@ def lay_out(rng: np.random.Generator, sizes: np.ndarray, *, config: LayoutConfig
 
 
 def _choose_supports(rng, sizes, order, probability):
-    """One smaller object at most on each larger one that stands on the floor and is not too high."""
+    """At most one smaller object on each larger one that stands on the floor and is not too high."""
     supports = np.full(len(sizes), -1)
     wants = rng.random(len(sizes)) < probability
     for rank, k in enumerate(order):
@@ -130,7 +130,7 @@ def _choose_supports(rng, sizes, order, probability):
         free = larger[
             (supports[larger] < 0)
             & ~np.isin(larger, supports)
-            & (sizes[larger, :2].min(axis=1) >= np.hypot(*sizes[k, :2]))  # however it is turned
+            & (sizes[larger, :2].min(axis=1) >= np.hypot(*sizes[k, :2]))  # at any yaw
             & (sizes[larger, 2] <= HIGHEST_SUPPORT)
         ]
         if len(free):
@@ -139,7 +139,7 @@ def _choose_supports(rng, sizes, order, probability):
 
 
 def _choose_yaws(rng, sides, kind):
-    """Backs (+y of an object) point at the wall: side 0 is +y, then counter-clockwise."""
+    """Backs (+y of an object) face the wall: side 0 is +y, then counter-clockwise."""
     free = rng.uniform(-np.pi, np.pi, len(sides))
     quarters = (np.where(sides >= 0, sides, rng.integers(0, 4, len(sides))) * (np.pi / 2) + np.pi) % (2 * np.pi) - np.pi
     if kind == "axis_aligned":
@@ -194,7 +194,7 @@ def _collide(x, y, half_a, yaw_a, position_b, half_b, yaw_b, rule, gap):
     dx, dy = x - position_b[0], y - position_b[1]
     if rule == 1:
         return np.hypot(dx, dy) < np.hypot(half_a[0], half_a[1]) + np.hypot(half_b[0], half_b[1]) + CENTER_DISTANCE_GAP
-    # Two rectangles are apart exactly when a side of one of them separates them.
+    # Two rectangles are disjoint exactly when a side of one of them separates them.
     for yaw in (yaw_a, yaw_b):
         for quarter in range(2):
             axis_x, axis_y = np.cos(yaw + quarter * np.pi / 2), np.sin(yaw + quarter * np.pi / 2)

@@ -16,26 +16,27 @@ CLOUD_FILES = (".npy", ".ply")
 
 
 class ObjectSource(Protocol):
-    """Anything that gives object clouds. It pickles, so that loader workers can have it."""
+    """A source of object clouds. It must pickle, for loader workers."""
 
     @property
     def num_categories(self) -> int:
-        """How many categories there are."""
+        """Number of categories."""
         ...
 
     def sample(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int]:
         """One object at random: [num_points, 3] float32 (z up, front towards -y, any size) and its category.
 
-        The points are in random order: the first n are an even sample too.
+        The points are in random order: the first n are a uniform sample, too.
         """
         ...
 
 
 class FractalObjects:
-    """Objects that are instances of a PC-FractalDB, drawn evenly over categories and instances.
+    """Instances of a PC-FractalDB, drawn uniformly over categories and instances.
 
     Args:
-        database: The fractals. It pickles with the categories found so far: find them all before loader workers start.
+        database: The fractals. It pickles with the categories found so far; find all before
+            starting loader workers.
     """
 
     def __init__(self, database: PCFractalDB):
@@ -49,18 +50,18 @@ class FractalObjects:
         category = int(rng.integers(self.num_categories))
         instance = int(rng.integers(self.database.config.num_instances))
         points = self.database.cloud(category, instance, num_points=num_points).points
-        return rng.permutation(points, axis=0), category  # a mixed cloud lists its main part first
+        return rng.permutation(points, axis=0), category  # a mixed cloud has its main part first
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """Triangles to sample on, or, without triangles, points to choose from."""
+    """A surface of triangles to sample, or else points to choose from."""
 
     points: np.ndarray
     triangles: np.ndarray | None
 
     def sample(self, rng: np.random.Generator, num_points: int) -> np.ndarray:
-        """[num_points, 3] float32 in random order; given points are repeated only where there are too few."""
+        """[num_points, 3] float32 in random order; stored points are repeated only if there are too few."""
         if self.triangles is not None:
             return sample_surface(rng, self.points[self.triangles], num_points=num_points)
         return self.points[rng.choice(len(self.points), num_points, replace=num_points > len(self.points))]
@@ -69,11 +70,11 @@ class Shape:
 class MeshFolder:
     """Meshes and clouds of a folder, for scenes of CAD models as in RandomRooms (Rao et al., ICCV 2021).
 
-    A sub-folder of `folder` is a class, whatever lies deeper in it; files directly in `folder` make one class "object".
-    Everything is read once, when this is made.
+    A sub-folder of `folder` is a class, with all files at any depth; files directly in `folder` form a class "object".
+    All files are read on construction.
 
     Args:
-        folder: Where the files are (OBJ, PLY, OFF, STL, GLB meshes; PLY and NPY clouds).
+        folder: Folder of the files (OBJ, PLY, OFF, STL, GLB meshes; PLY and NPY clouds).
         split: "val" takes the second of every five objects of each class, in order of their paths; "train" the other
             four; None all of them.
         up: The axis that points up in the files; "y" is ShapeNet's and glTF's.
@@ -83,7 +84,7 @@ class MeshFolder:
         skipped: (path relative to the folder, reason) of every file that could not be used.
 
     Raises:
-        OSError: If there is no such folder.
+        OSError: If the folder does not exist.
         ValueError: If no file in it can be used, or a class has too few objects to split.
     """
 
@@ -91,7 +92,7 @@ class MeshFolder:
         folder = Path(folder)
         if not folder.is_dir():
             raise NotADirectoryError(
-                f"{folder} is no folder; expected one with meshes or clouds, in sub-folders by class"
+                f"{folder} is not a folder; expected one with meshes or clouds, in sub-folders by class"
             )
         if split not in (None, "train", "val"):
             raise ValueError(f"unknown split {split!r}; expected 'train', 'val' or None")
@@ -104,7 +105,7 @@ class MeshFolder:
             relative = path.relative_to(folder)
             try:
                 shape = read_shape(path, up=up)
-            except Exception as error:  # readers of broken files fail in any way; each is reported, none stops the rest
+            except Exception as error:  # a broken file can raise anything; it is reported, and the rest is read
                 skipped.append((str(relative), f"{type(error).__name__}: {error}"))
                 continue
             shapes.setdefault(relative.parts[0] if len(relative.parts) > 1 else "object", []).append(shape)
@@ -129,7 +130,7 @@ class MeshFolder:
         return shape.sample(rng, num_points), category
 
     def report(self) -> str:
-        """One line on what was read, and one on each file that was not."""
+        """One line on what was read, and one per skipped file."""
         num_shapes = sum(len(shapes) for shapes in self._shapes)
         lines = [f"{num_shapes} objects in {self.num_categories} classes, {len(self.skipped)} files skipped"]
         return "\n".join(lines + [f"  {name}: {reason}" for name, reason in self.skipped])
@@ -141,12 +142,12 @@ def _of_split(shapes: list[Shape], split: str | None) -> list[Shape]:
 
 
 def sample_surface(rng: np.random.Generator, corners: np.ndarray, *, num_points: int) -> np.ndarray:
-    """Points spread evenly over the area of triangles.
+    """Points uniform over the area of triangles.
 
     Args:
-        rng: Draws the triangle and the place in it of each point.
+        rng: Draws each point's triangle and its position in it.
         corners: [T, 3, 3]: triangle, corner, xyz.
-        num_points: How many.
+        num_points: Number of points.
 
     Returns:
         [num_points, 3] float32.
@@ -171,7 +172,7 @@ def _cumulative_areas(corners: np.ndarray) -> np.ndarray:
 
 
 def read_shape(path: Path, *, up: str = "z") -> Shape:
-    """The content of a file, z up and with its front towards -y. Whatever is wrong is raised, in any class of error."""
+    """The content of a file, z up and front towards -y. A broken file can raise any exception."""
     import trimesh
 
     if path.suffix.lower() == ".npy":

@@ -1,8 +1,8 @@
-"""Furniture put together from blocks, cylinders and ellipsoids: a target for fine-tuning where no real data is at hand.
+"""Furniture built from blocks, cylinders and ellipsoids: a fine-tuning target that needs no real data.
 
-Each class is a function from proportions to parts, in metres, standing on z = 0 with its front towards -y. Every
-proportion is drawn from a range that is cut into five bands: "val" objects use the second and fourth, "train" objects
-the other three, so no object of one split has a proportion of the other.
+Each class is a function from proportions to parts, in metres, standing on z = 0 with its front towards -y. The range
+of every proportion is cut into five bands: "val" objects use the second and fourth, "train" objects the other three, so
+the splits share no proportion.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ __all__ = ["CLASSES", "Part", "PrimitiveFurniture", "Proportions", "sample_parts
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A solid of which the surface is sampled.
+    """A solid whose surface is sampled.
 
     Attributes:
         kind: "block", "cylinder" (upright, elliptic) or "ellipsoid".
         center: Middle of its bounding box, metres.
         size: Full extents, metres.
-        top: Radius at the top of a cylinder over that at its foot.
+        top: Ratio of a cylinder's top radius to its bottom radius.
     """
 
     kind: str
@@ -31,7 +31,7 @@ class Part:
 
     @property
     def area(self) -> float:
-        """Surface, square metres; for round parts that of the mean radius."""
+        """Surface area, square metres; approximate for round parts."""
         x, y, z = self.size
         if self.kind == "block":
             return 2 * (x * y + y * z + z * x)
@@ -42,7 +42,7 @@ class Part:
 
 
 class Proportions:
-    """Numbers drawn from the part of a range that belongs to a split."""
+    """Draws numbers from the bands of a range that belong to a split."""
 
     def __init__(self, rng: np.random.Generator, split: str):
         self.rng, self.bands = rng, {"train": (0, 2, 4), "val": (1, 3)}[split]
@@ -52,7 +52,7 @@ class Proportions:
         return low + (high - low) * (band + self.rng.random()) / 5
 
     def maybe(self, probability: float) -> bool:
-        """Whether an optional part is there."""
+        """Whether to add an optional part."""
         return bool(self.rng.random() < probability)
 
 
@@ -60,19 +60,19 @@ class PrimitiveFurniture:
     """Objects of ten furniture classes in real size, as an `ObjectSource`.
 
     Args:
-        split: "train" or "val": which proportions objects have.
-        classes: Names out of `CLASSES`; their order is that of the categories.
+        split: "train" or "val": the proportions of the objects.
+        classes: Names from `CLASSES`, in the order of the categories; by default all.
 
     Raises:
-        ValueError: If the split or a class is not known.
+        ValueError: If the split or a class is unknown.
     """
 
     def __init__(self, split: str = "train", *, classes: tuple[str, ...] | None = None):
         if split not in ("train", "val"):
-            raise ValueError(f"split {split!r} is not known; expected 'train' or 'val'")
+            raise ValueError(f"unknown split {split!r}; expected 'train' or 'val'")
         self.split, self.classes = split, classes or tuple(CLASSES)
         if unknown := set(self.classes) - set(CLASSES):
-            raise ValueError(f"no furniture called {', '.join(sorted(unknown))}; there are {', '.join(CLASSES)}")
+            raise ValueError(f"unknown furniture {', '.join(sorted(unknown))}; expected some of {', '.join(CLASSES)}")
 
     @property
     def num_categories(self) -> int:
@@ -85,7 +85,7 @@ class PrimitiveFurniture:
 
 
 def sample_parts(rng: np.random.Generator, parts: list[Part], *, num_points: int) -> np.ndarray:
-    """[num_points, 3] float32 points on the surfaces of parts, in proportion to their areas, in random order."""
+    """[num_points, 3] float32 points on the surfaces of parts, proportional to their areas, in random order."""
     areas = np.array([part.area for part in parts])
     owner = rng.choice(len(parts), num_points, p=areas / areas.sum())
     points = np.empty((num_points, 3))

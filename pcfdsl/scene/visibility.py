@@ -1,4 +1,4 @@
-"""What a depth camera sees: a point is hidden when another lies well before it in nearly the same direction."""
+"""What a depth camera sees: a point is hidden by another that is clearly nearer in nearly the same direction."""
 
 import numpy as np
 from numba import njit
@@ -16,33 +16,33 @@ def visible_from(
     heading: float = 0.0,
     fov: float = 360.0,
 ) -> np.ndarray:
-    """Points seen from one position, by a spherical depth buffer.
+    """Points visible from one position, by a spherical depth buffer.
 
-    The sphere round the camera is divided into cells of equal azimuth and elevation. A point is seen unless its cell
-    holds one that is nearer by more than `tolerance + relative_tolerance * distance`: the thickness a surface may
-    have within a cell.
+    The sphere around the camera is divided into cells of equal azimuth and elevation. A point is visible unless its
+    cell contains one that is nearer by more than `tolerance + relative_tolerance * distance`, which allows for the
+    thickness of a surface within a cell.
 
     Args:
         points: [N, 3] metres, z up.
-        camera: [3] where it stands.
-        resolution: Size of a cell, degrees. Cells should hold a point of every surface that hides, so about the
+        camera: [3] position.
+        resolution: Size of a cell, degrees. An occluding surface needs a point in every cell, so choose about the
             spacing of points over their distance.
         tolerance: Metres.
-        relative_tolerance: Metres a metre.
+        relative_tolerance: Metres per metre of distance.
         heading: Azimuth of the middle of the view, radians counter-clockwise from +x.
-        fov: Horizontal field of view, degrees; 360 sees all round. Narrower views see 3/4 of that vertically,
-            about the horizon tilted 15 degrees down.
+        fov: Horizontal field of view, degrees; 360 sees in all directions. Narrower views see 3/4 of that
+            vertically, centred 15 degrees below the horizon.
 
     Returns:
         [N] bool.
 
     Raises:
-        ValueError: If the resolution or the field of view makes no picture.
+        ValueError: If the resolution or the field of view is out of range.
     """
     if not 0.05 <= resolution <= 45:
-        raise ValueError(f"a resolution of {resolution} degrees cannot be used; expected 0.05 to 45")
+        raise ValueError(f"resolution is {resolution} degrees; expected 0.05 to 45")
     if not 0 < fov <= 360:
-        raise ValueError(f"a field of view of {fov} degrees cannot be used; expected more than 0, at most 360")
+        raise ValueError(f"fov is {fov} degrees; expected more than 0 and at most 360")
     relative = np.ascontiguousarray(points, np.float32) - np.asarray(camera, np.float32)
     columns, rows = int(np.ceil(360 / resolution)), int(np.ceil(180 / resolution))
     nearest = np.full((rows, columns), np.inf, np.float32)

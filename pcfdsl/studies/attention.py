@@ -69,7 +69,7 @@ _CAPTIONS = {
     "filters": "First filters in order of norm, each scaled to its own range.",
     "filters_grey": "The same, summed over channels: all that training on grey pictures can determine.",
     "positions": "Position embeddings: cosine similarity of each patch to all patches (blue -1, white 0, red 1).",
-    "attention": "Pictures, and the last block's attention of the class token, or else of all patches: mean over heads.",
+    "attention": "Pictures, and the last block's attention of the class token or else of all patches: mean over heads.",
     "reach": "Attention distance per block: mean over heads, with a band of one standard deviation.",
 }
 

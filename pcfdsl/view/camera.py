@@ -1,4 +1,4 @@
-"""Where a picture is taken from, and where points fall in it."""
+"""The viewpoint of a picture, and the projection of points into it."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["Camera", "check_points", "is_wide"]
 
-MARGIN = 0.04  # of the picture, kept free on each side
+MARGIN = 0.04  # share of the picture left empty on each side
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Camera:
         fov: float = 30.0,
         aspect: float = 1.0,
     ) -> "Camera":
-        """The nearest camera in the given direction that has every point in view, with a small margin.
+        """The nearest camera in the given direction with every point in view, plus a small margin.
 
         Args:
             points: [N, 3] finite, N >= 1.
@@ -84,7 +84,7 @@ class Camera:
         return cls(_triple(center + distance * toward_camera), _triple(center), _triple(up), fov)
 
     def project(self, points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Where points fall in a picture.
+        """Project points into a picture.
 
         Args:
             points: [N, 3].
@@ -108,7 +108,7 @@ class Camera:
 
 
 def is_wide(points: np.ndarray) -> bool:
-    """Whether points [N, 3] reach at least 1.5 times as far sideways as upwards, as rooms do."""
+    """Whether the horizontal extent of points [N, 3] is over 1.5 times their height, as in rooms."""
     extent = np.ptp(points, axis=0) if len(points) else np.zeros(3)
     return bool(max(extent[:2]) > 1.5 * extent[2])
 

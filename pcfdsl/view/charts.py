@@ -1,4 +1,4 @@
-"""Curves and bars over several seeds, as PNG."""
+"""Line and bar charts over several seeds, as PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def bar_chart(
     """Groups of bars: the mean of each, its value above, every seed as a dot.
 
     Args:
-        series: Name of a series -> name of a group -> values of the seeds; a group that a series lacks is left free.
+        series: Name of a series -> name of a group -> values of the seeds; a group missing from a series leaves a gap.
         y_label: Text at the side.
         title: Text above.
         size: Width and height in pixels.
@@ -88,7 +88,7 @@ def bar_chart(
         places = [groups.index(group) + (k - (len(series) - 1) / 2) * width for group in values]
         for group, seeds in values.items():
             if len(seeds) == 0:
-                raise ValueError(f"series {name!r} has no values for {group!r}; leave the group out or give its values")
+                raise ValueError(f"series {name!r} has no values for {group!r}; omit the group or give its values")
         means = [float(np.mean(seeds)) for seeds in values.values()]
         axes.bar(places, means, 0.92 * width, color=COLORS[k % len(COLORS)], alpha=0.85, label=name)
         for place, mean, seeds in zip(places, means, values.values(), strict=True):
@@ -103,7 +103,7 @@ def bar_chart(
 
 
 def _empty(size: tuple[int, int], x_label: str, y_label: str, title: str):
-    # The figure's own canvas, not pyplot: no window system, no state that outlives the call.
+    # The figure's own canvas instead of pyplot: no window system and no global state.
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel=x_label, ylabel=y_label, title=title)

@@ -1,4 +1,4 @@
-"""Self-contained HTML, one file without a network: viewers of clouds and boxes, and reports that hold them."""
+"""Self-contained HTML files that need no network: viewers for clouds and boxes, and reports."""
 
 import base64
 import html
@@ -30,8 +30,8 @@ class PageItem:
         boxes: [K, 7] cx cy cz dx dy dz yaw.
         box_labels: K texts, or none.
         box_colors: [K, 3] uint8; None draws all red.
-        caption: Shown in the list and under the picture.
-        num_points: How many there were, where `points` is only a part of them; None means all are here.
+        caption: Text in the list and below the picture.
+        num_points: Size of the whole cloud if `points` is a subset; None if it is all.
     """
 
     points: np.ndarray
@@ -79,7 +79,7 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it, in order; a plain text is a paragraph."""
+    """A heading and its content, in order; a plain string is a paragraph."""
 
     heading: str
     blocks: Sequence[str | Table | Picture | Viewer]
@@ -88,12 +88,12 @@ class Section:
 def write_page(path: str | Path, items: Sequence[PageItem], *, title: str = "pcfdsl") -> Path:
     """Write one HTML file that shows the clouds in any browser, without a network and without WebGL.
 
-    Points are stored in 16 bits per coordinate of the cloud's own bounding box, so they are off by at most 1/131070 of
-    its extent; 10,000 points take 80 kB, with their own colours 120 kB.
+    Coordinates are quantised to 16 bits within the cloud's bounding box, an error of at most 1/131070 of its extent;
+    10,000 points take 80 kB, or 120 kB with colours.
 
     Raises:
         ValueError: Without items.
-        OSError: If the file cannot be written; an existing file is then untouched.
+        OSError: If the file cannot be written; an existing file is left untouched.
     """
     body = f'<main class="page"><h1>{html.escape(title)}</h1>{_viewer(items, whole_page=True)}</main>'
     write_file(path, _document(title, body).encode())
@@ -101,12 +101,12 @@ def write_page(path: str | Path, items: Sequence[PageItem], *, title: str = "pcf
 
 
 def write_report(path: str | Path, sections: Sequence[Section], *, title: str = "pcfdsl report") -> Path:
-    """Write one HTML file of headings, paragraphs, tables, pictures and viewers; everything is inside the file.
+    """Write one self-contained HTML file of headings, paragraphs, tables, pictures and viewers.
 
     Raises:
         TypeError: For a block of another kind.
         ValueError: For a table row of another length than its header.
-        OSError: If the file cannot be written; an existing file is then untouched.
+        OSError: If the file cannot be written; an existing file is left untouched.
     """
     parts = [f"<h1>{html.escape(title)}</h1>"]
     for section in sections:
@@ -140,7 +140,7 @@ def _viewer(items: Iterable[PageItem], *, whole_page: bool) -> str:
     stored = [_stored(item) for item in items]
     if not stored:
         raise ValueError("there is nothing to show: the list of items is empty")
-    # "<" is written as an escape so that no caption can end the script element.
+    # "<" is escaped so that no caption can end the script element.
     data = json.dumps(stored, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     kind = "viewer whole-page" if whole_page else "viewer"
     return f'<div class="{kind}"><script type="application/json">{data}</script></div>'
@@ -194,7 +194,7 @@ def _table(table: Table) -> str:
 
 
 def _marked(text: str) -> str:
-    """Escaped text in which `**bold**` is bold and `` `code` `` is code; an unpaired mark stays as it is."""
+    """Escaped text with `**bold**` and `` `code` `` rendered; an unpaired mark is kept as text."""
     escaped = html.escape(text)
     for mark, tag in (("**", "b"), ("`", "code")):
         pieces = escaped.split(mark)

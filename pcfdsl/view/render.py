@@ -1,4 +1,4 @@
-"""A point cloud and its boxes as a picture: a software z-buffer, no display needed."""
+"""Pictures of a point cloud and its boxes, rendered in software: no display needed."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ __all__ = ["BOX_COLOR", "Camera", "box_lines", "height_colors", "label_colors", 
 BOX_COLOR = (214, 40, 40)
 UNLABELLED = (170, 170, 170)
 
-# Violet to orange: lightness rises with height but never gets pale, so it reads on white and on black.
+# Violet to orange: lightness rises with height but stays legible on white and on black.
 HEIGHT_RAMP = np.array(
     [
         (68, 22, 112),
@@ -45,8 +45,8 @@ def render_points(
 ) -> np.ndarray:
     """Picture of a cloud, nearer points in front, with eye-dome lighting and boxes as wireframes.
 
-    Lines of a box are full where they are in front of the points and faint behind them; the spoke on the top face
-    points to the box's own +x. Nothing is random: equal arguments give equal pixels.
+    Lines of a box are solid in front of the points and faint behind them; the spoke on the top face points to the
+    box's own +x. Deterministic: equal arguments give equal pixels.
 
     Args:
         points: [N, 3] metres, z up; N may be 0 when there are boxes or a camera.
@@ -58,7 +58,7 @@ def render_points(
         boxes: [K, 7] cx cy cz dx dy dz yaw: full extents, yaw in radians counter-clockwise about +z.
         box_colors: [K, 3] uint8; by default red.
         box_labels: K texts, written above the boxes.
-        open_sides: Leave out points close to the sides of the cloud that face the camera: near walls of a room.
+        open_sides: Cut open the sides of the cloud that face the camera, such as the near walls of a room.
         background: Name or #rrggbb.
 
     Returns:
@@ -137,7 +137,7 @@ def _on_near_sides(points: np.ndarray, camera: Camera) -> np.ndarray:
     """[N] bool: within three percent of a side of the bounding box that the camera sees from outside."""
     if len(points) == 0:
         return np.zeros(0, dtype=bool)
-    low, high = np.percentile(points, [0.5, 99.5], axis=0)  # a few strays do not move a wall
+    low, high = np.percentile(points, [0.5, 99.5], axis=0)  # robust to a few outliers
     margin = 0.03 * (high - low).max()
     toward = np.subtract(camera.position, camera.target) / np.linalg.norm(np.subtract(camera.position, camera.target))
     return ((toward > 0.1) & (points > high - margin) | (toward < -0.1) & (points < low + margin)).any(axis=1)

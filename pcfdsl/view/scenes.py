@@ -14,12 +14,12 @@ __all__ = ["scene_items"]
 def scene_items(
     scenes: Iterable[Scene], *, classes: Sequence[str] = (), captions: Sequence[str] | None = None
 ) -> list[PageItem]:
-    """One item a scene.
+    """One item per scene.
 
     Args:
         scenes: What to show.
-        classes: Names that categories index; without them boxes are labelled with numbers.
-        captions: One text a scene; None counts.
+        classes: Names of the categories; without them boxes are labelled by number.
+        captions: One text per scene; by default numbers.
     """
     items = []
     for i, scene in enumerate(scenes):

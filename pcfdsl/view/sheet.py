@@ -1,4 +1,4 @@
-"""Pictures side by side with captions, and PNG files."""
+"""Contact sheets of pictures with captions, and PNG files."""
 
 import io
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def png_bytes(image: np.ndarray) -> bytes:
 
 
 def save_png(path: str | Path, image: np.ndarray) -> Path:
-    """Write [H, W, 3] uint8 to a PNG file; whole or not at all."""
+    """Write [H, W, 3] uint8 to a PNG file, atomically."""
     write_file(path, png_bytes(image))
     return Path(path)
 

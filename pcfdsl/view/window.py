@@ -20,7 +20,7 @@ class NoWindowError(OSError):
 
 
 def show(items: Sequence[PageItem | Picture], *, title: str = "pcfdsl") -> None:
-    """Open a window with one cloud at a time and wait until it is closed; N and P show the next and the previous one.
+    """Show one cloud at a time in a window until it is closed; N and P go to the next and the previous one.
 
     Raises:
         NoWindowError: If Open3D is missing, there is no display, or items are pictures.
@@ -30,10 +30,12 @@ def show(items: Sequence[PageItem | Picture], *, title: str = "pcfdsl") -> None:
         raise ValueError("there is nothing to show: the list of items is empty")
     clouds = [item for item in items if isinstance(item, PageItem)]
     if len(clouds) < len(items):
-        raise NoWindowError("pictures have no window; write a page (--html FILE) or a contact sheet (--png FILE)")
+        raise NoWindowError(
+            "the window shows only clouds; for pictures, write a page (--html FILE) or a contact sheet (--png FILE)"
+        )
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise NoWindowError(
-            f"there is no display (DISPLAY and WAYLAND_DISPLAY are not set); go where there is one, {INSTEAD}"
+            f"there is no display (DISPLAY and WAYLAND_DISPLAY are not set); use a machine with one, {INSTEAD}"
         )
     try:
         import open3d
@@ -66,7 +68,7 @@ def show(items: Sequence[PageItem | Picture], *, title: str = "pcfdsl") -> None:
 
 
 def _look_at(window, item: PageItem) -> None:
-    """Start from the same side as the pictures and pages do, z up."""
+    """Start from the viewpoint of the pictures and pages, z up."""
     camera = Camera.looking_at(np.concatenate([item.points, box_lines(item.boxes).reshape(-1, 3)]))
     view = np.subtract(camera.position, camera.target)
     control = window.get_view_control()
@@ -77,7 +79,7 @@ def _look_at(window, item: PageItem) -> None:
 
 
 def _geometries(open3d, item: PageItem) -> list:
-    """One cloud and one set of lines, as Open3D takes them."""
+    """The cloud and the lines of its boxes as Open3D geometries."""
     colors = height_colors(item.points) if item.colors is None else item.colors
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.asarray(item.points, dtype=np.float64)))
     cloud.colors = open3d.utility.Vector3dVector(colors / 255.0)

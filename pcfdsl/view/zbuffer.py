@@ -1,4 +1,4 @@
-"""The loops over pixels: discs and lines into a depth buffer, shading, averaging. Compiled once, kept on disk."""
+"""Kernels that draw discs and lines into a depth buffer, shade them, and average pixels down."""
 
 import numpy as np
 from numba import njit

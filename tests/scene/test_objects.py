@@ -112,12 +112,12 @@ def test_one_object_in_five_of_each_class_is_held_out(tmp_path):
 
 
 def test_nothing_usable_is_an_error_with_reasons(tmp_path):
-    with pytest.raises(NotADirectoryError, match="is no folder"):
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
         MeshFolder(tmp_path / "absent")
     with pytest.raises(ValueError, match="0 files with known endings, 0 broken"):
         MeshFolder(tmp_path)
     (tmp_path / "a.obj").write_text("v 1 2")
     with pytest.raises(ValueError, match=r"1 broken\n  a.obj: "):
         MeshFolder(tmp_path)
-    with pytest.raises(ValueError, match="expected 'y' or 'z'"):
+    with pytest.raises(ValueError, match="unknown up='x'"):
         MeshFolder(tmp_path, up="x")

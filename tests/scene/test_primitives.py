@@ -47,7 +47,7 @@ def test_the_source_gives_every_class_and_only_those_asked_for():
     assert found == {0, 1}
     assert source.num_categories == 2
     assert PrimitiveFurniture().num_categories == 10
-    with pytest.raises(ValueError, match="no furniture called throne"):
+    with pytest.raises(ValueError, match="unknown furniture throne"):
         PrimitiveFurniture(classes=("bed", "throne"))
-    with pytest.raises(ValueError, match="split 'test' is not known"):
+    with pytest.raises(ValueError, match="unknown split 'test'"):
         PrimitiveFurniture("test")
