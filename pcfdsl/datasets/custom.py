@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pcfdsl.datasets.detection_set import (
-    StoredDetectionSet,
+    DetectionSet,
     assign_instances,
     class_indices,
     read_classes,
@@ -77,9 +77,9 @@ class PrepareReport:
     num_empty_boxes: int
     hint: str
 
-    def open(self) -> StoredDetectionSet:
+    def open(self) -> DetectionSet:
         """The split, to be read."""
-        return StoredDetectionSet(self.out, self.split)
+        return DetectionSet(self.out, self.split)
 
     def to_json(self) -> str:
         """The report as indented JSON."""

@@ -20,17 +20,17 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from pcfdsl.readers.arrays import read_array
 from pcfdsl.readers.scans import BOX_FILES, COLUMNS, POINT_FILES, read_boxes, read_points
-from pcfdsl.scene.boxes import Scene, points_in_boxes
+from pcfdsl.scene.boxes import Scene, SceneSequence, points_in_boxes
 from pcfdsl.store.atomic import make_folder, write_file
 
 __all__ = [
-    "StoredDetectionSet",
+    "DetectionSet",
     "assign_instances",
     "class_indices",
     "read_classes",
@@ -42,7 +42,7 @@ __all__ = [
 FORMAT = "pcfdsl-detection-1"
 
 
-class StoredDetectionSet(Sequence[Scene]):
+class DetectionSet(SceneSequence):
     """One split of a stored set; scenes are read when asked for.
 
     Args:
@@ -79,13 +79,8 @@ class StoredDetectionSet(Sequence[Scene]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, index: int) -> Scene: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Scene]: ...
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def scene(self, index: int) -> Scene:
+        """Read scene `index`."""
         folder = self.folder / "scenes" / self.names[index]
         points, colors = read_points(_only(folder, "points", POINT_FILES), bin_columns=self.bin_columns)
         path = _only(folder, "boxes", BOX_FILES)
@@ -162,7 +157,7 @@ def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int =
 
 
 def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
-    """Store a scene as points.npy, boxes.csv and instances.npy; `StoredDetectionSet` gives it back bit for bit.
+    """Store a scene as points.npy, boxes.csv and instances.npy; `DetectionSet` gives it back bit for bit.
 
     Raises:
         ValueError: If the name is no plain file name, or a category is none of the set's classes.

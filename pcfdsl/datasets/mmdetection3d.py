@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pcfdsl.datasets.detection_set import assign_instances
-from pcfdsl.datasets.prepared import MAX_NUMBER, PreparedScenes, categories_of, existing_folder, match_instances
+from pcfdsl.datasets.foreign import MAX_NUMBER, ForeignScenes, categories_of, existing_folder, match_instances
 from pcfdsl.datasets.spec import SCANNET, SUNRGBD, DatasetSpec
 from pcfdsl.readers.pickles import load_plain
 from pcfdsl.readers.scannet import aligned
@@ -26,7 +26,7 @@ from pcfdsl.scene.boxes import Scene
 __all__ = ["open_mmdetection3d"]
 
 
-def open_mmdetection3d(folder: str | Path, split: str = "train") -> PreparedScenes:
+def open_mmdetection3d(folder: str | Path, split: str = "train") -> ForeignScenes:
     """Scenes that mmdetection3d's preparation has written.
 
     Args:
@@ -63,7 +63,7 @@ def open_mmdetection3d(folder: str | Path, split: str = "train") -> PreparedScen
             f"{path} names {len(entries)} scenes, but {path.parent / 'points'} has not even {first}"
         )
     missing = tuple(name for name in entries if name not in set(present))
-    return PreparedScenes(spec=spec, names=present, missing=missing, read=_InfoScene(path.parent, spec, entries))
+    return ForeignScenes(spec=spec, names=present, missing=missing, read=_InfoScene(path.parent, spec, entries))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

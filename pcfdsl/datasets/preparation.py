@@ -22,14 +22,14 @@ from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.store.atomic import make_folder, write_file
 
-__all__ = ["PreparationReport", "Prepared", "prepare_set", "take_points"]
+__all__ = ["PreparationReport", "PreparedScene", "prepare_set", "take_points"]
 
 FORMAT = "pcfdsl-preparation-1"
 _FILES = ("points.npy", "boxes.csv", "instances.npy")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Prepared:
+class PreparedScene:
     """One scene made from a download.
 
     Attributes:
@@ -114,7 +114,7 @@ class PreparationReport:
 
 
 def prepare_set(
-    make: Callable[[str], Prepared],
+    make: Callable[[str], PreparedScene],
     splits: Mapping[str, Sequence[str]],
     out: str | Path,
     *,
@@ -212,7 +212,7 @@ def take_points(num_points: int, max_points: int | None, *, seed: int, name: str
 class _Job:
     """Makes, writes and records one scene: (name, its record or None, why not, whether it was there)."""
 
-    make: Callable[[str], Prepared]
+    make: Callable[[str], PreparedScene]
     out: Path
     classes: tuple[str, ...]
     key: str

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from pcfdsl.datasets.preparation import PreparationReport, Prepared, prepare_set, take_points
+from pcfdsl.datasets.preparation import PreparationReport, PreparedScene, prepare_set, take_points
 from pcfdsl.datasets.spec import SCANNET, split_names
 from pcfdsl.readers.scannet import (
     Group,
@@ -129,7 +129,7 @@ def prepare_scannet(
     )
 
 
-def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment = "axis") -> Prepared:
+def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment = "axis") -> PreparedScene:
     """One scan with its labels.
 
     Args:
@@ -165,7 +165,7 @@ def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment
         raise ValueError(f"{paths['groups']}: {error}") from None
     scene, flat = _scene(points, colors, instances, nyu40)
     problems += [f"{paths['groups'].name}: the box of object {object_id} has no extent" for object_id in flat]
-    return Prepared(scene=scene, problems=tuple(problems))
+    return PreparedScene(scene=scene, problems=tuple(problems))
 
 
 def label_objects(
@@ -242,12 +242,12 @@ class _MakeScene:
     max_points: int | None
     seed: int
 
-    def __call__(self, name: str) -> Prepared:
+    def __call__(self, name: str) -> PreparedScene:
         whole = read_scan(self.scans / name, self.table, alignment=self.alignment)
         scene = whole.scene
         kept = take_points(len(scene.points), self.max_points, seed=self.seed, name=name)
         assert scene.colors is not None
-        return Prepared(
+        return PreparedScene(
             scene=Scene(
                 points=scene.points[kept],
                 boxes=scene.boxes,

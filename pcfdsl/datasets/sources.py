@@ -10,9 +10,9 @@ from tqdm import tqdm
 
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.datasets.augment import AugmentConfig
-from pcfdsl.datasets.detection_set import StoredDetectionSet
-from pcfdsl.datasets.generated import GeneratedScenes
+from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
+from pcfdsl.datasets.scene_shards import SceneShards
 from pcfdsl.datasets.votenet import open_votenet
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.pointcloud.released import open_pcfractal
@@ -90,10 +90,10 @@ def open_scenes(config: SourceConfig) -> SceneSet:
         ConfigError: If kind is none.
     """
     if config.kind == "stored":
-        stored = StoredDetectionSet(config.folder or "", config.split or "train")
+        stored = DetectionSet(config.folder or "", config.split or "train")
         return SceneSet(stored, stored.classes)
     if config.kind == "generated":
-        generated = GeneratedScenes(config.folder or "")
+        generated = SceneShards(config.folder or "")
         return SceneSet(generated, generated.classes)
     if config.kind in ("votenet", "mmdetection3d"):
         open_prepared = open_votenet if config.kind == "votenet" else open_mmdetection3d

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from pcfdsl.datasets.detection_set import assign_instances
-from pcfdsl.datasets.preparation import PreparationReport, Prepared, prepare_set, take_points
+from pcfdsl.datasets.preparation import PreparationReport, PreparedScene, prepare_set, take_points
 from pcfdsl.datasets.spec import SUNRGBD
 from pcfdsl.readers.sunrgbd_images import ImageFiles, read_color, read_depth, unproject
 from pcfdsl.readers.sunrgbd_meta import Frame, read_frames, read_splits, with_labels_of
@@ -150,12 +150,12 @@ class _MakeScene:
     max_points: int | None
     seed: int
 
-    def __call__(self, name: str) -> Prepared:
+    def __call__(self, name: str) -> PreparedScene:
         frame = self.frames[name]
         points, colors = _points(frame, self.images)
         kept = take_points(len(points), self.max_points, seed=self.seed, name=name)
         names, boxes, problems = _labels(frame)
-        return Prepared(
+        return PreparedScene(
             scene=Scene(
                 points=points[kept],
                 boxes=boxes,

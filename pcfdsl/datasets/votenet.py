@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pcfdsl.datasets.detection_set import assign_instances
-from pcfdsl.datasets.prepared import MAX_NUMBER, PreparedScenes, categories_of, existing_folder, match_instances
+from pcfdsl.datasets.foreign import MAX_NUMBER, ForeignScenes, categories_of, existing_folder, match_instances
 from pcfdsl.datasets.spec import SCANNET, SUNRGBD, split_names
 from pcfdsl.readers.arrays import read_array, read_arrays
 from pcfdsl.scene.boxes import Scene
@@ -20,7 +20,7 @@ from pcfdsl.scene.boxes import Scene
 __all__ = ["open_votenet"]
 
 
-def open_votenet(folder: str | Path, split: str = "train") -> PreparedScenes:
+def open_votenet(folder: str | Path, split: str = "train") -> ForeignScenes:
     """Scenes that VoteNet's preparation has written.
 
     Args:
@@ -39,7 +39,7 @@ def open_votenet(folder: str | Path, split: str = "train") -> PreparedScenes:
         if not there:
             raise FileNotFoundError(f"{folder} holds none of the {len(names)} scans of ScanNet's split {split}")
         missing = tuple(name for name in names if name not in scannet)
-        return PreparedScenes(spec=SCANNET, names=there, missing=missing, read=_VoteNetScan(folder))
+        return ForeignScenes(spec=SCANNET, names=there, missing=missing, read=_VoteNetScan(folder))
     names = tuple(sorted(path.name.removesuffix("_bbox.npy") for path in folder.glob("[0-9]*_bbox.npy")))
     if not names:
         raise FileNotFoundError(
@@ -48,7 +48,7 @@ def open_votenet(folder: str | Path, split: str = "train") -> PreparedScenes:
         )
     if folder.name.endswith(("_train", "_val")) and not folder.name.endswith(f"_{split}"):
         raise ValueError(f"{folder} is not the folder of the split {split}; give that one")
-    return PreparedScenes(spec=SUNRGBD, names=names, read=_VoteNetImage(folder))
+    return ForeignScenes(spec=SUNRGBD, names=names, read=_VoteNetImage(folder))
 
 
 @dataclass(frozen=True, eq=False)

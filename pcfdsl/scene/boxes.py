@@ -4,13 +4,25 @@ Boxes are [K, 7] `cx cy cz dx dy dz yaw`: centre and full extents in metres, yaw
 about +z. Points are [N, 3] in metres, z up.
 """
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
 from pcfdsl.ops.backends import numba_boxes
 
-__all__ = ["Scene", "box_corners", "height_above_floor", "overlap_votes", "points_in_boxes", "tight_box", "votes"]
+__all__ = [
+    "Scene",
+    "SceneSequence",
+    "box_corners",
+    "height_above_floor",
+    "overlap_votes",
+    "points_in_boxes",
+    "tight_box",
+    "votes",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -87,6 +99,25 @@ class Scene:
         """The scene as named arrays for storage; without colours if it has none."""
         names = ("points", "boxes", "categories", "instance_ids", "colors")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class SceneSequence(Sequence[Scene]):
+    """Scenes that are made or read when they are indexed; subclasses define `__len__` and `scene`."""
+
+    @abstractmethod
+    def scene(self, index: int) -> Scene:
+        """Scene `index`, 0 to len - 1."""
+
+    @overload
+    def __getitem__(self, index: int) -> Scene: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Scene]: ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self.scene(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"scene {index} of a set of {len(self)}")
+        return self.scene(int(index) % len(self))
 
 
 def votes(scene: Scene, *, target: str = "box") -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,14 @@
 """Scenes on the fly: objects in a room, seen by depth cameras. Scene i is a pure function of (config, seed, i)."""
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.pointcloud.released import open_pcfractal
 from pcfdsl.rng import stream
-from pcfdsl.scene.boxes import Scene, points_in_boxes, tight_box
+from pcfdsl.scene.boxes import Scene, SceneSequence, points_in_boxes, tight_box
 from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, RoomConfig, SceneConfig, SizeConfig
 from pcfdsl.scene.layout import Layout, lay_out
 from pcfdsl.scene.objects import FractalObjects, ObjectSource
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class Scenes(Sequence[Scene]):
+class Scenes(SceneSequence):
     """A set of scenes generated on the fly; also a recipe for the driver (`name`, `config`, `arrays`).
 
     Args:
@@ -52,16 +52,9 @@ class Scenes(Sequence[Scene]):
     def __len__(self) -> int:
         return self.settings.num_scenes
 
-    @overload
-    def __getitem__(self, index: int) -> Scene: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Scene]: ...
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"scene {index} of a set of {len(self)}")
-        return compose(stream(self.settings.seed, "scene", int(index) % len(self)), self.source, config=self.settings)
+    def scene(self, index: int) -> Scene:
+        """Compose scene `index`."""
+        return compose(stream(self.settings.seed, "scene", index), self.source, config=self.settings)
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
         """Scene `index` as named arrays for storage."""

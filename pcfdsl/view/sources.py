@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pcfdsl.config import ConfigError, load
-from pcfdsl.datasets.detection_set import StoredDetectionSet
+from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.pointcloud.released import open_pcfractal
@@ -166,7 +166,7 @@ def _generated(path: Path) -> Catalogue:
 
 def _detection_set(path: Path) -> Catalogue:
     """The scenes of every split of a detection set, split by split."""
-    splits = [StoredDetectionSet(path, file.stem) for file in sorted((path / "splits").glob("*.txt"))]
+    splits = [DetectionSet(path, file.stem) for file in sorted((path / "splits").glob("*.txt"))]
     chosen = [(scenes, i) for scenes in splits for i in range(len(scenes))]
 
     def read(number: int) -> PageItem:

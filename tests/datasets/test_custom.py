@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pcfdsl.datasets.custom import Convention, prepare_folder, prepare_furniture
-from pcfdsl.datasets.detection_set import StoredDetectionSet
+from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.scene.boxes import points_in_boxes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +64,7 @@ def test_broken_files_are_reported_and_the_rest_is_written(rooms, tmp_path):
     assert reasons.keys() == {"r0", "r1", "alone.npy", "lost.csv", "r2.npy"}
     assert "no column cx" in reasons["r0"]
     assert "has the same name as r2.bin" in reasons["r2.npy"]
-    assert StoredDetectionSet(tmp_path / "set", "train").names == report.written
+    assert DetectionSet(tmp_path / "set", "train").names == report.written
 
 
 def test_a_second_split_keeps_the_classes(rooms, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from pcfdsl.datasets.detection_set import (
-    StoredDetectionSet,
+    DetectionSet,
     assign_instances,
     read_classes,
     write_info,
@@ -24,20 +24,20 @@ def same(a, b) -> bool:
 
 
 @pytest.fixture
-def stored(rooms, tmp_path: Path) -> StoredDetectionSet:
+def stored(rooms, tmp_path: Path) -> DetectionSet:
     write_info(tmp_path, rooms.source.classes)
     names = [f"room_{i}" for i in range(4)]
     for i, name in enumerate(names):
         write_scene(tmp_path, name, rooms[i])
     write_split(tmp_path, "train", names[:3])
     write_split(tmp_path, "val", names[3:])
-    return StoredDetectionSet(tmp_path, "train")
+    return DetectionSet(tmp_path, "train")
 
 
 def test_scenes_come_back_bit_for_bit(rooms, stored):
     assert len(stored) == 3
     assert all(same(stored[i], rooms[i]) for i in range(3))
-    assert same(StoredDetectionSet(stored.folder, "val")[0], rooms[3])
+    assert same(DetectionSet(stored.folder, "val")[0], rooms[3])
     assert [same(a, rooms[i]) for i, a in zip((2, 1), stored[2:0:-1], strict=True)] == [True, True]
     assert stored.classes == rooms.source.classes == read_classes(stored.folder)
     assert stored.problems() == []
@@ -50,7 +50,7 @@ def test_colours_and_odd_class_names_come_back(rooms, tmp_path):
     write_info(tmp_path, names)
     write_scene(tmp_path, "x", scene)
     write_split(tmp_path, "all", ["x"])
-    assert same(StoredDetectionSet(tmp_path, "all")[0], scene)
+    assert same(DetectionSet(tmp_path, "all")[0], scene)
 
 
 def test_writing_a_scene_again_leaves_no_file_of_the_old_one(rooms, stored):
@@ -164,9 +164,9 @@ def test_the_smallest_box_owns_a_point_without_instances(stored, rooms):
 
 def test_what_is_wrong_with_a_set_is_said(stored, tmp_path, rooms):
     with pytest.raises(FileNotFoundError, match=r"no detection set: it has no set\.json"):
-        StoredDetectionSet(tmp_path / "scenes", "train")
+        DetectionSet(tmp_path / "scenes", "train")
     with pytest.raises(FileNotFoundError, match="has no split 'test'; it has train, val"):
-        StoredDetectionSet(tmp_path, "test")
+        DetectionSet(tmp_path, "test")
     with pytest.raises(ValueError, match="take another folder"):
         write_info(tmp_path, ["bed"])
     with pytest.raises(ValueError, match="distinct"):
@@ -186,7 +186,7 @@ def test_what_is_wrong_with_a_set_is_said(stored, tmp_path, rooms):
 
     write_split(tmp_path, "more", ["room_0", "room_9"])
     with pytest.raises(ValueError, match="1 scenes without a folder in scenes/, the first is 'room_9'"):
-        StoredDetectionSet(tmp_path, "more")
+        DetectionSet(tmp_path, "more")
     (tmp_path / "set.json").write_text('{"format": "pcfdsl-detection-9"}')
     with pytest.raises(ValueError, match="is not understood"):
-        StoredDetectionSet(tmp_path, "train")
+        DetectionSet(tmp_path, "train")

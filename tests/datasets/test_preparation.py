@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcfdsl.datasets.detection_set import StoredDetectionSet, write_info
-from pcfdsl.datasets.preparation import Prepared, prepare_set, take_points
+from pcfdsl.datasets.detection_set import DetectionSet, write_info
+from pcfdsl.datasets.preparation import PreparedScene, prepare_set, take_points
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene
 
@@ -25,7 +25,7 @@ class Make:
     broken: tuple[str, ...] = ()
     kill_at: str = ""
 
-    def __call__(self, name: str) -> Prepared:
+    def __call__(self, name: str) -> PreparedScene:
         if name in self.broken:
             raise ValueError(f"{name}.png has the wrong size")
         if name == self.kill_at:
@@ -38,7 +38,7 @@ class Make:
             instance_ids=np.full(20, -1),
             colors=random.random((20, 3)),
         )
-        return Prepared(scene=scene, problems=("box 3 has no extent",) if name == "b" else ())
+        return PreparedScene(scene=scene, problems=("box 3 has no extent",) if name == "b" else ())
 
 
 def prepare(out: Path, make=Make(), *, splits=SPLITS, **settings):
@@ -61,7 +61,7 @@ def test_the_report_accounts_for_everything(tmp_path):
     assert manifest["splits"] == SPLITS
     assert manifest["digest"] == report.digest
     assert manifest["scenes"].keys() == {"a", "b", "c", "d"}
-    scene = StoredDetectionSet(tmp_path / "set", "train")[0]
+    scene = DetectionSet(tmp_path / "set", "train")[0]
     expected = Make()("a").scene
     assert all(np.array_equal(scene.arrays()[key], value) for key, value in expected.arrays().items())
 
@@ -80,9 +80,9 @@ def test_a_failed_scene_leaves_the_splits_and_is_made_when_mended(tmp_path):
     report = prepare(tmp_path / "set", Make(broken=("a", "d")))
     assert report.failed == (("a", "a.png has the wrong size"), ("d", "d.png has the wrong size"))
     assert report.written == {"train": 2, "val": 0}
-    assert StoredDetectionSet(tmp_path / "set", "train").names == ("b", "c")
+    assert DetectionSet(tmp_path / "set", "train").names == ("b", "c")
     with pytest.raises(FileNotFoundError, match="has no split 'val'"):
-        StoredDetectionSet(tmp_path / "set", "val")
+        DetectionSet(tmp_path / "set", "val")
     mended = prepare(tmp_path / "set")
     assert (mended.written, mended.reused) == ({"train": 3, "val": 1}, 2)
     assert mended.digest == prepare(tmp_path / "fresh").digest

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcfdsl.datasets.detection_set import StoredDetectionSet
+from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.datasets.scannet import find_scannet, label_objects, prepare_scannet, read_scan
 from pcfdsl.datasets.spec import SCANNET, split_names
 from pcfdsl.readers import scannet as files
@@ -100,7 +100,7 @@ def test_a_download_becomes_a_set_with_the_official_splits(download, tmp_path):
     assert {name: count for name, count in report.boxes.items() if count} == {"chair": 9, "table": 3, "toilet": 3}
     expected = read_scan(download / "scans" / NAMES[0], TABLE).scene
     for split, name in zip(("train", "val", "other"), (*NAMES, "scene9999_00"), strict=True):
-        stored = StoredDetectionSet(tmp_path / "set", split)
+        stored = DetectionSet(tmp_path / "set", split)
         assert stored.names == (name,)
         assert stored.classes == SCANNET.classes
         for field, array in expected.arrays().items():
@@ -124,7 +124,7 @@ def test_fewer_points_are_drawn_by_seed_and_name_and_keep_their_labels(download,
     assert reports[0].settings["max_points"] == 500
     whole = read_scan(download / "scans" / NAMES[0], TABLE).scene
     row_of = {point.tobytes(): row for row, point in enumerate(whole.points)}
-    train, val = (StoredDetectionSet(tmp_path / "0", split)[0] for split in ("train", "val"))
+    train, val = (DetectionSet(tmp_path / "0", split)[0] for split in ("train", "val"))
     rows = np.array([row_of[point.tobytes()] for point in train.points])
     assert len(set(rows.tolist())) == 500
     np.testing.assert_array_equal(train.instance_ids, whole.instance_ids[rows])
@@ -217,7 +217,7 @@ def test_a_damaged_scan_is_a_line_of_the_report_and_stops_no_other(download, tmp
     assert scan == NAMES[0]
     assert message in reason
     assert NAMES[0] in reason
-    assert StoredDetectionSet(tmp_path / "set", "val").problems() == []
+    assert DetectionSet(tmp_path / "set", "val").problems() == []
     assert json.loads((tmp_path / "set" / "report.json").read_text())["failed"] == [[scan, reason]]
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pcfdsl.datasets.detection_set import StoredDetectionSet, assign_instances
+from pcfdsl.datasets.detection_set import DetectionSet, assign_instances
 from pcfdsl.datasets.spec import SUNRGBD
 from pcfdsl.datasets.sunrgbd import find_files, prepare_sunrgbd
 from pcfdsl.models.box_coding import encode_size, encode_yaw
@@ -66,7 +66,7 @@ def test_points_and_boxes_come_back_exactly(views, tmp_path, prefix, zipped, lab
     assert report.written == {"train": 2, "val": 2}
     assert report.expected == {"train": 5285, "val": 5050}
     assert not report.complete
-    stored = [*StoredDetectionSet(tmp_path / "set", "train"), *StoredDetectionSet(tmp_path / "set", "val")]
+    stored = [*DetectionSet(tmp_path / "set", "train"), *DetectionSet(tmp_path / "set", "val")]
     for one, scene in zip(views, stored, strict=True):
         expected, hit = one.points()
         np.testing.assert_allclose(scene.points, expected[:, :3], atol=1e-6)
@@ -120,7 +120,7 @@ def test_measured_labels(golden, tmp_path):
     one.entry = {"groundtruth3DBB": objects}
     sun.write_download(tmp_path / "official", [one], num_train=1)
     prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set", labels="v2")
-    scene = StoredDetectionSet(tmp_path / "set", "train")[0]
+    scene = DetectionSet(tmp_path / "set", "train")[0]
     theirs = measured["out_bbox"]
     np.testing.assert_allclose(scene.boxes[:, :3], theirs[:, :3], atol=1e-6)
     np.testing.assert_allclose(scene.boxes[:, 3:6], 2 * theirs[:, 3:6], atol=1e-6)
@@ -178,8 +178,8 @@ def test_kept_points_are_a_seeded_part_of_all(download, tmp_path):
     assert first.settings == {"labels": "v1", "max_points": 500, "seed": 0}
     manifests = [json.loads((tmp_path / name / "preparation.json").read_text()) for name in "ab"]
     assert manifests[0] == manifests[1]
-    whole = StoredDetectionSet(tmp_path / "all", "val")[0].points
-    part = StoredDetectionSet(tmp_path / "a", "val")[0].points
+    whole = DetectionSet(tmp_path / "all", "val")[0].points
+    part = DetectionSet(tmp_path / "a", "val")[0].points
     assert len(part) == 500 < len(whole)
     assert {row.tobytes() for row in part} <= {row.tobytes() for row in whole}
 
@@ -252,7 +252,7 @@ def test_each_mistake_is_a_line_and_the_rest_is_written(tmp_path):
     assert "not finite" in texts[0]
     assert "has no extent" in texts[1]
     assert "box 3 (night_stand)" in texts[2]
-    scenes = StoredDetectionSet(tmp_path / "set", "train")
+    scenes = DetectionSet(tmp_path / "set", "train")
     assert scenes.names == ("000001", "000004")
     assert len(scenes[1].boxes) == 3  # of the other view; the lamp is no label
     assert not (tmp_path / "set" / "splits" / "val.txt").exists()
@@ -448,7 +448,7 @@ def test_a_real_image_comes_back_from_its_depth(shared_dir, tmp_path):
     one = sun.View(sun.FOLDERS[0], names, boxes, (axes.T @ rotation).T, upper, depth.astype(np.uint16), depth, jpg)
     sun.write_download(tmp_path / "official", [one], num_train=1)
     prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set", labels="v2")
-    scene = StoredDetectionSet(tmp_path / "set", "train")[0]
+    scene = DetectionSet(tmp_path / "set", "train")[0]
     order = np.argsort(column * 530 + row, kind="stable")
     np.testing.assert_allclose(scene.points, theirs[order, :3], atol=1e-4)
     np.testing.assert_allclose(scene.colors, theirs[order, 3:], atol=1e-6)

@@ -23,7 +23,7 @@ from pcfdsl.checkpoints.files import load_weights
 from pcfdsl.checkpoints.run import load_checkpoint, load_resume
 from pcfdsl.checkpoints.weights import read_state
 from pcfdsl.config import load
-from pcfdsl.datasets.detection_set import StoredDetectionSet
+from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.formula.csv_io import read_ifs
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.readers.matlab import read_variable
@@ -95,7 +95,7 @@ def _split(path: Path) -> None:
     folder = path.parent.parent
     (folder / "scenes" / "one").mkdir(parents=True, exist_ok=True)
     (folder / "set.json").write_text('{"format": "pcfdsl-detection-1", "classes": ["bed"]}')
-    for name in StoredDetectionSet(folder, path.stem).names:
+    for name in DetectionSet(folder, path.stem).names:
         inside = (folder / "scenes" / name).resolve()
         assert inside.parent == (folder / "scenes").resolve(), f"{name} leads out of the set"
 
@@ -106,7 +106,7 @@ def _set_info(path: Path) -> None:
     (path.parent / "splits" / "all.txt").write_text("one\n")
     (path.parent / "scenes" / "one" / "points.npy").write_bytes(_saved(lambda file: np.save(file, TRIANGLE)))
     (path.parent / "scenes" / "one" / "boxes.csv").write_text("class,cx,cy,cz,dx,dy,dz\nbed,0,0,0,1,1,1\n")
-    StoredDetectionSet(path.parent, "all")[0]
+    DetectionSet(path.parent, "all")[0]
 
 
 _BINARY = TRIANGLE.tobytes()

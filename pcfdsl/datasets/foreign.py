@@ -1,23 +1,21 @@
-"""Scenes of folders that others' preparations have written, whatever the files are: see `votenet_files` and
-`mmdetection3d_files`."""
+"""Scenes in folders that other projects' scripts have prepared; `votenet` and `mmdetection3d` know their files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from pcfdsl.datasets.spec import DatasetSpec
-from pcfdsl.scene.boxes import Scene
+from pcfdsl.scene.boxes import Scene, SceneSequence
 
-__all__ = ["MAX_NUMBER", "PreparedScenes", "categories_of", "existing_folder", "match_instances"]
+__all__ = ["MAX_NUMBER", "ForeignScenes", "categories_of", "existing_folder", "match_instances"]
 
 MAX_NUMBER = 1e9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PreparedScenes(Sequence[Scene]):
+class ForeignScenes(SceneSequence):
     """The scenes of a prepared folder; they are read when asked for.
 
     Attributes:
@@ -40,13 +38,8 @@ class PreparedScenes(Sequence[Scene]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, index: int) -> Scene: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Scene]: ...
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def scene(self, index: int) -> Scene:
+        """Read scene `index`."""
         name = self.names[index]
         try:
             return self.read(name)

@@ -1,16 +1,14 @@
 """Scenes that the driver has made and stored, read back as a sequence."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
-from pcfdsl.scene.boxes import Scene
+from pcfdsl.scene.boxes import Scene, SceneSequence
 from pcfdsl.store.stored import open_set
 
-__all__ = ["GeneratedScenes"]
+__all__ = ["SceneShards"]
 
 
-class GeneratedScenes(Sequence[Scene]):
+class SceneShards(SceneSequence):
     """A stored set of scenes; scene i equals that of the recipe bit for bit.
 
     Args:
@@ -38,11 +36,6 @@ class GeneratedScenes(Sequence[Scene]):
     def __len__(self) -> int:
         return len(self.stored)
 
-    @overload
-    def __getitem__(self, index: int) -> Scene: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Scene]: ...
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def scene(self, index: int) -> Scene:
+        """Read scene `index`."""
         return Scene(**self.stored[index])

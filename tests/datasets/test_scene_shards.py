@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pcfdsl.config import ConfigError
-from pcfdsl.datasets.generated import GeneratedScenes
+from pcfdsl.datasets.scene_shards import SceneShards
 from pcfdsl.datasets.sources import SourceConfig, open_scenes
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.generate.driver import generate
@@ -16,7 +16,7 @@ from pcfdsl.scene.synthesize import FractalScenes
 
 def test_stored_scenes_equal_those_of_the_recipe(rooms, tmp_path):
     generate(rooms, tmp_path / "set", samples_per_shard=4, progress=False)
-    stored = GeneratedScenes(tmp_path / "set")
+    stored = SceneShards(tmp_path / "set")
     assert len(stored) == len(rooms)
     for made, read in zip(rooms, pickle.loads(pickle.dumps(stored)), strict=True):
         for name, array in made.arrays().items():
@@ -42,13 +42,13 @@ class Numbers:
 def test_other_sets_are_refused(tmp_path):
     generate(Numbers(), tmp_path / "set", progress=False)
     with pytest.raises(ValueError, match="no set of scenes: its samples have no boxes, categories, instance_ids"):
-        GeneratedScenes(tmp_path / "set")
+        SceneShards(tmp_path / "set")
 
 
 def test_classes_are_the_categories(rooms, tmp_path):
     generate(rooms, tmp_path / "rooms", progress=False)
     largest = max(scene.categories.max() for scene in rooms)
-    assert GeneratedScenes(tmp_path / "rooms").classes == tuple(f"{k:06d}" for k in range(largest + 1))
+    assert SceneShards(tmp_path / "rooms").classes == tuple(f"{k:06d}" for k in range(largest + 1))
     fractals = PCFractalConfig(num_categories=3, search=SearchConfig(variance_threshold=0.02))
     recipe = FractalScenes(
         FractalScenesConfig(scenes=SceneConfig(num_scenes=2, num_points=500, objects=(1, 2)), fractals=fractals)
