@@ -19,10 +19,10 @@ import pytest
 from llvmlite import binding
 
 from pcfdsl.config import load
+from pcfdsl.generate import images as image_sets
+from pcfdsl.generate import pcfractal
 from pcfdsl.generate.driver import Recipe
-from pcfdsl.generate.image_recipes import ImageCategoryRecipe, ImageRecipe, PairRecipe
-from pcfdsl.generate.pcfractal_recipes import CloudRecipe, SearchedCategoryRecipe
-from pcfdsl.image.sets import ImageSetConfig
+from pcfdsl.image.sets import ImageSetConfig, open_images
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.synthesize import FractalScenes
@@ -66,12 +66,14 @@ def images(name: str) -> ImageSetConfig:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    "pcfractal_categories": lambda: SearchedCategoryRecipe(clouds()),
-    "pcfractal": lambda: CloudRecipe(clouds(), [PCFractalDB(clouds()).category(k) for k in range(3)]),
+    "pcfractal_categories": lambda: pcfractal.searched_categories(clouds()),
+    "pcfractal": lambda: PCFractalDB(clouds()),
     "scenes": scenes,
-    **{name: lambda name=name: ImageRecipe(images(name)) for name in SIZES if name != "segrcdb"},
-    **{f"{name}_categories": lambda name=name: ImageCategoryRecipe(images(name)) for name in ("fractaldb", "rcdb")},
-    "segrcdb": lambda: PairRecipe(images("segrcdb")),
+    **{name: lambda name=name: open_images(images(name)) for name in SIZES},
+    **{
+        f"{name}_categories": lambda name=name: image_sets.searched_categories(images(name))
+        for name in ("fractaldb", "rcdb")
+    },
 }
 
 

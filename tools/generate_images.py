@@ -3,7 +3,10 @@
 import argparse
 
 from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run, whole
+from pcfdsl.generate.driver import RunOptions
 from pcfdsl.generate.images import IMAGE_FORMATS, generate_images, plan_images, verify_images
+from pcfdsl.generate.ray import on_ray
+from pcfdsl.generate.workers import local
 from pcfdsl.image.sets import ImageSetConfig
 
 
@@ -26,14 +29,16 @@ def main() -> dict:
     for key in ("dataset", "seed"):
         args.overrides += [] if getattr(args, key) is None else [f"{key}={getattr(args, key)}"]
     config = resolve_config(args, ImageSetConfig)
-    how = {"image_format": args.format, "categories": args.categories, "workers": args.workers, "engine": args.engine}
     if args.dry_run:
         return plan_images(config, categories=args.categories, workers=args.workers)
     if args.out is None:
         parser.error("--out is required")
+    executor = on_ray if args.engine == "ray" else local(args.workers)
+    options = RunOptions(shard=args.shard, executor=executor, overwrite=args.overwrite)
+    how = {"image_format": args.format, "categories": args.categories, "options": options}
     if args.verify:
         return verify_images(config, args.out, num_samples=args.num_samples, **how)
-    return generate_images(config, args.out, shard=args.shard, overwrite=args.overwrite, **how)
+    return generate_images(config, args.out, **how)
 
 
 if __name__ == "__main__":

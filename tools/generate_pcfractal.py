@@ -3,7 +3,10 @@
 import argparse
 
 from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, run, whole
+from pcfdsl.generate.driver import RunOptions
 from pcfdsl.generate.pcfractal import generate_pcfractal, plan_pcfractal, verify_pcfractal
+from pcfdsl.generate.ray import on_ray
+from pcfdsl.generate.workers import local
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 
 
@@ -26,14 +29,16 @@ def main() -> dict:
     if args.seed is not None:
         args.overrides.append(f"seed={args.seed}")
     config = resolve_config(args, PCFractalConfig)
-    how = {"categories": args.categories, "workers": args.workers}
     if args.dry_run:
-        return plan_pcfractal(config, **how)
+        return plan_pcfractal(config, categories=args.categories, workers=args.workers)
     if args.out is None:
         parser.error("--out is required")
+    executor = on_ray if args.engine == "ray" else local(args.workers)
+    options = RunOptions(shard=args.shard, executor=executor, overwrite=args.overwrite)
+    how = {"categories": args.categories, "options": options}
     if args.verify:
-        return verify_pcfractal(config, args.out, num_samples=args.num_samples, engine=args.engine, **how)
-    return generate_pcfractal(config, args.out, shard=args.shard, engine=args.engine, overwrite=args.overwrite, **how)
+        return verify_pcfractal(config, args.out, num_samples=args.num_samples, **how)
+    return generate_pcfractal(config, args.out, **how)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from PIL import Image
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.generate.images import StoredImages
 from pcfdsl.image.labelled import ImageSet
-from pcfdsl.image.sets import ImageSetConfig, open_images
+from pcfdsl.image.sets import ImageSetConfig, open_labelled_images
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.rng import stream
 from pcfdsl.store.pictures import NO_PICTURE
@@ -226,7 +226,7 @@ def _open(config: ImageSourceConfig) -> Pictures:
     if config.kind == "none":
         raise ConfigError([("kind", "is none: there are no pictures; choose recipe, stored, folder, npz, torchvision")])
     if config.kind == "recipe":
-        return _Generated(open_images(config.recipe))
+        return _Generated(open_labelled_images(config.recipe))
     assert config.path is not None
     if config.kind == "stored":
         return _Generated(StoredImages(config.path))

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
-from pcfdsl.generate.workers import run_tasks
+from pcfdsl.generate.workers import local
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.store.atomic import make_folder, write_file
@@ -157,7 +157,7 @@ def prepare_set(
     names = [name for split in splits.values() for name in split]
     job = _Job(make=make, out=out, classes=tuple(classes), key=key, fresh=overwrite)
     records, failures = {}, list(failed)
-    finished = run_tasks(job, names, workers=workers)
+    finished = local(workers)(job, names)
     for name, record, reason, kept in tqdm(finished, total=len(names), desc=dataset, disable=None):
         if record is None:
             failures.append((name, reason))

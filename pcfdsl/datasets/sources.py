@@ -14,8 +14,7 @@ from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
 from pcfdsl.datasets.scene_shards import SceneShards
 from pcfdsl.datasets.votenet import open_votenet
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig
-from pcfdsl.pointcloud.released import open_pcfractal
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.samples.detection import DetectionDataset, PointDraws, VoteTargets
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import SceneConfig

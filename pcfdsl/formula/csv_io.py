@@ -4,13 +4,15 @@
 back to the same float64.
 """
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pcfdsl.formula.ifs import IFS
 
-__all__ = ["format_ifs", "read_ifs", "write_ifs"]
+__all__ = ["format_ifs", "read_ifs", "systems_checksum", "write_ifs"]
 
 _DIM_OF_COLUMNS = {7: 2, 13: 3}
 
@@ -55,6 +57,11 @@ def format_ifs(ifs: IFS) -> str:
     """The text of the published form."""
     rows = np.hstack([ifs.matrices.reshape(ifs.num_maps, -1), ifs.offsets, ifs.probabilities[:, None]])
     return "".join(",".join(f"{value:.18e}" for value in row) + "\n" for row in rows)
+
+
+def systems_checksum(systems: Sequence[IFS]) -> str:
+    """SHA-256 (hex) of systems in their published form."""
+    return hashlib.sha256("\n".join(map(format_ifs, systems)).encode()).hexdigest()
 
 
 def _number(path, row: int, column: int, cell: str) -> float:

@@ -53,6 +53,10 @@ class IFS:
         """System whose maps are chosen in proportion to |det A_k|; see `determinant_probabilities`."""
         return cls(matrices, offsets, determinant_probabilities(np.asarray(matrices, dtype=np.float64)))
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The three arrays by name."""
+        return {"matrices": self.matrices, "offsets": self.offsets, "probabilities": self.probabilities}
+
     @property
     def num_maps(self) -> int:
         """K."""

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pcfdsl.config import to_dict
-from pcfdsl.generate.workers import Engine, run_tasks
+from pcfdsl.generate.workers import Executor, local
 from pcfdsl.store.atomic import remove_stale, write_file
 from pcfdsl.store.manifest import (
     Manifest,
@@ -38,6 +38,7 @@ __all__ = [
     "SAMPLES_PER_SHARD",
     "Plan",
     "Recipe",
+    "RunOptions",
     "ShardDone",
     "Summary",
     "generate",
@@ -74,6 +75,24 @@ class Recipe(Protocol):
     def arrays(self, index: int, /) -> dict[str, np.ndarray]:
         """Sample `index`."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a set is made; none of it changes what is made.
+
+    Attributes:
+        shard: (i, n): only the i-th of n equal parts. The parts may run at the same time, into one folder.
+        executor: What runs the shards: processes of this machine, or `pcfdsl.generate.ray.on_ray` for a cluster whose
+            nodes all see the folder.
+        overwrite: Replace a set in the folder that was made from other settings.
+        progress: Show a bar on stderr.
+    """
+
+    shard: tuple[int, int] = (0, 1)
+    executor: Executor = field(default_factory=local)
+    overwrite: bool = False
+    progress: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,49 +152,30 @@ def generate(
     recipe: Recipe,
     out: str | Path,
     *,
-    shard: tuple[int, int] = (0, 1),
-    workers: int = 1,
-    engine: Engine = "local",
-    overwrite: bool = False,
+    options: RunOptions = RunOptions(),
     samples_per_shard: int = SAMPLES_PER_SHARD,
-    progress: bool = True,
     note: Callable[[int, dict[str, int]], str] | None = None,
 ) -> Summary:
-    """Make a stored set, or what is missing of it: shards that are there are checked, damaged ones made anew.
+    """Generate a stored set, or what is missing of it: existing shards are checked, damaged ones generated again.
 
     Args:
-        recipe: What to make.
+        recipe: What to generate.
         out: Folder of the set, or its URL.
-        shard: (i, n): only the i-th of n equal parts. The parts may run at the same time, into one folder.
-        workers: Processes, of the local engine.
-        engine: "local", or "ray" for a cluster whose nodes all see `out`.
-        overwrite: Replace a set in `out` that was made from other settings.
+        options: Which part of it, where, and whether another set may be replaced.
         samples_per_shard: A worker holds one shard in memory; part of what the set is made from.
-        progress: Show a bar on stderr.
         note: Text at the end of the bar, from the samples done and their counters.
 
     Raises:
-        DifferentSetError: If `out` holds a set made from other settings and `overwrite` is not set.
+        DifferentSetError: If `out` holds a set made from other settings and may not be replaced.
         ValueError: If a sample cannot be made, naming it, or there is no such part.
         OSError: If something cannot be written. Finished shards are kept, and a later run goes on from there.
     """
     out = as_path(out)
     manifest = manifest_of(recipe, samples_per_shard)
-    share = share_of(manifest, shard)
-    if overwrite and len(recipe):
-        make_sample(recipe, 0)  # settings from which nothing can be made shall not cost the set that is there
-    job = _MakeShard(recipe, manifest, out)
-    return make_shards(
-        job,
-        manifest,
-        out,
-        share=share,
-        workers=workers,
-        engine=engine,
-        overwrite=overwrite,
-        progress=progress,
-        note=note,
-    )
+    share_of(manifest, options.shard)  # complains before anything is written
+    if options.overwrite and len(recipe):
+        make_sample(recipe, 0)  # settings from which nothing can be made must not cost an existing set
+    return make_shards(_MakeShard(recipe, manifest, out), manifest, out, options=options, note=note)
 
 
 def share_of(manifest: Manifest, shard: tuple[int, int]) -> range:
@@ -205,11 +205,7 @@ def make_shards(
     manifest: Manifest,
     out: Path,
     *,
-    share: range,
-    workers: int,
-    engine: Engine,
-    overwrite: bool,
-    progress: bool,
+    options: RunOptions,
     note: Callable[[int, dict[str, int]], str] | None = None,
 ) -> Summary:
     """Run a job on the shards of a share, whatever it makes of them; arguments and errors as for `generate`.
@@ -218,16 +214,18 @@ def make_shards(
         job: Shard number -> the shard, made and recorded now unless it is there and whole; pickles.
         manifest: The set.
         out: Its folder.
-        share: Numbers of the shards.
     """
     begin = time.monotonic()
-    folder = open_folder(out, manifest, overwrite=overwrite)
+    share = share_of(manifest, options.shard)
+    folder = open_folder(out, manifest, overwrite=options.overwrite)
     done: list[ShardDone] = []
     counters: Counter[str] = Counter()
     try:
         total = sum(len(manifest.samples_of(number)) for number in share)
-        with tqdm(total=total, desc=manifest.recipe, unit=" samples", disable=not progress, smoothing=0.1) as bar:
-            for result in run_tasks(job, share, workers=workers, engine=engine):
+        with tqdm(
+            total=total, desc=manifest.recipe, unit=" samples", disable=not options.progress, smoothing=0.1
+        ) as bar:
+            for result in options.executor(job, share):
                 done.append(result)
                 counters.update(result.record.counters)
                 bar.update(result.record.num_samples)
@@ -244,7 +242,7 @@ def make_shards(
     finished = [record for record in records if record is not None]
     complete = len(finished) == manifest.num_shards
     notes = version_notes(out, finished)
-    if progress:
+    if options.progress:
         for line in notes:
             print(f"note: {line}", file=sys.stderr)
     num_made = sum(result.record.num_samples for result in done if result.made)

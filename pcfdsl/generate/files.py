@@ -15,12 +15,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
-from pcfdsl.generate.driver import Recipe, ShardDone, Summary, make_sample, make_shards, manifest_of, share_of
-from pcfdsl.generate.workers import Engine
+from pcfdsl.generate.driver import (
+    RunOptions,
+    ShardDone,
+    Summary,
+    make_sample,
+    make_shards,
+    manifest_of,
+    share_of,
+)
+from pcfdsl.image.labelled import ImageRecipe
 from pcfdsl.store.atomic import remove_stale, write_file
 from pcfdsl.store.manifest import (
     Manifest,
@@ -41,78 +49,57 @@ from pcfdsl.store.pictures import (
     write_tar_index,
 )
 
-__all__ = ["FileFormat", "FileRecipe", "compare_files", "remove_other_files", "write_image_files"]
+__all__ = ["FileFormat", "compare_files", "remove_other_files", "write_image_files"]
 
 SAMPLES_PER_BLOCK = 1000
 FileFormat = Literal["folder", "webdataset"]
 
 
-class FileRecipe(Recipe, Protocol):
-    """A recipe some of whose arrays are pictures."""
-
-    def file_names(self, index: int, /) -> dict[str, str]:
-        """Path of each array that is a picture, below the folder."""
-        ...
-
-    def file_picture(self, picture: np.ndarray, /) -> np.ndarray:
-        """Such an array as the file is to hold it."""
-        ...
-
-    def interleaved(self, index: int, /) -> int:
-        """Number of the sample at a place of an order for training; tars are in this order."""
-        ...
-
-
 def write_image_files(
-    recipe: FileRecipe,
+    recipe: ImageRecipe,
     out: str | Path,
     file_format: FileFormat,
     *,
-    shard: tuple[int, int] = (0, 1),
-    workers: int = 1,
-    engine: Engine = "local",
-    overwrite: bool = False,
+    options: RunOptions = RunOptions(),
     samples_per_block: int = SAMPLES_PER_BLOCK,
-    progress: bool = True,
 ) -> Summary:
-    """Make the files of a set, or what is missing of them: files that are there are checked, damaged ones made anew.
+    """Write the files of a set, or what is missing of them: existing files are checked, damaged ones written again.
 
     Args:
         recipe: What to make.
         out: Folder of the set, or its URL.
         file_format: One PNG file per picture, or tars.
-        shard, workers, engine, overwrite, progress: As for `pcfdsl.generate.driver.generate`.
+        options: As for `pcfdsl.generate.driver.generate`.
         samples_per_block: Samples in a tar; what is made and recorded at a time.
 
     Raises:
-        DifferentSetError: If `out` holds a set made from other settings and `overwrite` is not set.
+        DifferentSetError: If `out` holds a set made from other settings and may not be replaced.
         ValueError: If a sample cannot be made, naming it.
         OSError: If something cannot be written. Finished blocks are kept, and a later run goes on from there.
     """
     out = as_path(out)
     manifest = files_manifest(recipe, file_format, samples_per_block)
-    share = share_of(manifest, shard)
-    if overwrite:
-        make_sample(recipe, 0)  # settings from which nothing can be made shall not cost the set that is there
+    share_of(manifest, options.shard)  # complains before anything is written
+    if options.overwrite:
+        make_sample(recipe, 0)  # settings from which nothing can be made must not cost an existing set
         remove_other_files(out, manifest)
-    job = _WriteBlock(recipe, manifest, out, file_format)
-    made = make_shards(
-        job, manifest, out, share=share, workers=workers, engine=engine, overwrite=overwrite, progress=progress
-    )
+    made = make_shards(_WriteBlock(recipe, manifest, out, file_format), manifest, out, options=options)
     if made.complete and file_format == "webdataset":
         blocks = range(manifest.num_shards)
         write_tar_index(out, [_tar_name(n) for n in blocks], [len(manifest.samples_of(n)) for n in blocks])
     return made
 
 
-def files_manifest(recipe: FileRecipe, file_format: FileFormat, samples_per_block: int = SAMPLES_PER_BLOCK) -> Manifest:
+def files_manifest(
+    recipe: ImageRecipe, file_format: FileFormat, samples_per_block: int = SAMPLES_PER_BLOCK
+) -> Manifest:
     """What a set of files is made from: as of shards, and the format."""
     manifest = manifest_of(recipe, samples_per_block)
     return replace(manifest, inputs={**manifest.inputs, "file_format": file_format})
 
 
 def compare_files(
-    recipe: FileRecipe,
+    recipe: ImageRecipe,
     out: str | Path,
     file_format: FileFormat,
     *,
@@ -159,7 +146,7 @@ def compare_files(
 class _WriteBlock:
     """Job: block number -> its files on disk, made now unless they are there and whole."""
 
-    recipe: FileRecipe
+    recipe: ImageRecipe
     manifest: Manifest
     out: Path
     file_format: FileFormat

@@ -6,23 +6,33 @@ out/categories/  systems: matrices, offsets, probabilities, and how the search f
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.config import from_dict
-from pcfdsl.formula.csv_io import format_ifs, read_ifs
+from pcfdsl.config import from_dict, option
+from pcfdsl.formula.csv_io import format_ifs, systems_checksum
 from pcfdsl.formula.ifs import IFS
-from pcfdsl.generate.driver import Recipe, generate, plan
-from pcfdsl.generate.pcfractal_recipes import CloudRecipe, ImportedCategoryRecipe, SearchedCategoryRecipe
-from pcfdsl.generate.verify import require_no_mismatches, verify
-from pcfdsl.generate.workers import Engine
-from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig
+from pcfdsl.formula.search import SearchConfig
+from pcfdsl.generate.driver import RunOptions
+from pcfdsl.generate.two_stage import (
+    Categories,
+    TwoStages,
+    generate_both,
+    imported_categories,
+    open_categories,
+    plan_both,
+    read_systems,
+    systems_of,
+    verify_both,
+)
+from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB, open_pcfractal
 from pcfdsl.store.atomic import make_folder, write_file
 from pcfdsl.store.export import encode_ply, require_no_other_files
-from pcfdsl.store.paths import as_path
 from pcfdsl.store.stored import StoredSet, open_set
 
 __all__ = [
@@ -30,12 +40,9 @@ __all__ = [
     "export_published",
     "generate_pcfractal",
     "plan_pcfractal",
-    "read_categories",
+    "searched_categories",
     "verify_pcfractal",
 ]
-
-_CATEGORIES = "categories"
-_CATEGORIES_PER_SHARD = 16  # a search takes some hundred times as long as a cloud
 
 
 class StoredPCFractalDB(Sequence[FractalCloud]):
@@ -54,16 +61,17 @@ class StoredPCFractalDB(Sequence[FractalCloud]):
     def __init__(self, path: str | Path):
         self.stored: StoredSet = open_set(path)
         manifest = self.stored.manifest
-        if manifest.recipe != CloudRecipe.name:
-            raise ValueError(f"{path} holds a set of {manifest.recipe}; expected one of {CloudRecipe.name}")
+        if manifest.recipe != PCFractalDB.name:
+            raise ValueError(f"{path} holds a set of {manifest.recipe}; expected one of {PCFractalDB.name}")
         self.config = from_dict(PCFractalConfig, manifest.config)
-        found = open_set(as_path(path) / _CATEGORIES).manifest
+        categories = open_categories(path)
+        found = categories.manifest
         if found.inputs != manifest.inputs or not found.config.items() <= manifest.config.items():
             raise ValueError(
                 f"{path} holds clouds of one set and categories of another, as when overwriting it was interrupted; "
                 "run that command again, or the one that made the clouds with --overwrite"
             )
-        self.categories = _read_systems(as_path(path) / _CATEGORIES)
+        self.categories = systems_of(categories)
 
     def __len__(self) -> int:
         return len(self.stored)
@@ -86,41 +94,24 @@ def generate_pcfractal(
     out: str | Path,
     *,
     categories: str | Path | None = None,
-    shard: tuple[int, int] = (0, 1),
-    workers: int = 1,
-    engine: Engine = "local",
-    overwrite: bool = False,
-    progress: bool = True,
+    options: RunOptions = RunOptions(),
 ) -> dict[str, Any]:
-    """Find the categories, then make the clouds, or whatever of both is missing.
-
-    Of several jobs (`shard`) each searches its own part of the categories first and then those that the others have
-    not found yet, since every cloud may need any category.
+    """Find the categories, then generate the clouds, or what is missing of either.
 
     Args:
         config: The data set.
         out: Its folder.
         categories: Folder of published CSV files to use instead of a search.
-        shard, workers, engine, overwrite, progress: As for `generate`.
+        options: As for `generate`; on its shards see `generate_both`.
 
     Returns:
-        Summaries of both sets, and the names in the CSV folder that were passed over.
+        Summaries of both sets, and the names of the files in the CSV folder that were ignored.
 
     Raises:
-        ValueError, OSError: As `generate` and `read_categories`.
+        ValueError, OSError: As `generate` and `read_systems`.
     """
-    given, ignored = (None, []) if categories is None else read_categories(categories)
-    CloudRecipe(config, given or [_ANY_SYSTEM] * config.num_categories)  # complains before the search, not after it
-    recipe, per_shard = _category_recipe(config, given)
-    how: dict[str, Any] = {"workers": workers, "engine": engine, "progress": progress}
-    search = {"samples_per_shard": per_shard, "note": _note_acceptance, **how}
-    where = as_path(out) / _CATEGORIES
-    found = generate(recipe, where, shard=shard, overwrite=overwrite, **search)
-    if not found.complete:
-        found = generate(recipe, where, **search)
-    clouds = CloudRecipe(config, given or _read_systems(where), imported=given is not None)
-    made = generate(clouds, out, shard=shard, overwrite=overwrite, **how)
-    result = {"categories": dataclasses.asdict(found), "clouds": dataclasses.asdict(made)}
+    given, ignored = (None, []) if categories is None else read_systems(categories)
+    result = generate_both(_stages(config, given), out, options=options)
     return result | ({"ignored": ignored} if ignored else {})
 
 
@@ -130,62 +121,19 @@ def verify_pcfractal(
     *,
     categories: str | Path | None = None,
     num_samples: int | None = None,
-    workers: int = 1,
-    engine: Engine = "local",
-    progress: bool = True,
+    options: RunOptions = RunOptions(),
 ) -> dict[str, Any]:
-    """Make categories and clouds again and compare them with the stored ones; arguments as `generate_pcfractal`.
-
-    Args:
-        num_samples: How many of each to make again, drawn at random; all if None.
-
-    Raises:
-        ValueError: Naming what is not bit for bit the same.
-    """
-    given = None if categories is None else read_categories(categories)[0]
-    recipe, per_shard = _category_recipe(config, given)
-    where = as_path(out) / _CATEGORIES
-    settings: dict[str, Any] = {
-        "num_samples": num_samples,
-        "workers": workers,
-        "engine": engine,
-        "progress": progress,
-    }
-    reports = [verify(recipe, where, samples_per_shard=per_shard, **settings)]
-    clouds = CloudRecipe(config, given or _read_systems(where), imported=given is not None)
-    reports.append(verify(clouds, out, **settings))
-    for report in reports:
-        require_no_mismatches(report.path, report.mismatches, what="arrays")
-    return dict(zip(("categories", "clouds"), map(dataclasses.asdict, reports), strict=True))
+    """Generate categories and clouds again and compare them with the stored ones; see `verify_both`."""
+    given = None if categories is None else read_systems(categories)[0]
+    return verify_both(_stages(config, given), out, num_samples=num_samples, options=options)
 
 
 def plan_pcfractal(
     config: PCFractalConfig, *, categories: str | Path | None = None, workers: int = 1
 ) -> dict[str, Any]:
-    """What `generate_pcfractal` would take, judged by two seconds of searches and clouds. Writes nothing."""
-    given = None if categories is None else read_categories(categories)[0]
-    recipe, per_shard = _category_recipe(config, given)
-    search = plan(recipe, samples_per_shard=per_shard, workers=workers)
-    systems = given or [_ANY_SYSTEM] * config.num_categories
-    clouds = plan(CloudRecipe(config, systems, imported=given is not None), workers=workers)
-    return {"categories": dataclasses.asdict(search), "clouds": dataclasses.asdict(clouds)}
-
-
-def read_categories(folder: str | Path) -> tuple[list[IFS], list[str]]:
-    """Systems of a published folder (`3DIFS_param`), by file name.
-
-    Returns:
-        The systems of its *.csv files, and the names of everything else in it.
-
-    Raises:
-        ValueError: If there are none, or naming file, row and column of what cannot be used.
-        OSError: If the folder cannot be read.
-    """
-    entries = sorted(Path(folder).iterdir())
-    files = [entry for entry in entries if entry.suffix.lower() == ".csv" and entry.is_file()]
-    if not files:
-        raise ValueError(f"{folder} holds no .csv files; expected a published folder such as 3DIFS_param")
-    return [read_ifs(file) for file in files], [entry.name for entry in entries if entry not in files]
+    """What `generate_pcfractal` would take; see `plan_both`."""
+    given = None if categories is None else read_systems(categories)[0]
+    return plan_both(_stages(config, given), workers=workers)
 
 
 def export_published(path: str | Path, folder: str | Path, *, progress: bool = True) -> dict[str, int]:
@@ -219,16 +167,45 @@ def export_published(path: str | Path, folder: str | Path, *, progress: bool = T
 _ANY_SYSTEM = IFS.from_maps([np.eye(3) / 2] * 4, [[0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]])
 
 
-def _category_recipe(config: PCFractalConfig, given: Sequence[IFS] | None) -> tuple[Recipe, int]:
-    if given is not None:
-        return ImportedCategoryRecipe(given), _CATEGORIES_PER_SHARD
-    # The published search is one sequence for all categories: splitting it would repeat its beginning.
-    per_shard = config.num_categories if config.variant == "official" else _CATEGORIES_PER_SHARD
-    return SearchedCategoryRecipe(config), per_shard
+@dataclass(frozen=True, kw_only=True)
+class SearchedCategoriesConfig:
+    """The settings that categories depend on."""
+
+    variant: Literal["native", "official"] = option("native", "As in the whole recipe.")
+    seed: int = option(0, "Root of every random decision.")
+    num_categories: int = option(1000, "Categories.", minimum=1)
+    search: SearchConfig = option(SearchConfig(), "How categories are found.")
 
 
-def _read_systems(path: Path) -> list[IFS]:
-    return [IFS(s["matrices"], s["offsets"], s["probabilities"]) for s in open_set(path)]
+def searched_categories(config: PCFractalConfig) -> Categories:
+    """Recipe whose sample k is category k with its variances and the counts of its search."""
+    own = {field.name: getattr(config, field.name) for field in dataclasses.fields(SearchedCategoriesConfig)}
+    search = partial(_search, open_pcfractal(config))
+    return Categories("pcfractal_categories", SearchedCategoriesConfig(**own), search)
+
+
+def _search(database: PCFractalDB, category: int) -> dict[str, Any]:
+    found = database.search(category)
+    counts = {"num_draws": found.num_draws}
+    counts |= {f"num_rejected: {reason}": count for reason, count in found.rejected.items()}
+    return {**found.ifs.arrays(), "variances": np.array(found.variances), **counts}
+
+
+def _stages(config: PCFractalConfig, given: Sequence[IFS] | None) -> TwoStages:
+    def clouds(categories: Sequence[dict[str, np.ndarray]] | None) -> PCFractalDB:
+        found = [_ANY_SYSTEM] * config.num_categories if categories is None else systems_of(categories)
+        database = open_pcfractal(config, given or found)
+        if given:
+            database.inputs = {"categories": systems_checksum(given)}
+        return database
+
+    return TwoStages(
+        categories=imported_categories("pcfractal", given) if given else searched_categories(config),
+        samples=clouds,
+        word="clouds",
+        in_order=not given and config.variant == "official",
+        note=_note_acceptance,
+    )
 
 
 def _note_acceptance(num_found: int, counters: dict[str, int]) -> str:

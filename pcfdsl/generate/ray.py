@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pcfdsl.generate.workers import attempt, outcome
 
-__all__ = ["run_on_ray"]
+__all__ = ["on_ray"]
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ _TASKS_PER_CPU = 2  # submitted at a time, so that a node which joins later gets
 _LOST_WORKERS = 10  # times that a task may lose its worker or node; one that kills its workers shall not do so forever
 
 
-def run_on_ray(job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]:
+def on_ray(job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]:
     """`job(task)` for every task, in the order in which they finish, on the cluster that `ray.init` finds.
 
     That is the one this process is connected to, else the one of RAY_ADDRESS, else one started on this machine for as

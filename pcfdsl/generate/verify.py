@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.generate.driver import SAMPLES_PER_SHARD, Recipe, make_sample, manifest_of
-from pcfdsl.generate.workers import Engine, run_tasks
+from pcfdsl.generate.driver import SAMPLES_PER_SHARD, Recipe, RunOptions, make_sample, manifest_of
 from pcfdsl.rng import stream
 from pcfdsl.store.manifest import require_same, version_notes
 from pcfdsl.store.stored import StoredSet, check, open_set
@@ -40,10 +39,8 @@ def verify(
     out: str | Path,
     *,
     num_samples: int | None = None,
-    workers: int = 1,
-    engine: Engine = "local",
+    options: RunOptions = RunOptions(),
     samples_per_shard: int = SAMPLES_PER_SHARD,
-    progress: bool = True,
 ) -> VerifyReport:
     """Check all checksums of a stored set, make samples again, and compare them bit for bit.
 
@@ -51,9 +48,8 @@ def verify(
         recipe: What the set should be.
         out: Its folder.
         num_samples: How many samples to make again, drawn from the digest; all of them if None.
-        workers, engine: As for `generate`.
+        options: Executor and progress, as for `generate`.
         samples_per_shard: As the set was made with.
-        progress: Show a bar on stderr.
 
     Raises:
         DifferentSetError: If the set is made from other settings.
@@ -69,12 +65,12 @@ def verify(
         chosen = np.sort(rng.choice(len(stored), num_samples, replace=False))
     tasks = [part.tolist() for part in np.array_split(chosen, max(1, len(chosen) // 16))]
     mismatches: list[str] = []
-    with tqdm(total=len(chosen), desc=f"verify {recipe.name}", unit=" samples", disable=not progress) as bar:
-        for num_compared, found in run_tasks(_Compare(recipe, stored), tasks, workers=workers, engine=engine):
+    with tqdm(total=len(chosen), desc=f"verify {recipe.name}", unit=" samples", disable=not options.progress) as bar:
+        for num_compared, found in options.executor(_Compare(recipe, stored), tasks):
             mismatches += found
             bar.update(num_compared)
     notes = version_notes(out, stored.records)
-    if progress:
+    if options.progress:
         for line in notes:
             print(f"note: {line}", file=sys.stderr)
     return VerifyReport(
@@ -87,23 +83,21 @@ def verify(
     )
 
 
-def require_no_mismatches(path: str, mismatches: list[str], *, what: str = "") -> None:
+def require_no_mismatches(path: str, mismatches: list[str]) -> None:
     """See that nothing differed when it was made again.
 
     Args:
         path: The set.
         mismatches: What differs.
-        what: What each of them is, such as "arrays", for the message.
 
     Raises:
         ValueError: Naming the first of what differs.
     """
     if mismatches:
-        count = f"{len(mismatches)} {what}".rstrip()
         shown = ", ".join(mismatches[:5]) + (", ..." if len(mismatches) > 5 else "")
         raise ValueError(
-            f"{path}: {count} differ when made again ({shown}); the files are as they were written, so pcfdsl or a "
-            "library below it is not the one that made them; the .json record of each shard says which that was"
+            f"{path}: {len(mismatches)} differ when made again ({shown}); the files are as they were written, so they "
+            "were made by another pcfdsl, or other libraries below it: see the .json record of each shard"
         )
 
 

@@ -1,44 +1,42 @@
-"""Tasks on worker processes that survive nothing quietly: not an exception, not a killed worker, not Ctrl-C."""
+"""Executors: tasks on worker processes that never fail silently, be it an exception, a killed worker or Ctrl-C."""
 
 import multiprocessing
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["Engine", "WorkerError", "attempt", "outcome", "run_tasks"]
+__all__ = ["Executor", "WorkerError", "attempt", "local", "outcome"]
 
 T = TypeVar("T")
-Engine = Literal["local", "ray"]
+
+# (job, tasks) -> job(task) for every task, in the order in which they finish. `local` makes one, `ray.on_ray` is one.
+Executor = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 
 class WorkerError(RuntimeError):
     """A worker met a bug; the message holds its traceback."""
 
 
-def run_tasks(
-    job: Callable[[Any], T], tasks: Iterable[Any], *, workers: int = 1, engine: Engine = "local"
-) -> Iterator[T]:
-    """`job(task)` for every task, in the order in which they finish.
+def local(workers: int = 1) -> Executor:
+    """Executor that runs tasks on this machine, in so many processes.
 
-    With one worker everything happens in this process. Otherwise each of the workers is a fresh process (spawned, so a
+    With one worker everything happens in the calling process. Otherwise each worker is a fresh process (spawned, so a
     script that gets here needs the usual `if __name__ == "__main__"`) that keeps one copy of the job for all its tasks.
-    When this process dies, its workers finish the task at hand and stop; when the iteration is left early, by an
-    exception or Ctrl-C, they are ended at once. Engine "ray" runs the tasks on a Ray cluster instead, whatever the
-    number of workers: see `pcfdsl.generate.ray`.
+    If the calling process dies, its workers finish their current task and stop; if the iteration is left early, by an
+    exception or Ctrl-C, they are terminated at once. The iteration raises
 
-    Raises:
-        ValueError: A worker's ValueError or OSError, with its message; from a single worker, as it was.
-        WorkerError: Any other exception of a worker.
-        OSError: If a worker was killed.
+    - ValueError: A worker's ValueError or OSError, with its message; with a single worker, the exception itself.
+    - WorkerError: Any other exception of a worker.
+    - OSError: If a worker was killed.
     """
-    if engine == "ray":
-        from pcfdsl.generate.ray import run_on_ray
+    return partial(_run, workers)
 
-        yield from run_on_ray(job, tasks)
-        return
+
+def _run(workers: int, job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]:
     if workers <= 1:
         yield from map(job, tasks)
         return

@@ -50,6 +50,9 @@ class Bezier(ImageSet):
     (288, {'num_controls': 4, 'num_curves': 2}, (64, 64))
     """
 
+    name = "bezier"
+    config: BezierConfig
+
     def __init__(self, config: BezierConfig):
         """Set up without drawing anything."""
         super().__init__(config.num_categories, config.num_instances)
@@ -101,6 +104,9 @@ class Perlin(ImageSet):
     >>> len(db), db.category_parameters(12), db[25].image.shape
     (200, {'frequency_y': 2, 'frequency_x': 3}, (64, 64))
     """
+
+    name = "perlin"
+    config: PerlinConfig
 
     def __init__(self, config: PerlinConfig):
         """Set up without drawing anything."""

@@ -91,6 +91,9 @@ class ExFractalDB(FractalSet):
     (1, (224, 224), (10000, 3))
     """
 
+    name = "exfractaldb"
+    config: ExFractalDBConfig
+
     def __init__(self, config: ExFractalDBConfig, categories: Sequence[IFS] | None = None):
         """Set up without generating anything.
 

@@ -59,8 +59,7 @@ class FractalSet(ImageSet):
 
     def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
         """Matrices [K, D, D], offsets [K, D] and probabilities [K] of the system."""
-        ifs = self.category(category)
-        return {"matrices": ifs.matrices, "offsets": ifs.offsets, "probabilities": ifs.probabilities}
+        return dict(self.category(category).arrays())
 
     def ready(self, category: int, weight: int, halvings: int) -> Playable:
         """`weighted_system`, made ready to play."""

@@ -92,6 +92,15 @@ class FractalDBConfig:
             yield "num_patches", f"is {self.num_patches}, but 1 where draw.style is dot {published}"
 
 
+def open_fractaldb(config: FractalDBConfig, categories: Sequence[IFS] | None = None) -> "FractalDB":
+    """The data set of a recipe, native or as released by `config.variant`; arguments as for `FractalDB`."""
+    if config.variant == "native":
+        return FractalDB(config, categories)
+    from pcfdsl.image.released_fractaldb import OfficialFractalDB  # which is made of what is in this module
+
+    return OfficialFractalDB(config, categories)
+
+
 class FractalDB(FractalSet):
     """The data set as a sequence; picture (k, j) depends on (config, k, j) alone.
 
@@ -101,6 +110,9 @@ class FractalDB(FractalSet):
     >>> len(db), db[8].category, db[8].instance, db[8].image.shape
     (24, 1, 2, (64, 64))
     """
+
+    name = "fractaldb"
+    config: FractalDBConfig
 
     variants = ("native",)
 
@@ -113,12 +125,12 @@ class FractalDB(FractalSet):
 
         Raises:
             ConfigError: If the number of categories given is not the configured one, or one is not 2D; or if the
-                variant is official (`pcfdsl.image.released_fractaldb.open_fractaldb` opens both).
+                variant is another one (`open_fractaldb` opens both).
         """
         super().__init__(config.num_categories, config.num_instances, categories, dim=2)
         if config.variant not in self.variants:
             raise ConfigError(
-                [("variant", f"is {config.variant}: open the set with pcfdsl.image.released_fractaldb.open_fractaldb")]
+                [("variant", f"is {config.variant}: open the set with pcfdsl.image.fractaldb.open_fractaldb")]
             )
         self.config = config
 

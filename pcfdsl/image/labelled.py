@@ -1,15 +1,15 @@
-"""What every image data set is: a sequence of pictures, each with the number of the formula that it came from."""
+"""What every image data set is: a recipe of pictures that are drawn on request, with what tells their categories."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
 from pcfdsl.image.metrics import isolated_fraction
 
-__all__ = ["MOST_ISOLATED", "ImageSet", "LabelledImage", "arrays_of"]
+__all__ = ["MOST_ISOLATED", "ImageRecipe", "ImageSet", "LabelledImage", "arrays_of"]
 
 MOST_ISOLATED = 0.1
 
@@ -37,23 +37,61 @@ def arrays_of(item: LabelledImage) -> dict[str, np.ndarray]:
     return {"image": item.image, **{key: np.array(number, np.int64) for key, number in numbers.items()}}
 
 
-class ImageSet(Sequence[LabelledImage], ABC):
-    """Pictures made when asked for: item i is instance i % num_instances of category i // num_instances.
+class ImageRecipe(ABC):
+    """Pictures by number, as the driver of stored sets and the writers of picture files need them.
 
-    A set states its number of categories and instances and draws one instance; the rest is here.
+    Attributes:
+        name: Name of the data set.
+        config: Its settings.
+        num_categories: How many categories there are.
+        inputs: SHA-256 of what the pictures depend on besides `config`, by name: of categories that were imported.
+    """
+
+    name: str
+    config: Any
+    num_categories: int
+    inputs: Mapping[str, str]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        """What a stored set holds of item `index`; `image`, and `mask` where there is one, are pictures."""
+
+    @abstractmethod
+    def file_names(self, index: int) -> dict[str, str]:
+        """Path in a folder of picture files, in the published layout, of each array that is a picture."""
+
+    @abstractmethod
+    def interleaved(self, index: int) -> int:
+        """Number of the item at a place in an order in which neighbours are of different categories."""
+
+    @abstractmethod
+    def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
+        """The numbers that define a category, for the manifest of class parameters."""
+
+    def file_picture(self, picture: np.ndarray) -> np.ndarray:
+        """A picture as its file holds it: those of the released scripts are RGB, even when grey."""
+        if getattr(self.config, "variant", "native") == "official" and picture.ndim == 2:
+            return np.repeat(picture[:, :, None], 3, axis=2)
+        return picture
+
+
+class ImageSet(ImageRecipe, Sequence[LabelledImage]):
+    """Labelled pictures drawn on request: item i is instance i % num_instances of category i // num_instances.
+
+    A set states its numbers of categories and instances and draws one instance; the rest is here.
     """
 
     def __init__(self, num_categories: int, num_instances: int):
+        self.inputs = {}
         self.num_categories = num_categories
         self.num_instances = num_instances
 
     @abstractmethod
     def instance(self, category: int, instance: int) -> LabelledImage:
         """Draw one instance of one category, a function of the configuration and these two numbers alone."""
-
-    @abstractmethod
-    def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
-        """The numbers that define a category, for the manifest of class parameters."""
 
     def file_name(self, index: int) -> str:
         """Path of item `index` in an image folder, without an ending: the category's folder and the picture's name."""
@@ -63,6 +101,14 @@ class ImageSet(Sequence[LabelledImage], ABC):
     def arrays(self, index: int) -> dict[str, np.ndarray]:
         """What a stored set holds of item `index`: the image, and its labels and count of redraws as int64."""
         return arrays_of(self[index])
+
+    def file_names(self, index: int) -> dict[str, str]:
+        """See `ImageRecipe`."""
+        return {"image": f"image/{self.file_name(index)}.png"}
+
+    def interleaved(self, index: int) -> int:
+        """See `ImageRecipe`."""
+        return index % self.num_categories * self.num_instances + index // self.num_categories
 
     def isolated_fraction(self, index: int) -> float:
         """Share of the inked pixels of item `index` without inked neighbours; where points are drawn, as dots."""

@@ -68,6 +68,9 @@ class RCDB(ImageSet):
     (12, 2, 1, (64, 64))
     """
 
+    name = "rcdb"
+    config: RCDBConfig
+
     def __init__(self, config: RCDBConfig):
         """Set up without drawing anything."""
         super().__init__(config.num_categories, config.num_instances)
@@ -124,6 +127,9 @@ class OfficialRCDB(OfficialContours):
     `category_parameters` also gives what the script writes down of a category, which describes its instance 0 only:
     radius, ovals and centre.
     """
+
+    name = "rcdb"
+    config: RCDBConfig
 
     def __init__(self, config: RCDBConfig):
         """Set up without drawing anything."""

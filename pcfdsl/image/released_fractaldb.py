@@ -32,15 +32,10 @@ from pcfdsl.image.metrics import isolated_fraction
 from pcfdsl.image.raster import NUM_HUES, published_hues
 from pcfdsl.rng import stream
 
-__all__ = ["OfficialFractalDB", "open_fractaldb", "published_picture"]
+__all__ = ["OfficialFractalDB", "published_picture"]
 
 _PAD = 6
 _ORBIT_SEED = 100
-
-
-def open_fractaldb(config: FractalDBConfig, categories: Sequence[IFS] | None = None) -> FractalDB:
-    """The data set of a recipe, native or official by `config.variant`."""
-    return (OfficialFractalDB if config.variant == "official" else FractalDB)(config, categories)
 
 
 class OfficialFractalDB(FractalDB):

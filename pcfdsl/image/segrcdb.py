@@ -25,6 +25,7 @@ from pcfdsl.image.contours import (
     finish,
 )
 from pcfdsl.image.fill import fill_even_odd
+from pcfdsl.image.labelled import ImageRecipe
 from pcfdsl.image.lines import draw_polygons
 from pcfdsl.rng import stream
 
@@ -78,7 +79,7 @@ class SegmentedImage:
     mask: np.ndarray
 
 
-class SegRCDB(Sequence[SegmentedImage]):
+class SegRCDB(ImageRecipe, Sequence[SegmentedImage]):
     """The data set as a sequence; pair i depends on (config, i) alone.
 
     >>> db = SegRCDB(SegRCDBConfig(num_images=3, image_size=64))
@@ -87,9 +88,12 @@ class SegRCDB(Sequence[SegmentedImage]):
     (3, (64, 64), (64, 64), True)
     """
 
+    name = "segrcdb"
+    config: SegRCDBConfig
+
     def __init__(self, config: SegRCDBConfig):
         """Set up without drawing anything."""
-        self.config = config
+        self.config, self.inputs = config, {}
         self.num_categories = config.num_categories
 
     def __len__(self) -> int:
@@ -110,9 +114,17 @@ class SegRCDB(Sequence[SegmentedImage]):
     def __iter__(self) -> Iterator[SegmentedImage]:
         return (self[i] for i in range(len(self)))
 
-    def file_name(self, index: int) -> str:
-        """The published name, below `image` and `mask`, without an ending."""
-        return f"{index:06d}"
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        """The image and its mask."""
+        return vars(self[index]).copy()
+
+    def file_names(self, index: int) -> dict[str, str]:
+        """The published names of image and mask."""
+        return {key: f"{key}/{index:06d}.png" for key in ("image", "mask")}
+
+    def interleaved(self, index: int) -> int:
+        """The same number: every image is of many categories."""
+        return index
 
     def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
         """The fields of its contour."""

@@ -8,14 +8,13 @@ from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.image.baselines import Bezier, BezierConfig, Perlin, PerlinConfig
 from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
-from pcfdsl.image.fractaldb import FractalDBConfig
-from pcfdsl.image.labelled import ImageSet
+from pcfdsl.image.fractaldb import FractalDBConfig, open_fractaldb
+from pcfdsl.image.labelled import ImageRecipe, ImageSet
 from pcfdsl.image.rcdb import RCDBConfig, open_rcdb
-from pcfdsl.image.released_fractaldb import open_fractaldb
-from pcfdsl.image.segrcdb import SegRCDBConfig
+from pcfdsl.image.segrcdb import SegRCDB, SegRCDBConfig
 from pcfdsl.image.visualatom import VisualAtomConfig, open_visualatom
 
-__all__ = ["FRACTAL_SETS", "ImageSetConfig", "ImageSetName", "open_images"]
+__all__ = ["FRACTAL_SETS", "ImageSetConfig", "ImageSetName", "open_images", "open_labelled_images"]
 
 ImageSetName = Literal["fractaldb", "exfractaldb", "rcdb", "visualatom", "segrcdb", "bezier", "perlin"]
 FRACTAL_SETS = ("fractaldb", "exfractaldb")
@@ -45,22 +44,32 @@ class ImageSetConfig:
         return settings if self.seed is None else replace(settings, seed=self.seed)
 
 
-def open_images(config: ImageSetConfig, categories: Sequence[IFS] | None = None) -> ImageSet:
-    """The chosen set of labelled images; nothing is generated before it is asked for.
+def open_labelled_images(config: ImageSetConfig) -> ImageSet:
+    """The chosen set, where its images have labels.
+
+    Raises:
+        ConfigError: If they have masks instead.
+    """
+    images = open_images(config)
+    if not isinstance(images, ImageSet):
+        raise ConfigError([("dataset", f"{config.dataset} has masks, not labels; choose another data set")])
+    return images
+
+
+def open_images(config: ImageSetConfig, categories: Sequence[IFS] | None = None) -> ImageRecipe:
+    """The chosen set of images; nothing is generated until it is requested.
 
     Args:
         config: Which one.
         categories: For fractals: systems found earlier. Searched for when needed if None.
 
     Raises:
-        ConfigError: If the chosen set has no labels, or cannot take the categories.
+        ConfigError: If the chosen set cannot take the categories.
 
     >>> db = open_images(ImageSetConfig(dataset="rcdb", rcdb=RCDBConfig(num_categories=2, num_instances=3)))
     >>> len(db), db[4].category
     (6, 1)
     """
-    if config.dataset == "segrcdb":
-        raise ConfigError([("dataset", "segrcdb gives masks, not labels; open it with SegRCDB(config.segrcdb)")])
     if config.dataset in FRACTAL_SETS:
         return (open_fractaldb if config.dataset == "fractaldb" else ExFractalDB)(config.chosen, categories)
     if categories is not None:
@@ -68,8 +77,9 @@ def open_images(config: ImageSetConfig, categories: Sequence[IFS] | None = None)
     return _OTHERS[config.dataset](config.chosen)
 
 
-_OTHERS: dict[str, Callable[[Any], ImageSet]] = {
+_OTHERS: dict[str, Callable[[Any], ImageRecipe]] = {
     "rcdb": open_rcdb,
+    "segrcdb": SegRCDB,
     "visualatom": open_visualatom,
     "bezier": Bezier,
     "perlin": Perlin,

@@ -62,6 +62,9 @@ class VisualAtom(ImageSet):
     (12, 2, 1, (64, 64))
     """
 
+    name = "visualatom"
+    config: VisualAtomConfig
+
     def __init__(self, config: VisualAtomConfig):
         """Set up without drawing anything."""
         super().__init__(config.num_categories, config.num_instances)
@@ -113,6 +116,8 @@ def open_visualatom(config: VisualAtomConfig) -> ImageSet:
 class OfficialVisualAtom(OfficialContours):
     """VisualAtom as its released script makes it, pixel for pixel; `seed` is added to the seed of every job."""
 
+    name = "visualatom"
+    config: VisualAtomConfig
     background = 0
     centre_first = True
     most_ink = 255

@@ -6,7 +6,7 @@ Cloud (k, j) depends on (config, k, j) alone.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
@@ -18,7 +18,7 @@ from pcfdsl.formula.search import CategorySearch, SearchConfig, search_category
 from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, weighted
 from pcfdsl.rng import stream
 
-__all__ = ["FractalCloud", "PCFractalConfig", "PCFractalDB"]
+__all__ = ["FractalCloud", "PCFractalConfig", "PCFractalDB", "open_pcfractal"]
 
 _MAX_REDRAWS = 100
 
@@ -64,6 +64,15 @@ class FractalCloud:
     num_redraws: int = 0
 
 
+def open_pcfractal(config: PCFractalConfig, categories: Sequence[IFS] | None = None) -> "PCFractalDB":
+    """The data set of a recipe, native or as released by `config.variant`; arguments as for `PCFractalDB`."""
+    if config.variant == "native":
+        return PCFractalDB(config, categories)
+    from pcfdsl.pointcloud.released import OfficialPCFractalDB  # which is made of what is in this module
+
+    return OfficialPCFractalDB(config, categories)
+
+
 class PCFractalDB(Sequence[FractalCloud]):
     """The data set as a sequence: item i is instance i % num_instances of category i // num_instances.
 
@@ -74,7 +83,11 @@ class PCFractalDB(Sequence[FractalCloud]):
     >>> db = PCFractalDB(config)
     >>> len(db), db[7].category, db[7].instance, db[7].points.shape
     (12, 2, 1, (10000, 3))
+
+    It is also a recipe for `pcfdsl.generate`: see `pcfdsl.generate.driver.Recipe` for name, inputs and arrays.
     """
+
+    name = "pcfractal"
 
     def __init__(self, config: PCFractalConfig, categories: Sequence[IFS] | None = None):
         """Set up without generating anything.
@@ -94,6 +107,7 @@ class PCFractalDB(Sequence[FractalCloud]):
             if ifs.dim != 3:
                 raise ConfigError([("categories", f"number {k} is {ifs.dim}D; point clouds need 3D systems")])
         self.config = config
+        self.inputs: Mapping[str, str] = {}
         self._systems: dict[int, IFS] = dict(enumerate(categories or ()))
         self._playable: dict[tuple[int, int], Playable] = {}
         self._lock = threading.Lock()
@@ -117,10 +131,16 @@ class PCFractalDB(Sequence[FractalCloud]):
         return (self[i] for i in range(len(self)))
 
     def __getstate__(self) -> dict:
-        return {"config": self.config, "_systems": dict(self._systems)}
+        return {"config": self.config, "inputs": dict(self.inputs), "_systems": dict(self._systems)}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state, _playable={}, _lock=threading.Lock())
+
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        """Cloud `index`, its labels, and how many degenerate ones were discarded before it."""
+        cloud = self[index]
+        numbers = {"category": cloud.category, "instance": cloud.instance, "num_redraws": cloud.num_redraws}
+        return {"points": cloud.points, **{key: np.array(number, np.int64) for key, number in numbers.items()}}
 
     def search(self, category: int) -> CategorySearch:
         """Search for a category anew, with the statistics of the search."""

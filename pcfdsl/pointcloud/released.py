@@ -25,12 +25,7 @@ from pcfdsl.formula.search import CategorySearch
 from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB
 from pcfdsl.rng import stream
 
-__all__ = ["OfficialPCFractalDB", "open_pcfractal", "shared_partners", "split_iterations"]
-
-
-def open_pcfractal(config: PCFractalConfig, categories: Sequence[IFS] | None = None) -> PCFractalDB:
-    """The data set of a recipe, native or official by `config.variant`."""
-    return (OfficialPCFractalDB if config.variant == "official" else PCFractalDB)(config, categories)
+__all__ = ["OfficialPCFractalDB", "shared_partners", "split_iterations"]
 
 
 class OfficialPCFractalDB(PCFractalDB):

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pcfdsl.pointcloud.pcfractal import PCFractalDB
-from pcfdsl.pointcloud.released import open_pcfractal
+from pcfdsl.pointcloud.pcfractal import PCFractalDB, open_pcfractal
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, SceneSequence, points_in_boxes, tight_box
 from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, RoomConfig, SceneConfig, SizeConfig

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pcfdsl.config import digest, from_dict, option, to_dict, validate
 from pcfdsl.datasets.images import ArrayPictures, Subset, few_per_class
-from pcfdsl.image.sets import ImageSetConfig, open_images
+from pcfdsl.image.sets import ImageSetConfig, open_labelled_images
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.rng import stream
 from pcfdsl.store.atomic import write_file
@@ -253,7 +253,7 @@ def _pictures(out: Path, images: ImageSetConfig, size: int) -> ArrayPictures:
     path = out / "sets" / f"{images.dataset}_{digest(images)[:12]}_{size}.npz"
     if not path.is_file():
         drawn, labels = [], []
-        for item in open_images(images):
+        for item in open_labelled_images(images):
             drawn.append(_resized(item.image[None], size)[0])
             labels.append(item.category)
         write_file(path, lambda file: np.savez(file, images=np.stack(drawn), labels=np.array(labels)))

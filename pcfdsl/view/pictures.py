@@ -1,13 +1,12 @@
 """Pictures to look at: of recipes and stored image sets, in tars, and in folders of picture files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pcfdsl.image.segrcdb import SegRCDB
 from pcfdsl.image.sets import ImageSetConfig, open_images
 from pcfdsl.store.pictures import PICTURE_ENDINGS, decode_png, read_image, read_tar
 from pcfdsl.store.stored import StoredSet
@@ -36,33 +35,25 @@ class Catalogue:
 
 def pictures_of_recipe(config: ImageSetConfig) -> Catalogue:
     """The images of a recipe, drawn when they are read."""
-    if config.dataset == "segrcdb":
-        pairs = SegRCDB(config.chosen)
-
-        def read_pair(i: int) -> Picture:
-            pair = pairs[i]
-            return _pair(pair.image, pair.mask, f"image {i}")
-
-        return Catalogue(len(pairs), read_pair)
     images = open_images(config)
-
-    def read(i: int) -> Picture:
-        item = images[i]
-        return Picture(_rgb(item.image), _caption(item.category, item.instance))
-
-    return Catalogue(len(images), read)
+    return _pictures(len(images), images.arrays)
 
 
 def pictures_of_set(stored: StoredSet) -> Catalogue:
-    """The images of shards, with any masks beside them."""
+    """The images of shards."""
+    return _pictures(len(stored), stored.__getitem__)
+
+
+def _pictures(count: int, arrays: Callable[[int], Mapping[str, np.ndarray]]) -> Catalogue:
+    """Images by their arrays, with any masks beside them."""
 
     def read(i: int) -> Picture:
-        sample = stored[i]
+        sample = arrays(i)
         if "mask" in sample:
             return _pair(sample["image"], sample["mask"], f"image {i}")
         return Picture(_rgb(sample["image"]), _caption(int(sample["category"]), int(sample["instance"])))
 
-    return Catalogue(len(stored), read)
+    return Catalogue(count, read)
 
 
 def pictures_of_folder(folder: Path) -> Catalogue:

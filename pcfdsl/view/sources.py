@@ -10,8 +10,7 @@ from tqdm import tqdm
 from pcfdsl.config import ConfigError, load
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.image.sets import ImageSetConfig
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig
-from pcfdsl.pointcloud.released import open_pcfractal
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.readers.arrays import read_array
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene

@@ -17,12 +17,11 @@ from pcfdsl.formula.search import FillingSearchConfig, search_by_filling
 from pcfdsl.image.baselines import Bezier, BezierConfig, Perlin, PerlinConfig
 from pcfdsl.image.contours import ContourDrawConfig, blank
 from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
-from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig
+from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, open_fractaldb
 from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.lines import draw_polygons
 from pcfdsl.image.raster import DrawConfig, rasterize
 from pcfdsl.image.rcdb import RCDB, RCDBConfig, open_rcdb
-from pcfdsl.image.released_fractaldb import open_fractaldb
 from pcfdsl.image.segrcdb import SegRCDB, SegRCDBConfig
 from pcfdsl.image.visualatom import VisualAtom, VisualAtomConfig
 from pcfdsl.pointcloud.mix import mix

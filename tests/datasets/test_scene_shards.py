@@ -8,14 +8,16 @@ from pcfdsl.config import ConfigError
 from pcfdsl.datasets.scene_shards import SceneShards
 from pcfdsl.datasets.sources import SourceConfig, open_scenes
 from pcfdsl.formula.search import SearchConfig
-from pcfdsl.generate.driver import generate
+from pcfdsl.generate.driver import RunOptions, generate
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.scene.config import FractalScenesConfig, SceneConfig
 from pcfdsl.scene.synthesize import FractalScenes
 
+QUIET = RunOptions(progress=False)
+
 
 def test_stored_scenes_equal_those_of_the_recipe(rooms, tmp_path):
-    generate(rooms, tmp_path / "set", samples_per_shard=4, progress=False)
+    generate(rooms, tmp_path / "set", samples_per_shard=4, options=QUIET)
     stored = SceneShards(tmp_path / "set")
     assert len(stored) == len(rooms)
     for made, read in zip(rooms, pickle.loads(pickle.dumps(stored)), strict=True):
@@ -40,20 +42,20 @@ class Numbers:
 
 
 def test_other_sets_are_refused(tmp_path):
-    generate(Numbers(), tmp_path / "set", progress=False)
+    generate(Numbers(), tmp_path / "set", options=QUIET)
     with pytest.raises(ValueError, match="no set of scenes: its samples have no boxes, categories, instance_ids"):
         SceneShards(tmp_path / "set")
 
 
 def test_classes_are_the_categories(rooms, tmp_path):
-    generate(rooms, tmp_path / "rooms", progress=False)
+    generate(rooms, tmp_path / "rooms", options=QUIET)
     largest = max(scene.categories.max() for scene in rooms)
     assert SceneShards(tmp_path / "rooms").classes == tuple(f"{k:06d}" for k in range(largest + 1))
     fractals = PCFractalConfig(num_categories=3, search=SearchConfig(variance_threshold=0.02))
     recipe = FractalScenes(
         FractalScenesConfig(scenes=SceneConfig(num_scenes=2, num_points=500, objects=(1, 2)), fractals=fractals)
     )
-    generate(recipe, tmp_path / "fractals", progress=False)
+    generate(recipe, tmp_path / "fractals", options=QUIET)
     scenes = open_scenes(SourceConfig(kind="generated", folder=str(tmp_path / "fractals")))
     assert scenes.classes == ("000000", "000001", "000002")  # also where the two scenes have fewer
     np.testing.assert_array_equal(scenes.scenes[1].points, recipe[1].points)

@@ -2,19 +2,24 @@
 
 import os
 import time
+from dataclasses import replace
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from pcfdsl.config import load
+from pcfdsl.generate.driver import RunOptions
 from pcfdsl.generate.images import ImageFormat, generate_images
 from pcfdsl.generate.pcfractal import generate_pcfractal
+from pcfdsl.generate.workers import local
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NOBODY = 65534
+
+QUIET = RunOptions(progress=False)
 
 
 def cloud_settings(seed: int = 0) -> PCFractalConfig:
@@ -25,7 +30,9 @@ def cloud_settings(seed: int = 0) -> PCFractalConfig:
 
 def clouds(out: str, *, seed: int = 0, workers: int = 1, overwrite: bool = False) -> dict[str, Any]:
     """Make clouds."""
-    return generate_pcfractal(cloud_settings(seed), out, workers=workers, overwrite=overwrite, progress=False)
+    return generate_pcfractal(
+        cloud_settings(seed), out, options=replace(QUIET, executor=local(workers), overwrite=overwrite)
+    )
 
 
 def picture_settings(num_instances: int = 300) -> ImageSetConfig:
@@ -39,7 +46,7 @@ def pictures(
 ) -> dict[str, Any]:
     """Draw contours."""
     settings = picture_settings(num_instances)
-    return generate_images(settings, out, image_format=image_format, overwrite=overwrite, progress=False)
+    return generate_images(settings, out, image_format=image_format, options=replace(QUIET, overwrite=overwrite))
 
 
 def training(out: str, *, num_steps: int = 16, seed: int = 0, overwrite: bool = False) -> dict[str, Any]:

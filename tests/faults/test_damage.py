@@ -9,11 +9,14 @@ import pytest
 from folders import content, differences, trained
 
 from pcfdsl.checkpoints.run import load_checkpoint
+from pcfdsl.generate.driver import RunOptions
 from pcfdsl.generate.images import StoredImages, verify_images
 from pcfdsl.generate.pcfractal import StoredPCFractalDB
 from pcfdsl.store.manifest import DifferentSetError
 
 DAMAGES = ("cut off", "emptied", "bit flipped", "swapped", "removed", "overwritten with zeros")
+
+QUIET = RunOptions(progress=False)
 
 
 def damage(rng: random.Random, files: list[Path]) -> str:
@@ -53,7 +56,7 @@ def read_shards(out: Path) -> None:
 def read_files(out: Path) -> None:
     image_format = "webdataset" if list(out.glob("*.tar")) else "folder"
     settings = jobs.picture_settings(20)
-    verify_images(settings, out, image_format=image_format, num_samples=5, progress=False)
+    verify_images(settings, out, image_format=image_format, num_samples=5, options=QUIET)
 
 
 READ: dict[str, list[bytes]] = {}

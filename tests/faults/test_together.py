@@ -8,7 +8,10 @@ import jobs
 import pytest
 from folders import content, differences, trained
 
+from pcfdsl.generate.driver import RunOptions
 from pcfdsl.generate.pcfractal import StoredPCFractalDB, verify_pcfractal
+
+QUIET = RunOptions(progress=False)
 
 
 def test_two_with_the_same_settings_make_one_set(start, tmp_path, record_property):
@@ -43,7 +46,7 @@ def test_of_two_with_different_settings_one_wins_and_the_other_says_so(start, tm
             assert len(done) == 1, outcomes
             assert "made from other settings" in failed[0]
             assert "--out" in failed[0]
-        verify_pcfractal(jobs.cloud_settings(done[0]), out, num_samples=50, progress=False)
+        verify_pcfractal(jobs.cloud_settings(done[0]), out, num_samples=50, options=QUIET)
     record_property("races tried", 8)
     record_property("runs compared", 8)
     record_property("differences", 0)

@@ -15,7 +15,8 @@ import numpy as np
 
 from pcfdsl.command_line import run
 from pcfdsl.config import option
-from pcfdsl.generate.driver import generate
+from pcfdsl.generate.driver import RunOptions, generate
+from pcfdsl.generate.workers import local
 from pcfdsl.rng import stream
 
 
@@ -98,6 +99,7 @@ def kill_before_operation(number: int, out: str) -> None:
 
 if __name__ == "__main__":
     out, workers, delay = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    options = RunOptions(executor=local(workers), progress=False)
     for number in sys.argv[4:]:
         kill_before_operation(int(number), out)
-    run(lambda: asdict(generate(Noise(delay=delay), out, workers=workers, samples_per_shard=4, progress=False)))
+    run(lambda: asdict(generate(Noise(delay=delay), out, options=options, samples_per_shard=4)))

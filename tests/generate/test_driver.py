@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcfdsl.generate.driver import generate, plan
+from pcfdsl.generate.driver import RunOptions, generate, plan
 from pcfdsl.generate.verify import verify
-from pcfdsl.generate.workers import WorkerError
+from pcfdsl.generate.workers import WorkerError, local
 from pcfdsl.store.manifest import DifferentSetError, read_manifest
 from pcfdsl.store.stored import check, open_set
 
@@ -33,7 +33,10 @@ def stand_in(monkeypatch):
 
 
 def make(recipe, out, **settings):
-    return generate(recipe, out, **{"samples_per_shard": 4, "progress": False, **settings})
+    """Generate without a progress bar; settings are those of `RunOptions`, with `workers` for its executor."""
+    per_shard, workers = settings.pop("samples_per_shard", 4), settings.pop("workers", 1)
+    options = RunOptions(executor=local(workers), progress=False, **settings)
+    return generate(recipe, out, options=options, samples_per_shard=per_shard)
 
 
 def shards(out) -> dict[str, str]:
@@ -319,8 +322,8 @@ def test_a_killed_worker_is_an_error_and_the_next_run_goes_on(stand_in, tmp_path
 
 def test_verify_finds_a_changed_bit(stand_in, tmp_path):
     make(stand_in.Noise(), tmp_path / "set")
-    settings = {"samples_per_shard": 4, "progress": False}
-    assert verify(stand_in.Noise(), tmp_path / "set", workers=2, **settings).mismatches == []
+    settings = {"samples_per_shard": 4, "options": RunOptions(executor=local(2), progress=False)}
+    assert verify(stand_in.Noise(), tmp_path / "set", **settings).mismatches == []
     changed = stand_in.Noise(wrong_at=13, how="one bit")
     assert verify(changed, tmp_path / "set", **settings).mismatches == ["sample 13: points"]
     assert verify(stand_in.Noise(), tmp_path / "set", num_samples=7, **settings).num_compared == 7

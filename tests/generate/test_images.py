@@ -11,12 +11,15 @@ from PIL import Image
 
 from pcfdsl.config import ConfigError
 from pcfdsl.formula.csv_io import write_ifs
+from pcfdsl.generate.driver import RunOptions
 from pcfdsl.generate.files import write_image_files
-from pcfdsl.generate.image_recipes import ImageRecipe
-from pcfdsl.generate.images import StoredImages, generate_images, plan_images, read_systems, verify_images
+from pcfdsl.generate.images import StoredImages, generate_images, plan_images, verify_images
+from pcfdsl.generate.two_stage import read_systems
+from pcfdsl.generate.workers import local
 from pcfdsl.image.contours import ContourDrawConfig
 from pcfdsl.image.exfractaldb import ExFractalDBConfig
 from pcfdsl.image.fractaldb import FractalDBConfig
+from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.rcdb import RCDBConfig
 from pcfdsl.image.segrcdb import SegRCDB, SegRCDBConfig
 from pcfdsl.image.sets import ImageSetConfig, open_images
@@ -31,6 +34,7 @@ FRACTALS = ImageSetConfig(
 PAIRS = ImageSetConfig(
     dataset="segrcdb", segrcdb=SegRCDBConfig(num_images=3, num_categories=7, image_size=40, num_instances=4)
 )
+QUIET = RunOptions(progress=False)
 FORMATS = ["shards", "folder", "webdataset"]
 
 
@@ -44,7 +48,7 @@ def content(path, *kinds):
 
 @pytest.mark.parametrize("config", [RCDB, FRACTALS])
 def test_stored_images_are_the_generated_ones(config, tmp_path):
-    generate_images(config, tmp_path / "set", progress=False)
+    generate_images(config, tmp_path / "set", options=QUIET)
     stored, made = StoredImages(tmp_path / "set"), open_images(config)
     assert len(stored) == len(made)
     assert stored.config.chosen == config.chosen
@@ -59,12 +63,12 @@ def test_stored_images_are_the_generated_ones(config, tmp_path):
         for key, value in expected.items():
             np.testing.assert_array_equal(found[key], value)
     assert stored[-1].category == made.num_categories - 1
-    verified = verify_images(config, tmp_path / "set", progress=False)
+    verified = verify_images(config, tmp_path / "set", options=QUIET)
     assert verified["images"]["num_compared"] == len(made)
 
 
 def test_a_folder_holds_the_pictures_under_the_published_names(tmp_path):
-    generate_images(RCDB, tmp_path, image_format="folder", progress=False)
+    generate_images(RCDB, tmp_path, image_format="folder", options=QUIET)
     db = open_images(RCDB)
     found = sorted((tmp_path / "image").rglob("*.png"))
     assert [str(file.relative_to(tmp_path / "image")) for file in found] == [
@@ -74,7 +78,7 @@ def test_a_folder_holds_the_pictures_under_the_published_names(tmp_path):
         np.testing.assert_array_equal(read_image(file), item.image)
     rows = dict(csv.reader((tmp_path / "param" / "00003.csv").read_text().splitlines()))
     assert {key: float(value) for key, value in rows.items()} == db.category_parameters(3)
-    assert verify_images(RCDB, tmp_path, image_format="folder", num_samples=7, progress=False)["images"] == {
+    assert verify_images(RCDB, tmp_path, image_format="folder", num_samples=7, options=QUIET)["images"] == {
         "path": str(tmp_path),
         "num_compared": 7,
         "mismatches": [],
@@ -83,7 +87,7 @@ def test_a_folder_holds_the_pictures_under_the_published_names(tmp_path):
 
 def test_official_folders_are_as_the_released_scripts_write_them(tmp_path):
     config = replace(RCDB, rcdb=replace(RCDB.rcdb, variant="official", num_categories=4, jobs=2))
-    generate_images(config, tmp_path, image_format="folder", progress=False)
+    generate_images(config, tmp_path, image_format="folder", options=QUIET)
     with Image.open(tmp_path / "image/00003/00003_0002.png") as image:
         assert image.mode == "RGB"
         np.testing.assert_array_equal(np.array(image)[:, :, 1], open_images(config)[14].image)
@@ -96,7 +100,7 @@ def test_official_folders_are_as_the_released_scripts_write_them(tmp_path):
 
 
 def test_neighbours_in_tars_are_of_different_categories(tmp_path):
-    generate_images(RCDB, tmp_path, image_format="webdataset", progress=False)
+    generate_images(RCDB, tmp_path, image_format="webdataset", options=QUIET)
     members, db = read_tar(tmp_path / "000000.tar"), open_images(RCDB)
     labels = [int(data) for name, data in members.items() if name.endswith(".cls")]
     assert labels == [0, 1, 2, 3, 4] * 4
@@ -108,7 +112,7 @@ def test_neighbours_in_tars_are_of_different_categories(tmp_path):
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_pairs_in_every_format(image_format, tmp_path):
-    generate_images(PAIRS, tmp_path, image_format=image_format, progress=False)
+    generate_images(PAIRS, tmp_path, image_format=image_format, options=QUIET)
     pair = SegRCDB(PAIRS.segrcdb)[2]
     if image_format == "shards":
         found = open_set(tmp_path)[2]
@@ -121,30 +125,33 @@ def test_pairs_in_every_format(image_format, tmp_path):
         image, mask = (decode_png(members[f"000000002{ending}"]) for ending in (".png", ".mask.png"))
     np.testing.assert_array_equal(image, pair.image)
     np.testing.assert_array_equal(mask, pair.mask)
-    verify_images(PAIRS, tmp_path, image_format=image_format, progress=False)
+    verify_images(PAIRS, tmp_path, image_format=image_format, options=QUIET)
     with pytest.raises(ValueError, match="expected shards of one of bezier"):
         StoredImages(tmp_path)
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_workers_parts_and_resuming_change_no_byte(image_format, tmp_path):
-    generate_images(RCDB, tmp_path / "whole", image_format=image_format, progress=False)
+    generate_images(RCDB, tmp_path / "whole", image_format=image_format, options=QUIET)
     for part in (1, 0):
-        summary = generate_images(RCDB, tmp_path / "parts", image_format=image_format, shard=(part, 2), progress=False)
+        summary = generate_images(
+            RCDB, tmp_path / "parts", image_format=image_format, options=replace(QUIET, shard=(part, 2))
+        )
     assert summary["images"]["complete"]
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
-    again = generate_images(RCDB, tmp_path / "whole", image_format=image_format, progress=False)
+    again = generate_images(RCDB, tmp_path / "whole", image_format=image_format, options=QUIET)
     assert (again["images"]["num_made"], again["categories"]["num_made"]) == (0, 0)
     assert again["images"]["sha256"] == summary["images"]["sha256"]
 
 
 @pytest.mark.parametrize("file_format", ["folder", "webdataset"])
 def test_blocks_by_several_workers_and_damage_repaired(file_format, tmp_path):
-    recipe = ImageRecipe(RCDB)
-    how = {"samples_per_block": 6, "progress": False}
+    recipe = open_images(RCDB)
+    how = {"samples_per_block": 6, "options": QUIET}
     whole = write_image_files(recipe, tmp_path / "a", file_format, **how)
     assert (whole.num_shards, whole.num_made, whole.complete) == (4, 20, True)
-    write_image_files(recipe, tmp_path / "b", file_format, workers=2 if file_format == "folder" else 1, **how)
+    two = replace(QUIET, executor=local(2 if file_format == "folder" else 1))
+    write_image_files(recipe, tmp_path / "b", file_format, samples_per_block=6, options=two)
     assert content(tmp_path / "b") == content(tmp_path / "a")
     victims = sorted(file for file in (tmp_path / "b").rglob("*") if file.suffix in (".png", ".tar"))
     victims[0].write_bytes(b"damaged")
@@ -152,20 +159,22 @@ def test_blocks_by_several_workers_and_damage_repaired(file_format, tmp_path):
     mended = write_image_files(recipe, tmp_path / "b", file_format, **how)
     assert len(mended.repaired) == 2
     assert content(tmp_path / "b") == content(tmp_path / "a")
-    first = write_image_files(recipe, tmp_path / "c", file_format, shard=(0, 4), **how)
+    first = write_image_files(
+        recipe, tmp_path / "c", file_format, samples_per_block=6, options=replace(QUIET, shard=(0, 4))
+    )
     assert (first.num_made, first.complete, first.sha256) == (6, False, None)
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_other_settings_replace_a_set_only_when_asked_to(image_format, tmp_path):
     other = replace(RCDB, rcdb=replace(RCDB.rcdb, num_categories=2))
-    generate_images(RCDB, tmp_path / "set", image_format=image_format, progress=False)
+    generate_images(RCDB, tmp_path / "set", image_format=image_format, options=QUIET)
     before = content(tmp_path / "set")
     with pytest.raises(DifferentSetError, match="num_categories: 5 -> 2"):
-        generate_images(other, tmp_path / "set", image_format=image_format, progress=False)
+        generate_images(other, tmp_path / "set", image_format=image_format, options=QUIET)
     assert content(tmp_path / "set") == before
-    generate_images(other, tmp_path / "set", image_format=image_format, overwrite=True, progress=False)
-    generate_images(other, tmp_path / "fresh", image_format=image_format, progress=False)
+    generate_images(other, tmp_path / "set", image_format=image_format, options=replace(QUIET, overwrite=True))
+    generate_images(other, tmp_path / "fresh", image_format=image_format, options=QUIET)
     assert content(tmp_path / "set") == content(tmp_path / "fresh")
 
 
@@ -173,60 +182,60 @@ def test_other_settings_replace_a_set_only_when_asked_to(image_format, tmp_path)
     ("before", "after"), [("shards", "folder"), ("folder", "webdataset"), ("webdataset", "shards")]
 )
 def test_another_format_replaces_a_set_only_when_asked_to(before, after, tmp_path):
-    generate_images(RCDB, tmp_path / "set", image_format=before, progress=False)
+    generate_images(RCDB, tmp_path / "set", image_format=before, options=QUIET)
     with pytest.raises(DifferentSetError, match=r"inputs\.file_format"):
-        generate_images(RCDB, tmp_path / "set", image_format=after, progress=False)
-    generate_images(RCDB, tmp_path / "set", image_format=after, overwrite=True, progress=False)
-    generate_images(RCDB, tmp_path / "fresh", image_format=after, progress=False)
+        generate_images(RCDB, tmp_path / "set", image_format=after, options=QUIET)
+    generate_images(RCDB, tmp_path / "set", image_format=after, options=replace(QUIET, overwrite=True))
+    generate_images(RCDB, tmp_path / "fresh", image_format=after, options=QUIET)
     assert content(tmp_path / "set") == content(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_verifying_notices(image_format, tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no stored set"):
-        verify_images(RCDB, tmp_path, image_format=image_format, progress=False)
-    generate_images(RCDB, tmp_path, image_format=image_format, progress=False)
+        verify_images(RCDB, tmp_path, image_format=image_format, options=QUIET)
+    generate_images(RCDB, tmp_path, image_format=image_format, options=QUIET)
     other = replace(RCDB, rcdb=replace(RCDB.rcdb, draw=ContourDrawConfig(background=0)))
     with pytest.raises(DifferentSetError, match="background: 255 -> 0"):
-        verify_images(other, tmp_path, image_format=image_format, progress=False)
+        verify_images(other, tmp_path, image_format=image_format, options=QUIET)
     ending = {"shards": "shards-*/*.safetensors", "folder": "image/*/*.png", "webdataset": "*.tar"}[image_format]
     victim = sorted(tmp_path.glob(ending))[0]
     victim.write_bytes(victim.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match="not what was written"):
-        verify_images(RCDB, tmp_path, image_format=image_format, progress=False)
+        verify_images(RCDB, tmp_path, image_format=image_format, options=QUIET)
 
 
 def test_pictures_that_come_out_otherwise_are_named(tmp_path, monkeypatch):
-    generate_images(RCDB, tmp_path, image_format="folder", progress=False)
-    drawn = ImageRecipe.arrays
+    generate_images(RCDB, tmp_path, image_format="folder", options=QUIET)
+    drawn = ImageSet.arrays
 
     def altered(self, index):
         sample = drawn(self, index)
         return sample | ({"image": sample["image"] ^ 1} if index == 7 else {})
 
-    monkeypatch.setattr(ImageRecipe, "arrays", altered)
+    monkeypatch.setattr(ImageSet, "arrays", altered)
     with pytest.raises(ValueError, match=r"1 differ when made again \(image/00001/00001_0003.png\)"):
-        verify_images(RCDB, tmp_path, image_format="folder", progress=False)
+        verify_images(RCDB, tmp_path, image_format="folder", options=QUIET)
 
 
 def test_published_categories_instead_of_a_search(tmp_path):
     systems = [open_images(FRACTALS).category_parameters(k) for k in range(3)]
-    generate_images(FRACTALS, tmp_path / "found", progress=False)
+    generate_images(FRACTALS, tmp_path / "found", options=QUIET)
     database = open_images(FRACTALS)
     for k in range(len(systems)):  # as the released folders lay them out
         folder = tmp_path / "csv" / f"csv{k // 2}"
         folder.mkdir(parents=True, exist_ok=True)
         write_ifs(folder / f"{k:05d}.csv", database.category(k))  # type: ignore[attr-defined]
-    assert len(read_systems(tmp_path / "csv")) == 3
-    generate_images(FRACTALS, tmp_path / "given", categories=tmp_path / "csv", progress=False)
+    assert len(read_systems(tmp_path / "csv")[0]) == 3
+    generate_images(FRACTALS, tmp_path / "given", categories=tmp_path / "csv", options=QUIET)
     for a, b in zip(StoredImages(tmp_path / "given"), StoredImages(tmp_path / "found"), strict=True):
         np.testing.assert_array_equal(a.image, b.image)
-    verify_images(FRACTALS, tmp_path / "given", categories=tmp_path / "csv", progress=False)
+    verify_images(FRACTALS, tmp_path / "given", categories=tmp_path / "csv", options=QUIET)
     with pytest.raises(ConfigError, match="rcdb has no systems of maps"):
-        generate_images(RCDB, tmp_path / "other", categories=tmp_path / "csv", progress=False)
+        generate_images(RCDB, tmp_path / "other", categories=tmp_path / "csv", options=QUIET)
     more = replace(FRACTALS, fractaldb=replace(FRACTALS.fractaldb, num_categories=4))
     with pytest.raises(ConfigError, match="3 were given"):
-        generate_images(more, tmp_path / "other", categories=tmp_path / "csv", progress=False)
+        generate_images(more, tmp_path / "other", categories=tmp_path / "csv", options=QUIET)
     assert not (tmp_path / "other").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"holds no \.csv files"):
@@ -244,7 +253,7 @@ def test_plans_write_nothing_and_tell_the_size(tmp_path, monkeypatch):
 
 
 def test_nothing_of_a_set_is_made_from_settings_that_give_nothing(tmp_path):
-    generate_images(RCDB, tmp_path, progress=False)
+    generate_images(RCDB, tmp_path, options=QUIET)
     impossible = ImageSetConfig(
         dataset="exfractaldb",
         exfractaldb=ExFractalDBConfig(
@@ -253,5 +262,5 @@ def test_nothing_of_a_set_is_made_from_settings_that_give_nothing(tmp_path):
     )
     before = content(tmp_path)
     with pytest.raises(ValueError, match="cannot be made"):
-        generate_images(impossible, tmp_path, overwrite=True, progress=False)
+        generate_images(impossible, tmp_path, options=replace(QUIET, overwrite=True))
     assert content(tmp_path) == before

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pcfdsl.generate.driver import generate
+from pcfdsl.generate.driver import RunOptions, generate
+from pcfdsl.generate.ray import on_ray
 from pcfdsl.generate.verify import verify
 from pcfdsl.generate.workers import WorkerError
 
@@ -12,6 +13,9 @@ pytestmark = pytest.mark.filterwarnings("default")  # Ray's own warnings are not
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'pcfdsl[ray]'")
 
 TESTS = Path(__file__).parent
+
+QUIET = RunOptions(progress=False)
+ON_RAY = RunOptions(progress=False, executor=on_ray)
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def shards(out) -> dict[str, str]:
 
 
 def make(recipe, out, **settings):
-    return generate(recipe, out, samples_per_shard=4, progress=False, **settings)
+    return generate(recipe, out, **{"samples_per_shard": 4, "options": QUIET, **settings})
 
 
 def test_lost_nodes_killed_workers_and_a_full_disk_change_no_byte(cluster, tmp_path, monkeypatch, capsys):
@@ -50,7 +54,7 @@ def test_lost_nodes_killed_workers_and_a_full_disk_change_no_byte(cluster, tmp_p
             cluster.remove_node(killed, allow_graceful=False)
         return ""
 
-    summary = make(unlucky, tmp_path / "ray", engine="ray", note=lose_a_node)
+    summary = make(unlucky, tmp_path / "ray", options=ON_RAY, note=lose_a_node)
     assert summary.complete
     assert capsys.readouterr().out == ""  # what Ray says of lost workers is no part of a tool's result
     assert (tmp_path / "killed").exists()
@@ -58,9 +62,9 @@ def test_lost_nodes_killed_workers_and_a_full_disk_change_no_byte(cluster, tmp_p
     assert killed not in cluster.list_all_nodes()
     assert shards(tmp_path / "ray") == shards(tmp_path / "local")
     assert make(Noise(), tmp_path / "ray").num_made == 0  # and either engine goes on where the other stopped
-    assert verify(Noise(), tmp_path / "ray", samples_per_shard=4, engine="ray", progress=False).mismatches == []
+    assert verify(Noise(), tmp_path / "ray", samples_per_shard=4, options=ON_RAY).mismatches == []
 
     with pytest.raises(ValueError, match=r"sample 7 cannot be made: no luck"):
-        make(Noise(wrong_at=7, how="value"), tmp_path / "wrong", engine="ray")
+        make(Noise(wrong_at=7, how="value"), tmp_path / "wrong", options=ON_RAY)
     with pytest.raises(WorkerError, match="oops"):
-        make(Noise(wrong_at=7, how="bug"), tmp_path / "wrong", engine="ray")
+        make(Noise(wrong_at=7, how="bug"), tmp_path / "wrong", options=ON_RAY)

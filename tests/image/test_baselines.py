@@ -7,7 +7,7 @@ import pytest
 from pcfdsl.config import ConfigError
 from pcfdsl.image.baselines import Bezier, BezierConfig, Perlin, PerlinConfig
 from pcfdsl.image.rcdb import RCDBConfig
-from pcfdsl.image.sets import ImageSetConfig, open_images
+from pcfdsl.image.sets import ImageSetConfig, open_images, open_labelled_images
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_any_set_opens_by_its_name():
         assert config.chosen.seed == 5
         db = open_images(config)
         assert len(db) == config.chosen.num_categories * config.chosen.num_instances
-    with pytest.raises(ConfigError, match="dataset: segrcdb gives masks, not labels"):
-        open_images(ImageSetConfig(dataset="segrcdb"))
+    with pytest.raises(ConfigError, match="dataset: segrcdb has masks, not labels"):
+        open_labelled_images(ImageSetConfig(dataset="segrcdb"))
     with pytest.raises(ConfigError, match="dataset: rcdb has no systems of maps"):
         open_images(ImageSetConfig(dataset="rcdb"), [])
     with pytest.raises(ConfigError, match="expected one of fractaldb"):

@@ -11,10 +11,10 @@ import pytest
 
 from pcfdsl.config import ConfigError
 from pcfdsl.formula.ifs import IFS
-from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, weight_factors, weighted
+from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, open_fractaldb, weight_factors, weighted
 from pcfdsl.image.metrics import isolated_fraction
 from pcfdsl.image.raster import DrawConfig, count_ink
-from pcfdsl.image.released_fractaldb import open_fractaldb, published_picture
+from pcfdsl.image.released_fractaldb import published_picture
 from tests.conftest import GOLDEN
 
 MEASURED = json.loads((GOLDEN / "fractaldb_2d.json").read_text())

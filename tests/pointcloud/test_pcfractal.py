@@ -12,8 +12,8 @@ from pcfdsl.formula.iterate import chaos_game
 from pcfdsl.formula.normalize import center, min_max_joint
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, weighted
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
-from pcfdsl.pointcloud.released import open_pcfractal, shared_partners
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
+from pcfdsl.pointcloud.released import shared_partners
 from pcfdsl.rng import stream
 
 EASY = SearchConfig(variance_threshold=0.05)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from pcfdsl.config import option
-from pcfdsl.generate.driver import generate
+from pcfdsl.generate.driver import RunOptions, generate
 from pcfdsl.generate.verify import verify
 from pcfdsl.store.manifest import read_manifest, read_record, version_notes, versions
 from pcfdsl.store.stored import check, open_set
+
+QUIET = RunOptions(progress=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ def out(tmp_path):
 
 
 def make(out):
-    return generate(Numbers(), out, samples_per_shard=3, progress=False)
+    return generate(Numbers(), out, samples_per_shard=3, options=QUIET)
 
 
 def files(out) -> dict[str, bytes]:
@@ -105,7 +107,7 @@ def test_a_set_gone_on_with_by_other_versions_says_so(out, monkeypatch):
     monkeypatch.undo()
     (note,) = make(out).notes
     assert note.startswith(f"1 of 4 shards of {out} were made with numpy 1.0, here is {versions()['numpy']}: ")
-    assert verify(Numbers(), out, samples_per_shard=3, progress=False).notes == [note]
+    assert verify(Numbers(), out, samples_per_shard=3, options=QUIET).notes == [note]
     record = read_record(read_manifest(out).shard_path(out, 0))
     assert record is not None
     assert version_notes(out, [record]) == []

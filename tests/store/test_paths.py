@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcfdsl.generate.driver import generate
+from pcfdsl.generate.driver import RunOptions, generate
 from pcfdsl.generate.verify import verify
 from pcfdsl.store.manifest import DifferentSetError
 from pcfdsl.store.paths import as_path, is_remote
 from pcfdsl.store.stored import check, open_set
 
 pytest.importorskip("upath", reason="needs universal_pathlib: pip install 'pcfdsl[remote]'")
-SETTINGS = {"samples_per_shard": 4, "progress": False}
+SETTINGS = {"samples_per_shard": 4, "options": RunOptions(progress=False)}
 
 
 @pytest.fixture
@@ -55,7 +55,9 @@ def test_a_remote_set_holds_the_bytes_of_a_local_one(noise, url, tmp_path):
     other = replace(noise, config=replace(noise.config, seed=1))
     with pytest.raises(DifferentSetError, match=r"config.seed: 0 -> 1"):
         generate(other, url, **SETTINGS)
-    assert generate(other, url, overwrite=True, **SETTINGS).num_made == len(noise)
+    assert generate(other, url, **SETTINGS | {"options": RunOptions(overwrite=True, progress=False)}).num_made == len(
+        noise
+    )
     assert (
         len({name.rsplit("/", 2)[1] for name in fsspec.filesystem("memory").find("/pcfdsl/set") if "shards-" in name})
         == 1

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pcfdsl.generate.driver import generate
+from pcfdsl.generate.driver import RunOptions, generate
 from pcfdsl.store.stored import open_set
+
+QUIET = RunOptions(progress=False)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Counting:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stored") / "set"
-    generate(Counting(), folder, samples_per_shard=2, progress=False)  # more shards than are kept open
+    generate(Counting(), folder, samples_per_shard=2, options=QUIET)  # more shards than are kept open
     return folder
 
 

@@ -43,7 +43,7 @@ def test_generate_verify_look(tool, tmp_path):
     assert (code, json.loads(shown)) == (0, {"pictures": 5, "png": "sheet.png"})
     code, shown, errors = tool("view", "set")
     assert (code, shown) == (1, "")
-    assert "pictures have no window; write a page (--html FILE)" in errors
+    assert "for pictures, write a page (--html FILE)" in errors
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pcfdsl.generate.driver import RunOptions
 from pcfdsl.generate.images import generate_images
 from pcfdsl.image.rcdb import RCDBConfig
 from pcfdsl.image.segrcdb import SegRCDBConfig
@@ -12,6 +13,8 @@ from pcfdsl.view.sources import load_items, load_shown, render_items, write_item
 
 RCDB = ImageSetConfig(dataset="rcdb", rcdb=RCDBConfig(num_categories=3, num_instances=2, image_size=40))
 PAIRS = ImageSetConfig(dataset="segrcdb", segrcdb=SegRCDBConfig(num_images=2, image_size=40, num_instances=3))
+
+QUIET = RunOptions(progress=False)
 
 
 @pytest.mark.parametrize("image_format", ["shards", "folder", "webdataset", "recipe"])
@@ -24,7 +27,7 @@ def test_images_of_every_kind_are_shown(config, image_format, tmp_path):
         sizes = "num_images: 2, num_instances: 3" if name == "segrcdb" else "num_categories: 3, num_instances: 2"
         path.write_text(f"dataset: {name}\n{name}: {{{sizes}, image_size: 40}}\n")
     else:
-        generate_images(config, path, image_format=image_format, progress=False)
+        generate_images(config, path, image_format=image_format, options=QUIET)
     items = load_shown(path)
     assert all(isinstance(item, Picture) for item in items)
     assert len(items) == (2 if config is PAIRS and image_format != "folder" else 2 if config is PAIRS else 6)

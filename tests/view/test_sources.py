@@ -7,13 +7,15 @@ from hypothesis import strategies as st
 from pcfdsl.config import ConfigError, load
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
 from pcfdsl.formula.search import SearchConfig
-from pcfdsl.generate.driver import generate
+from pcfdsl.generate.driver import RunOptions, generate
 from pcfdsl.generate.pcfractal import generate_pcfractal
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.synthesize import FractalScenes
 from pcfdsl.view.sources import load_items, render_items
+
+QUIET = RunOptions(progress=False)
 
 
 def rows(num_points=40, num_columns=3, seed=0):
@@ -198,7 +200,7 @@ def test_a_generated_set_shows_what_its_recipe_shows(tmp_path):
     recipe.write_text(
         "scenes: {num_scenes: 3, num_points: 2000}\nfractals: {num_categories: 3, search: {variance_threshold: 0.03}}\n"
     )
-    generate(FractalScenes(load(FractalScenesConfig, recipe)), tmp_path / "set", progress=False)
+    generate(FractalScenes(load(FractalScenesConfig, recipe)), tmp_path / "set", options=QUIET)
     for stored, made in zip(load_items(tmp_path / "set"), load_items(recipe), strict=True):
         np.testing.assert_array_equal(stored.points, made.points)
         np.testing.assert_array_equal(stored.boxes, made.boxes)
@@ -210,7 +212,7 @@ def test_generated_clouds_are_shown_and_their_categories_are_not(tmp_path):
     config = PCFractalConfig(
         num_categories=3, num_instances=2, num_points=300, search=SearchConfig(variance_threshold=0.03)
     )
-    generate_pcfractal(config, tmp_path / "set", progress=False)
+    generate_pcfractal(config, tmp_path / "set", options=QUIET)
     items, clouds = load_items(tmp_path / "set"), PCFractalDB(config)
     assert [item.caption for item in items] == [f"category {i // 2}, instance {i % 2}" for i in range(6)]
     for item, cloud in zip(items, clouds, strict=True):

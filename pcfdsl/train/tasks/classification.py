@@ -21,8 +21,7 @@ from pcfdsl.datasets.clouds import CloudSet, fractal_clouds, read_cloud_folder, 
 from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report, confusion_table
 from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig
-from pcfdsl.pointcloud.released import open_pcfractal
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.samples.clouds import CloudAugmentConfig, CloudBatch, CloudDataset, CloudPointsConfig, collate_clouds
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.seeds import SeedResults, train_seeds
