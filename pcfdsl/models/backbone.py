@@ -152,7 +152,7 @@ class SRUNetBackbone(nn.Module):
         place = torch.arange(len(described.xyz), device=points.device) - start[described.scene_idx]
         padded = described.xyz.new_zeros(len(points), int(counts.max()), 3)
         padded[described.scene_idx, place] = described.xyz
-        chosen = start[:, None] + farthest_point_sample(padded, self.settings.num_seeds, lengths=counts)
+        chosen = start[:, None] + farthest_point_sample(padded, self.settings.num_seeds, lengths=counts, trusted=True)
         features = gather(described.features[None], chosen.flatten()[None])[0].view(*chosen.shape, -1)
         return Level(described.xyz[chosen], features, described.point_idx[chosen])
 

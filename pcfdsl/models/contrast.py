@@ -3,13 +3,12 @@
 import itertools
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.spatial import KDTree
 from torch import Tensor, nn
 
 from pcfdsl.models.backbone import BackboneConfig, PointFeatures, build_backbone
+from pcfdsl.ops.interpolate import nearest
 
 __all__ = ["Describer", "correspondences", "info_nce", "object_means", "partitioned_info_nce", "partitions"]
 
@@ -52,20 +51,30 @@ def correspondences(
     Returns:
         Rows of `first` and of `second` [P] int64; no row occurs twice.
     """
-    rows, other_rows = [], []
-    for scene in torch.unique(first_scene).tolist():
-        a, b = ((scenes == scene).nonzero().squeeze(1) for scenes in (first_scene, second_scene))
-        if not len(a) or not len(b):
-            continue
-        own, other = (values.detach().double().cpu().numpy() for values in (first[a], second[b]))
-        distance, nearest = KDTree(other).query(own, distance_upper_bound=radius)
-        _, back = KDTree(own).query(other)
-        near = np.flatnonzero(distance < radius)
-        mutual = near[np.asarray(back)[np.asarray(nearest)[near]] == near]
-        rows.append(a[torch.from_numpy(mutual).to(a.device)])
-        other_rows.append(b[torch.from_numpy(np.asarray(nearest)[mutual]).to(b.device)])
-    empty = first_scene.new_zeros(0)
-    return torch.cat([empty, *rows]), torch.cat([empty, *other_rows])
+    if not len(first_scene) or not len(second_scene):
+        return first_scene.new_zeros(0), first_scene.new_zeros(0)
+    num_scenes = 1 + int(torch.maximum(first_scene.max(), second_scene.max()))
+    own, own_rows, own_counts = _by_scene(first, first_scene, num_scenes)
+    other, other_rows, other_counts = _by_scene(second, second_scene, num_scenes)
+    distance, match = nearest(own, other, lengths=other_counts.clamp(min=1))
+    _, back = nearest(other, own, lengths=own_counts.clamp(min=1), trusted=True)
+    slots = torch.arange(own.shape[1], device=first.device)
+    mutual = (distance < radius) & (back.gather(1, match) == slots)
+    mutual &= (slots < own_counts[:, None]) & (other_counts > 0)[:, None]
+    return own_rows[mutual], other_rows.gather(1, match)[mutual]
+
+
+def _by_scene(positions: Tensor, scene: Tensor, num_scenes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Positions [B, N, 3] and their rows [B, N], in order and filled up with zeros, and how many there are [B]."""
+    order = scene.argsort(stable=True)
+    counts = torch.bincount(scene, minlength=num_scenes)
+    scene = scene[order]
+    place = torch.arange(len(order), device=scene.device) - (counts.cumsum(0) - counts)[scene]
+    rows = order.new_zeros(num_scenes, int(counts.max()))
+    rows[scene, place] = order
+    padded = positions.new_zeros(*rows.shape, 3)
+    padded[scene, place] = positions.detach()[order]
+    return padded, rows, counts
 
 
 def info_nce(queries: Tensor, keys: Tensor, *, temperature: float, symmetric: bool = False) -> tuple[Tensor, Tensor]:

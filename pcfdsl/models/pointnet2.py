@@ -92,8 +92,11 @@ class SetAbstraction(nn.Module):
         self.mlp_module = SharedMLP((widths[0] + 3, *widths[1:]))
 
     def forward(self, xyz: Tensor, features: Tensor | None, centers: Tensor) -> Tensor:
-        """Points [B, N, 3] with features [B, N, C] around centres [B, S, 3] -> [B, S, C_out]."""
-        neighbors = ball_query(xyz.detach(), centers.detach(), self.radius, self.num_neighbors)
+        """Points [B, N, 3] with features [B, N, C] around centres [B, S, 3] -> [B, S, C_out].
+
+        Coordinates must be finite, which the caller has checked.
+        """
+        neighbors = ball_query(xyz.detach(), centers.detach(), self.radius, self.num_neighbors, trusted=True)
         rows = neighbor_rows(neighbors.indices, neighbors.counts, num_points=xyz.shape[1])
 
         def gather_rows(values: Tensor, idx: Tensor) -> Tensor:
@@ -123,7 +126,7 @@ class FeaturePropagation(nn.Module):
         """Features of both levels at the fine points."""
         assert fine.features is not None
         assert coarse.features is not None
-        distances, indices = three_nearest(fine.xyz, coarse.xyz)
+        distances, indices = three_nearest(fine.xyz, coarse.xyz, trusted=True)
         carried = three_interpolate(coarse.features, indices, inverse_distance_weights(distances))
         rows = torch.cat([carried, fine.features], -1).flatten(0, 1)
         return Level(fine.xyz, self.mlp(rows).view(*fine.xyz.shape[:2], -1), fine.point_idx)

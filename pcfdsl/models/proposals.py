@@ -105,7 +105,7 @@ def choose_clusters(
     """Which votes become cluster centres: [B, P] int64.
 
     Args:
-        vote_xyz: [B, V, 3] metres; the votes of seeds in farthest-point order, `vote_factor` per seed.
+        vote_xyz: [B, V, 3] metres, finite; the votes of seeds in farthest-point order, `vote_factor` per seed.
         num_proposals: P.
         sampling: "vote_fps", farthest points of the votes; "seed_fps", the first vote of the farthest seeds; "random",
             with replacement.
@@ -118,7 +118,7 @@ def choose_clusters(
     """
     batch, num_votes = vote_xyz.shape[:2]
     if sampling == "vote_fps":
-        return farthest_point_sample(vote_xyz.detach(), num_proposals, skip_near_origin=skip_near_origin)
+        return farthest_point_sample(vote_xyz, num_proposals, skip_near_origin=skip_near_origin, trusted=True)
     if sampling == "seed_fps":
         return (torch.arange(num_proposals, device=vote_xyz.device) * vote_factor).expand(batch, -1)
     if sampling == "random":

@@ -14,6 +14,7 @@ from pcfdsl.config import option
 from pcfdsl.models.backbone import BackboneConfig, build_backbone
 from pcfdsl.models.proposals import ClusterSampling, Proposals, ProposalTensors, choose_clusters
 from pcfdsl.models.voting import Voting
+from pcfdsl.ops.backends.choice import check_points
 
 __all__ = ["VoteNet", "VoteNetConfig", "VoteNetOutput"]
 
@@ -102,6 +103,7 @@ class VoteNet(nn.Module):
         seeds = self.backbone_net(points)
         assert seeds.features is not None
         vote_xyz, vote_features = self.vgen(seeds.xyz, seeds.features)
+        check_points("votes", vote_xyz)  # once for sampling and ball query, which trust them
         cluster_idx = choose_clusters(
             vote_xyz,
             config.num_proposals,

@@ -9,7 +9,7 @@ from torch import Tensor
 from pcfdsl.ops import reference
 from pcfdsl.ops.backends import numba_points as kernels
 from pcfdsl.ops.backends import pytorch3d
-from pcfdsl.ops.backends.choice import Backend, check_points, choose
+from pcfdsl.ops.backends.choice import Backend, check_points, choose, cuda_backend
 from pcfdsl.ops.backends.numba_rows import over_blocks
 
 __all__ = ["Neighbors", "ball_query", "gather"]
@@ -37,6 +37,7 @@ def ball_query(
     max_neighbors: int,
     *,
     lengths: Tensor | None = None,
+    trusted: bool = False,
     backend: Backend = "auto",
 ) -> Neighbors:
     """The first K points, in index order, closer to each centre than the radius (PointNet++, section 3.2).
@@ -47,18 +48,20 @@ def ball_query(
         radius: Metres; strictly closer, d^2 < r^2 with r^2 rounded to the points' type.
         max_neighbors: K, any number from 1.
         lengths: [B] int64; only the first so many points of an item count. None: all.
+        trusted: The caller vouches for the values of points and lengths, as of points gathered from others that were
+            checked. Spares a pass over them, and on a GPU the wait for its answer.
         backend: See `ops.backends.choice.choose`.
 
     Raises:
         ValueError: For wrong shapes, types, radius or lengths, and for coordinates that are not finite.
     """
-    check_points("points", points, lengths)
-    check_points("centers", centers, like=points)
+    check_points("points", points, lengths, trusted=trusted)
+    check_points("centers", centers, like=points, trusted=trusted)
     if not radius > 0 or max_neighbors < 1:
         raise ValueError(f"radius must be above 0 and max_neighbors at least 1, got {radius} and {max_neighbors}")
     backend = choose(backend, points)  # type: ignore[assignment]
-    function = {"numba": _ball_query, "pytorch3d": pytorch3d.ball_query, "torch": reference.ball_query}[backend]
-    return Neighbors(*function(points.detach(), centers.detach(), radius, max_neighbors, lengths))
+    search = {"pytorch3d": pytorch3d.ball_query, "torch": reference.ball_query}.get(backend, _ball_query)
+    return Neighbors(*search(points.detach(), centers.detach(), radius, max_neighbors, lengths))
 
 
 @torch.library.custom_op("pcfdsl::ball_query", mutates_args=(), device_types="cpu")
@@ -91,6 +94,13 @@ def _ball_query(
     return torch.from_numpy(indices), torch.from_numpy(found)
 
 
+@_ball_query.register_kernel("cuda")
+def _(points, centers, radius, max_neighbors, lengths):
+    from pcfdsl.ops.backends import triton_points  # there is no Triton on macOS
+
+    return triton_points.ball_query(points, centers, radius, max_neighbors, lengths)
+
+
 @_ball_query.register_fake
 def _(points, centers, radius, max_neighbors, lengths):
     counts = centers.new_empty(centers.shape[:2], dtype=torch.int64)
@@ -117,5 +127,56 @@ def gather(values: Tensor, indices: Tensor) -> Tensor:
         )
     first_row = torch.arange(len(values), device=values.device) * values.shape[1]
     rows = (indices.flatten(1) + first_row[:, None]).flatten()
-    # Whole rows: index_select copies them, and its gradient adds them in the order of the indices on the CPU.
-    return values.flatten(0, 1).index_select(0, rows).view(*indices.shape, values.shape[2])
+    # Whole rows: index_select copies them, and its gradient adds them in the order of the indices on the CPU. On CUDA
+    # that gradient would be added in any order; ours is not.
+    ordered = values.device.type == "cuda" and cuda_backend() == "triton"
+    select = gather_rows if ordered else lambda values, rows: values.index_select(0, rows)
+    return select(values.flatten(0, 1), rows).view(*indices.shape, values.shape[2])
+
+
+@torch.library.custom_op("pcfdsl::gather_rows", mutates_args=())
+def gather_rows(values: Tensor, rows: Tensor) -> Tensor:
+    """Rows [R] of values [N, C]; the gradient is added up by `sum_rows`."""
+    return values.index_select(0, rows)
+
+
+@torch.library.custom_op("pcfdsl::sum_rows", mutates_args=())
+def sum_rows(values: Tensor, rows: Tensor, num_rows: int) -> Tensor:
+    """Values [R, C] added up, in their order, by the row each belongs to: [num_rows, C]."""
+    return reference.sum_rows(values, rows, num_rows)
+
+
+@sum_rows.register_kernel("cuda")
+def _(values, rows, num_rows):
+    from pcfdsl.ops.backends import triton_points  # there is no Triton on macOS
+
+    return triton_points.sum_rows(values, rows, num_rows)
+
+
+@gather_rows.register_fake
+def _(values, rows):
+    return values.new_empty(len(rows), values.shape[1])
+
+
+@sum_rows.register_fake
+def _(values, rows, num_rows):
+    return values.new_empty(num_rows, values.shape[1])
+
+
+def _keep_rows_of_values(ctx, inputs, output):
+    values, rows = inputs
+    ctx.save_for_backward(rows)
+    ctx.num_rows = len(values)
+
+
+def _keep_rows(ctx, inputs, output):
+    ctx.save_for_backward(inputs[1])
+
+
+gather_rows.register_autograd(
+    lambda ctx, gradient: (sum_rows(gradient, *ctx.saved_tensors, ctx.num_rows), None),
+    setup_context=_keep_rows_of_values,
+)
+sum_rows.register_autograd(
+    lambda ctx, gradient: (gather_rows(gradient, *ctx.saved_tensors), None, None), setup_context=_keep_rows
+)

@@ -1,4 +1,4 @@
-"""Inverse-distance interpolation from the three nearest points (PointNet++, section 3.4, equation 2)."""
+"""The nearest points, and interpolation from the nearest three (PointNet++, section 3.4, equation 2)."""
 
 import numpy as np
 import torch
@@ -11,13 +11,18 @@ from pcfdsl.ops.backends.choice import Backend, check_points, choose
 from pcfdsl.ops.backends.numba_rows import over_blocks
 from pcfdsl.ops.grouping import gather
 
-__all__ = ["inverse_distance_weights", "three_interpolate", "three_nearest"]
+__all__ = ["inverse_distance_weights", "nearest", "three_interpolate", "three_nearest"]
 
 _SMALLEST_BLOCK = 2048  # queries; each block builds the tree of the points anew
 
 
 def three_nearest(
-    queries: Tensor, points: Tensor, *, lengths: Tensor | None = None, backend: Backend = "auto"
+    queries: Tensor,
+    points: Tensor,
+    *,
+    lengths: Tensor | None = None,
+    trusted: bool = False,
+    backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Distances and indices of the three points nearest to each query, nearest first; ties go to the lower index.
 
@@ -27,6 +32,8 @@ def three_nearest(
         queries: [B, M, 3] float32 or float64.
         points: [B, N, 3], of the same type.
         lengths: [B] int64; only the first so many points of an item count. None: all.
+        trusted: The caller vouches for the values of points and lengths, as of points gathered from others that were
+            checked. Spares a pass over them, and on a GPU the wait for its answer.
         backend: See `ops.backends.choice.choose`.
 
     Returns:
@@ -35,31 +42,57 @@ def three_nearest(
     Raises:
         ValueError: For wrong shapes, types or lengths, and for coordinates that are not finite.
     """
-    check_points("points", points, lengths)
-    check_points("queries", queries, like=points)
+    return _search(queries, points, 3, lengths, trusted, backend)
+
+
+def nearest(
+    queries: Tensor,
+    points: Tensor,
+    *,
+    lengths: Tensor | None = None,
+    trusted: bool = False,
+    backend: Backend = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Distance and index [B, M] of the point nearest to each query; all else as for `three_nearest`."""
+    distances, indices = _search(queries, points, 1, lengths, trusted, backend)
+    return distances.squeeze(2), indices.squeeze(2)
+
+
+def _search(
+    queries: Tensor, points: Tensor, num_neighbors: int, lengths: Tensor | None, trusted: bool, backend: Backend
+) -> tuple[Tensor, Tensor]:
+    check_points("points", points, lengths, trusted=trusted)
+    check_points("queries", queries, like=points, trusted=trusted)
     backend = choose(backend, points)  # type: ignore[assignment]
-    function = {"numba": _three_nearest, "pytorch3d": pytorch3d.three_nearest, "torch": reference.three_nearest}[
-        backend
-    ]
-    return function(queries.detach(), points.detach(), lengths)
+    search = {"pytorch3d": pytorch3d.nearest, "torch": reference.nearest}.get(backend, _nearest)
+    return search(queries.detach(), points.detach(), num_neighbors, lengths)
 
 
-@torch.library.custom_op("pcfdsl::three_nearest", mutates_args=(), device_types="cpu")
-def _three_nearest(queries: Tensor, points: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op("pcfdsl::nearest", mutates_args=(), device_types="cpu")
+def _nearest(queries: Tensor, points: Tensor, num_neighbors: int, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     asked, clouds = queries.contiguous().numpy(), points.contiguous().numpy()
-    distances, indices = np.empty(asked.shape, asked.dtype), np.empty(asked.shape, np.int64)
+    distances = np.empty((*asked.shape[:2], num_neighbors), asked.dtype)
+    indices = np.empty(distances.shape, np.int64)
     block = max(-(-asked.shape[1] // torch.get_num_threads()), _SMALLEST_BLOCK)
     for b, cloud in enumerate(clouds):
         length = len(cloud) if lengths is None else int(lengths[b])
         arrays = asked[b], cloud, length, distances[b], indices[b]
-        over_blocks(kernels.nearest_three, asked.shape[1], *arrays, block=block)
+        over_blocks(kernels.nearest, asked.shape[1], *arrays, block=block)
     # NumPy rounds roots correctly; torch's may be off by a bit, depending on where in the tensor a number stands.
     return torch.from_numpy(np.sqrt(distances, out=distances)), torch.from_numpy(indices)
 
 
-@_three_nearest.register_fake
-def _(queries, points, lengths):
-    return torch.empty_like(queries), torch.empty_like(queries, dtype=torch.int64)
+@_nearest.register_kernel("cuda")
+def _(queries, points, num_neighbors, lengths):
+    from pcfdsl.ops.backends import triton_points  # there is no Triton on macOS
+
+    return triton_points.nearest(queries, points, num_neighbors, lengths)
+
+
+@_nearest.register_fake
+def _(queries, points, num_neighbors, lengths):
+    distances = queries.new_empty((*queries.shape[:2], num_neighbors))
+    return distances, torch.empty_like(distances, dtype=torch.int64)
 
 
 def inverse_distance_weights(distances: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ def farthest_point_sample(
     *,
     lengths: Tensor | None = None,
     skip_near_origin: bool = False,
+    trusted: bool = False,
     backend: Backend = "auto",
 ) -> Tensor:
     """Indices of points each of which is farthest from those before it (PointNet++, section 3.2).
@@ -34,6 +35,8 @@ def farthest_point_sample(
         lengths: [B] int64; only the first so many points of an item count. None: all.
         skip_near_origin: Never choose points with |p|^2 <= 1e-3 (but start at 0 all the same), as the published CUDA
             kernel does.
+        trusted: The caller vouches for the values of points and lengths, as of points gathered from others that were
+            checked. Spares a pass over them, and on a GPU the wait for its answer.
         backend: See `ops.backends.choice.choose`. PyTorch3D cannot skip points and leaves that to torch.
 
     Returns:
@@ -45,11 +48,11 @@ def farthest_point_sample(
     >>> farthest_point_sample(torch.tensor([[[0.0, 0, 0], [1, 0, 0], [5, 0, 0], [2, 0, 0]]]), 3)
     tensor([[0, 2, 3]])
     """
-    check_points("points", points, lengths)
+    check_points("points", points, lengths, trusted=trusted)
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
     backend = choose(backend, points)  # type: ignore[assignment]
-    if backend == "numba":
+    if backend in ("numba", "triton"):
         return _farthest(points.detach(), num_samples, lengths, skip_near_origin)
     if backend == "pytorch3d" and not skip_near_origin:
         return pytorch3d.farthest_point_sample(points.detach(), num_samples, lengths)
@@ -73,6 +76,13 @@ def _farthest(points: Tensor, num_samples: int, lengths: Tensor | None, skip_nea
 
     over_blocks(sample, len(clouds), block=1)
     return torch.from_numpy(samples)
+
+
+@_farthest.register_kernel("cuda")
+def _(points, num_samples, lengths, skip_near_origin):
+    from pcfdsl.ops.backends import triton_points  # there is no Triton on macOS
+
+    return triton_points.farthest_point_sample(points, num_samples, lengths, skip_near_origin)
 
 
 @_farthest.register_fake

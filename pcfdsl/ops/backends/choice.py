@@ -1,50 +1,84 @@
 """Which implementation of the point operators runs, and the checks all of them share."""
 
+import functools
+import sys
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pcfdsl.ops.backends import pytorch3d
+from pcfdsl.ops.backends import pytorch3d, triton_runtime
 
-__all__ = ["Backend", "check_points", "choose", "describe"]
+__all__ = ["Backend", "check_points", "choose", "cuda_backend", "describe"]
 
-Backend = Literal["auto", "numba", "pytorch3d", "torch"]
+Backend = Literal["auto", "numba", "triton", "pytorch3d", "torch"]
+
+_DEVICES = {"numba": "cpu", "triton": "cuda"}
 
 
 def choose(backend: Backend, points: Tensor) -> str:
-    """The backend that runs for these points: numba on the CPU, PyTorch3D on CUDA where installed, otherwise torch.
+    """The backend that runs for these points: numba on the CPU; Triton, PyTorch3D or torch on CUDA; torch elsewhere.
 
-    PyTorch3D samples in float32 whatever it is given, so float64 on CUDA is torch's.
+    Triton and PyTorch3D compute in float32, so float64 on CUDA is torch's.
 
     Raises:
-        ValueError: If the backend asked for is not known, not installed or not for this device or type.
+        ValueError: If the backend asked for is unknown, cannot run here, or is not for this device or type.
     """
     if backend == "auto":
         if points.device.type == "cpu":
             return "numba"
-        suits = points.device.type == "cuda" and points.dtype == torch.float32
-        return "pytorch3d" if suits and pytorch3d.is_available() else "torch"
-    if backend == "numba" and points.device.type != "cpu":
-        raise ValueError(f"backend 'numba' runs on the CPU, the points are on {points.device}; use 'auto'")
-    if backend == "pytorch3d" and not pytorch3d.is_available():
-        raise ValueError("backend 'pytorch3d' is not installed; use 'auto', or see third_party/README.md")
-    if backend == "pytorch3d" and points.dtype != torch.float32:
-        raise ValueError(f"backend 'pytorch3d' computes in float32, the points are {points.dtype}; use 'torch'")
-    if backend not in ("numba", "pytorch3d", "torch"):
-        raise ValueError(f"backend {backend!r} is unknown; expected auto, numba, pytorch3d or torch")
+        return cuda_backend() if points.device.type == "cuda" and points.dtype == torch.float32 else "torch"
+    if backend not in ("numba", "triton", "pytorch3d", "torch"):
+        raise ValueError(f"backend {backend!r} is unknown; expected auto, numba, triton, pytorch3d or torch")
+    device = _DEVICES.get(backend, points.device.type)
+    if points.device.type != device:
+        raise ValueError(f"backend {backend!r} runs on {device}, the points are on {points.device}; use 'auto'")
+    if backend in ("triton", "pytorch3d"):
+        if points.dtype != torch.float32:
+            raise ValueError(f"backend {backend!r} computes in float32, the points are {points.dtype}; use 'torch'")
+        reason = triton_runtime.why_unusable() if backend == "triton" else pytorch3d.why_unusable(device)
+        if reason:
+            raise ValueError(f"backend {backend!r} cannot run: {reason}; use 'auto'")
     return backend
+
+
+@torch.compiler.assume_constant_result
+def cuda_backend() -> str:
+    """What runs on CUDA in float32: triton, else pytorch3d, else torch. Prints once why it is not the first."""
+    return _cuda_backend()
+
+
+@functools.cache
+def _cuda_backend() -> str:
+    no_triton = triton_runtime.why_unusable()
+    if no_triton is None:
+        return "triton"
+    no_pytorch3d = pytorch3d.why_unusable()
+    if no_pytorch3d is None:
+        print(f"point operators run on PyTorch3D: {no_triton}", file=sys.stderr)
+        return "pytorch3d"
+    print(f"point operators run in plain torch, many times slower: {no_triton}; {no_pytorch3d}", file=sys.stderr)
+    return "torch"
 
 
 def describe() -> str:
     """One line on what runs where."""
-    cuda = "pytorch3d" if pytorch3d.is_available() else "torch (PyTorch3D is not installed)"
-    return f"point operators: numba on the CPU, {cuda} on CUDA; {torch.get_num_threads()} CPU threads"
+    cuda = f"{cuda_backend()} on CUDA" if torch.cuda.is_available() else "no CUDA device"
+    return f"point operators: numba on the CPU, {cuda}; {torch.get_num_threads()} CPU threads"
 
 
-def check_points(name: str, points: Tensor, lengths: Tensor | None = None, like: Tensor | None = None) -> None:
-    """Shapes, types and devices of points [B, N, 3], of their lengths [B], and of a second set they go with.
+def check_points(
+    name: str, points: Tensor, lengths: Tensor | None = None, *, like: Tensor | None = None, trusted: bool = False
+) -> None:
+    """Check points [B, N, 3], their lengths [B], and that they agree with a second set they go with.
+
+    Args:
+        name: What the error calls them.
+        points: Any tensor.
+        lengths: Any tensor, or None.
+        like: The second set.
+        trusted: Check shapes, types and devices only, not values: no pass over them, and no wait for a GPU.
 
     Raises:
         ValueError: Saying which of them is wrong and what was expected.
@@ -60,7 +94,7 @@ def check_points(name: str, points: Tensor, lengths: Tensor | None = None, like:
         )
     if lengths is not None and (lengths.shape != points.shape[:1] or lengths.dtype != torch.int64):
         raise ValueError(f"lengths must be int64 [B] = [{len(points)}], got {lengths.dtype} {list(lengths.shape)}")
-    if torch.compiler.is_compiling():
+    if trusted or torch.compiler.is_compiling():
         return  # values are not known while a graph is traced
     if lengths is not None and ((lengths < 1) | (lengths > points.shape[1])).any():
         raise ValueError(f"lengths must lie in 1..{points.shape[1]}, got {lengths.tolist()}")

@@ -165,8 +165,9 @@ def _float_of(value, distances, bits):
 
 
 @_jit
-def nearest_three(queries, points, length, distances, indices, start, stop):
-    """Three nearest of points[:length] for queries start to stop: squared distances and indices, nearest first."""
+def nearest(queries, points, length, distances, indices, start, stop):
+    """The K nearest of points[:length] for queries start to stop: squared distances and indices, nearest first."""
+    last = distances.shape[1] - 1
     depth = 0
     while length > NEAREST_LEAF << depth:
         depth += 1
@@ -189,14 +190,13 @@ def nearest_three(queries, points, length, distances, indices, start, stop):
     for q in range(start, stop):
         x, y, z = queries[q, 0], queries[q, 1], queries[q, 2]
         ax, ay, az = np.float64(x), np.float64(y), np.float64(z)
-        for k in range(3):
-            distances[q, k], indices[q, k] = np.inf, 0
+        distances[q], indices[q] = np.inf, 0
         waiting[0], how_far[0] = 1, 0.0
         num_waiting = 1
         while num_waiting:
             num_waiting -= 1
             node = waiting[num_waiting]
-            if how_far[num_waiting] * _SAFE > distances[q, 2]:
+            if how_far[num_waiting] * _SAFE > distances[q, last]:
                 continue
             while node < num_leaves:  # the nearer child now, the farther one later
                 node = 2 * node
@@ -204,7 +204,7 @@ def nearest_three(queries, points, length, distances, indices, start, stop):
                 other = node + 1
                 if far < near:
                     node, other, near, far = other, node, far, near
-                if far * _SAFE <= distances[q, 2]:
+                if far * _SAFE <= distances[q, last]:
                     waiting[num_waiting], how_far[num_waiting] = other, far
                     num_waiting += 1
             leaf = node - num_leaves
@@ -221,19 +221,20 @@ def _box_distance(boxes, node, x, y, z):
 
 @_jit
 def _open(a, b, order, coordinates, x, y, z, distances, indices):
-    """Insert points a to b of the tree into the sorted list of the three nearest; ties go to the lower index."""
+    """Insert points a to b of the tree into the sorted list of the nearest; ties go to the lower index."""
+    last = len(distances) - 1
     for i in range(a, b):
         dx, dy, dz = x - coordinates[0, i], y - coordinates[1, i], z - coordinates[2, i]
         distance = ((dx * dx) + (dy * dy)) + (dz * dz)
-        if distance > distances[2]:
+        if distance > distances[last]:
             continue
         index = order[i]
-        k = 3
+        k = last + 1
         while k > 0 and (distance < distances[k - 1] or (distance == distances[k - 1] and index < indices[k - 1])):
             k -= 1
-            if k < 2:
+            if k < last:
                 distances[k + 1], indices[k + 1] = distances[k], indices[k]
-        if k < 3:
+        if k <= last:
             distances[k], indices[k] = distance, index
 
 

@@ -1,0 +1,171 @@
+"""The Triton kernels without a GPU: their answers in Triton's interpreter, and what they compile to for two of them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pcfdsl.ops import reference
+from pcfdsl.ops.backends import choice, pytorch3d, triton_runtime
+from pcfdsl.ops.grouping import gather_rows, sum_rows
+
+triton = pytest.importorskip("triton", reason="Triton is not installed (it comes with torch on Linux)")
+
+INTEGER, FLOAT, FLOATS, INTEGERS = "i32", "fp32", "*fp32", "*i64"
+CLOUD = {"num_points": INTEGER, "stride": INTEGER}
+# Kernel: argument types, constants, warps, registers at most. A block of 512 threads may use 128 each, of 128 all 255.
+KERNELS = {
+    "farthest_kernel": (
+        {"distances": FLOATS, "out": INTEGERS, **CLOUD, "num_samples": INTEGER, "near_origin": FLOAT},
+        {"TILE": 2048},
+        16,
+        64,
+    ),
+    "ball_query_kernel": (
+        {"centers": FLOATS, "indices": INTEGERS, "counts": INTEGERS, "squared_radius": FLOAT, **CLOUD}
+        | {"num_centers": INTEGER, "max_neighbors": INTEGER},
+        {"CENTERS": 8, "TILE": 256},
+        4,
+        128,
+    ),
+    "nearest_kernel": (
+        {"queries": FLOATS, "distances": FLOATS, "indices": INTEGERS, **CLOUD, "num_queries": INTEGER},
+        {"K": 3, "QUERIES": 8, "TILE": 128},
+        4,
+        128,
+    ),
+    "nearest_kernel K=1": (
+        {"queries": FLOATS, "distances": FLOATS, "indices": INTEGERS, **CLOUD, "num_queries": INTEGER},
+        {"K": 1, "QUERIES": 8, "TILE": 128},
+        4,
+        128,
+    ),
+    "sum_rows_kernel": (
+        {"values": FLOATS, "order": INTEGERS, "starts": INTEGERS, "out": FLOATS, "num_channels": INTEGER},
+        {"CHANNELS": 128},
+        1,
+        64,
+    ),
+}
+# Correctly rounded roots are refined with fused multiply-adds: so many for each stored distance.
+FUSED = {"nearest_kernel": 9, "nearest_kernel K=1": 3}
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+
+def test_interpreted_kernels_equal_their_twins_to_the_last_tie(cache):
+    script = Path(__file__).with_name("interpreted_points.py")
+    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    answer = json.loads(run.stdout)
+    assert answer["differences"] == []
+    assert answer["comparisons"] > 500
+
+
+def compile_for(name: str, capability: int, *, fused: bool = False):
+    """Registers, bytes of stack and fused multiply-adds of a kernel."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from pcfdsl.ops.backends import triton_points
+
+    types, constants, num_warps, _ = KERNELS[name]
+    kernel = getattr(triton_points, name.split()[0])
+    types = {"planes": FLOATS, "lengths": INTEGERS, **types}
+    signature = {argument: types.get(argument, "constexpr") for argument in kernel.arg_names}
+    compiled = triton.compile(
+        ASTSource(fn=kernel, signature=signature, constexprs=constants),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": num_warps, "enable_fp_fusion": fused},
+    )
+    return compiled.asm["cubin"]
+
+
+def inspect(cubin: bytes, tmp_path: Path) -> tuple[int, int, int]:
+    """Registers a thread, bytes of stack a thread (what was spilled), and fused multiply-adds in the code."""
+    path = tmp_path / "kernel.cubin"
+    path.write_bytes(cubin)
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    if not tool.exists():
+        pytest.skip(f"this Triton {triton.__version__} brings no cuobjdump")
+    usage, code = (
+        subprocess.run([tool, option, path], capture_output=True, text=True, check=True).stdout
+        for option in ("--dump-resource-usage", "-sass")
+    )
+    counts = {word: int(number) for word, number in re.findall(r"(REG|STACK):(\d+)", usage)}
+    return counts["REG"], counts["STACK"], len(re.findall(r"\bFFMA\b", code))
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_compile_without_spills_and_without_fused_multiply_adds(cache, tmp_path, name, capability):
+    registers, stack, fused = inspect(compile_for(name, capability), tmp_path)
+    print(f"{name} sm_{capability}: {registers} registers, {stack} bytes of stack, {fused} fused multiply-adds")
+    assert registers <= KERNELS[name][3]
+    assert stack == 0
+    assert fused <= FUSED.get(name, 0)
+
+
+def test_the_compiler_would_fuse_if_it_were_allowed_to(cache, tmp_path):
+    """Otherwise the test above could not fail."""
+    assert inspect(compile_for("farthest_kernel", 90, fused=True), tmp_path)[2] > 0
+
+
+def test_summing_rows_is_the_gradient_of_gathering_them():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand((7, 3), generator=generator, dtype=torch.float64, requires_grad=True)
+    rows = torch.randint(0, 7, (20,), generator=generator)
+    assert torch.autograd.gradcheck(gather_rows, (values, rows))
+    assert torch.autograd.gradgradcheck(gather_rows, (values, rows))
+    taken = torch.rand((20, 3), generator=generator, dtype=torch.float64)
+    assert torch.equal(sum_rows(taken, rows, 7), reference.sum_rows(taken, rows, 7))
+    torch.library.opcheck(torch.ops.pcfdsl.gather_rows.default, (values, rows))
+    torch.library.opcheck(torch.ops.pcfdsl.sum_rows.default, (taken.requires_grad_(), rows, 7))
+
+
+@pytest.mark.parametrize(
+    ("no_triton", "no_pytorch3d", "backend", "sentence"),
+    [
+        (None, None, "triton", ""),
+        ("no compiler", None, "pytorch3d", "point operators run on PyTorch3D: no compiler\n"),
+        ("no compiler", "not built", "torch", "in plain torch, many times slower: no compiler; not built\n"),
+    ],
+)
+def test_the_best_backend_that_runs_on_cuda_is_chosen_and_said_once(
+    monkeypatch, capsys, no_triton, no_pytorch3d, backend, sentence
+):
+    monkeypatch.setattr(triton_runtime, "why_unusable", lambda: no_triton)
+    monkeypatch.setattr(pytorch3d, "why_unusable", lambda: no_pytorch3d)
+    choice._cuda_backend.cache_clear()
+    try:
+        assert choice.cuda_backend() == choice.cuda_backend() == backend
+        printed = capsys.readouterr().err
+        assert printed.endswith(sentence)
+        assert printed.count("\n") == bool(sentence)
+    finally:
+        choice._cuda_backend.cache_clear()
+
+
+def test_a_pytorch3d_that_cannot_run_is_not_chosen(monkeypatch):
+    """One built without CUDA, or for another torch, is found by find_spec all the same."""
+    monkeypatch.setattr(pytorch3d.importlib.util, "find_spec", lambda name: name)
+
+    def fail(*_):
+        raise RuntimeError("Not compiled with GPU support")
+
+    monkeypatch.setattr(pytorch3d, "ball_query", fail)
+    monkeypatch.setattr(pytorch3d, "farthest_point_sample", lambda *_: None)
+    pytorch3d.why_unusable.cache_clear()
+    try:
+        assert "Not compiled with GPU support" in pytorch3d.why_unusable("cpu")
+    finally:
+        pytorch3d.why_unusable.cache_clear()
