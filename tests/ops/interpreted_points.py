@@ -36,7 +36,7 @@ def comparisons(generator: torch.Generator):
             for skip in (False, True):
                 arguments = points, num_samples, lengths, skip
                 expected = reference.farthest_point_sample(*arguments)
-                for max_tile in (128, 2048):
+                for max_tile in (128, 4096):
                     found = triton_points.farthest_point_sample(*arguments, max_tile=max_tile)
                     yield f"sampling, {name}, skip={skip}, tiles of {max_tile}", found, expected
             for radius, count in ((0.25, 8), (0.75, 16), (3.0, 5), (0.01, 3), (1.0, num_points + 3)):

@@ -18,32 +18,33 @@ triton = pytest.importorskip("triton", reason="Triton is not installed (it comes
 
 INTEGER, FLOAT, FLOATS, INTEGERS = "i32", "fp32", "*fp32", "*i64"
 CLOUD = {"num_points": INTEGER, "stride": INTEGER}
-# Kernel: argument types, constants, warps, registers at most. A block of 512 threads may use 128 each, of 128 all 255.
+# Kernel: argument types, constants, warps, registers at most. A block of 1,024 threads may use 64 each; the fewer the
+# others use, the more of their blocks run at once.
 KERNELS = {
     "farthest_kernel": (
         {"distances": FLOATS, "out": INTEGERS, **CLOUD, "num_samples": INTEGER, "near_origin": FLOAT},
-        {"TILE": 2048},
-        16,
+        {"TILE": 4096},
+        32,
         64,
     ),
     "ball_query_kernel": (
         {"centers": FLOATS, "indices": INTEGERS, "counts": INTEGERS, "squared_radius": FLOAT, **CLOUD}
         | {"num_centers": INTEGER, "max_neighbors": INTEGER},
-        {"CENTERS": 8, "TILE": 256},
+        {"CENTERS": 8, "TILE": 128},
         4,
-        128,
+        96,
     ),
     "nearest_kernel": (
         {"queries": FLOATS, "distances": FLOATS, "indices": INTEGERS, **CLOUD, "num_queries": INTEGER},
-        {"K": 3, "QUERIES": 8, "TILE": 128},
+        {"K": 3, "QUERIES": 8, "TILE": 64},
         4,
-        128,
+        64,
     ),
     "nearest_kernel K=1": (
         {"queries": FLOATS, "distances": FLOATS, "indices": INTEGERS, **CLOUD, "num_queries": INTEGER},
-        {"K": 1, "QUERIES": 8, "TILE": 128},
+        {"K": 1, "QUERIES": 8, "TILE": 64},
         4,
-        128,
+        64,
     ),
     "sum_rows_kernel": (
         {"values": FLOATS, "order": INTEGERS, "starts": INTEGERS, "out": FLOATS, "num_channels": INTEGER},
@@ -52,8 +53,8 @@ KERNELS = {
         64,
     ),
 }
-# Correctly rounded roots are refined with fused multiply-adds: so many for each stored distance.
-FUSED = {"nearest_kernel": 9, "nearest_kernel K=1": 3}
+# A correctly rounded root is refined with fused multiply-adds, so many of them for K roots.
+FUSED = {"nearest_kernel": 9, "nearest_kernel K=1": 5}
 
 
 @pytest.fixture
@@ -115,9 +116,10 @@ def test_kernels_compile_without_spills_and_without_fused_multiply_adds(cache, t
     assert fused <= FUSED.get(name, 0)
 
 
-def test_the_compiler_would_fuse_if_it_were_allowed_to(cache, tmp_path):
+@pytest.mark.parametrize("name", ["farthest_kernel", "ball_query_kernel", "nearest_kernel", "nearest_kernel K=1"])
+def test_the_compiler_would_fuse_if_it_were_allowed_to(cache, tmp_path, name):
     """Otherwise the test above could not fail."""
-    assert inspect(compile_for("farthest_kernel", 90, fused=True), tmp_path)[2] > 0
+    assert inspect(compile_for(name, 90, fused=True), tmp_path)[2] > FUSED.get(name, 0)
 
 
 def test_summing_rows_is_the_gradient_of_gathering_them():
@@ -128,8 +130,8 @@ def test_summing_rows_is_the_gradient_of_gathering_them():
     assert torch.autograd.gradgradcheck(gather_rows, (values, rows))
     taken = torch.rand((20, 3), generator=generator, dtype=torch.float64)
     assert torch.equal(sum_rows(taken, rows, 7), reference.sum_rows(taken, rows, 7))
-    torch.library.opcheck(torch.ops.pcfdsl.gather_rows.default, (values, rows))
-    torch.library.opcheck(torch.ops.pcfdsl.sum_rows.default, (taken.requires_grad_(), rows, 7))
+    torch.library.opcheck(torch.ops.pcfdsl.gather_rows.default, (values.detach(), rows))
+    torch.library.opcheck(torch.ops.pcfdsl.sum_rows.default, (taken, rows, 7))
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def farthest_point_sample(
     lengths: Tensor | None = None,
     skip_near_origin: bool = False,
     *,
-    max_tile: int = 2048,
+    max_tile: int = 4096,
 ) -> Tensor:
     """See `ops.sampling.farthest_point_sample`; float32."""
     planes = _planes(points)
@@ -262,7 +262,7 @@ def ball_query(
         centers.shape[1],
         max_neighbors,
         CENTERS=block,
-        TILE=256,
+        TILE=128,
         num_warps=4,
     )
     return indices, counts
@@ -289,7 +289,7 @@ def nearest(
         queries.shape[1],
         K=num_neighbors,
         QUERIES=block,
-        TILE=128,
+        TILE=64,
         num_warps=4,
     )
     return distances, indices
