@@ -6,6 +6,7 @@ installed are left out. `same` says whether the answer is ours to the last index
 """
 
 import argparse
+import functools
 import importlib.util
 import time
 from collections.abc import Callable
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor
 
 from pcfdsl.ops import reference
+from pcfdsl.ops.backends import pytorch3d
 from pcfdsl.ops.backends.choice import describe
 from pcfdsl.ops.grouping import ball_query, gather
-from pcfdsl.ops.interpolate import inverse_distance_weights, three_interpolate, three_nearest
+from pcfdsl.ops.interpolate import inverse_distance_weights, nearest, three_interpolate, three_nearest
 from pcfdsl.ops.sampling import farthest_point_sample
 from pcfdsl.rng import stream
 
@@ -117,7 +119,7 @@ def rivals_of_three_nearest(queries: Tensor, points: Tensor) -> Rivals:
 def rivals_of_gradients(points: Tensor, centers: Tensor) -> dict[str, Rivals]:
     """Forward and backward of what training differentiates, on a network's 128 channels."""
     neighbors = ball_query(points, centers, RADIUS, NUM_NEIGHBORS).indices
-    distances, nearest = three_nearest(points, centers)
+    distances, nearest_idx = three_nearest(points, centers)
     weights = inverse_distance_weights(distances)
 
     def gradient(function: Callable, num_rows: int, *arguments: Tensor) -> Callable:
@@ -131,10 +133,59 @@ def rivals_of_gradients(points: Tensor, centers: Tensor) -> dict[str, Rivals]:
             "plain torch twin": gradient(reference.gather, num_points, neighbors),
         },
         "three_interpolate, 20,000 of 2,048, with gradient": {
-            "pcfdsl": gradient(three_interpolate, num_centers, nearest, weights),
-            "plain torch twin": gradient(reference.three_interpolate, num_centers, nearest, weights),
+            "pcfdsl": gradient(three_interpolate, num_centers, nearest_idx, weights),
+            "plain torch twin": gradient(reference.three_interpolate, num_centers, nearest_idx, weights),
         },
     }
+
+
+def cases_on(
+    device: str, *, num_clouds: int = 8, num_points: int = 20_000
+) -> list[tuple[str, Callable[[], Tensor], Rivals]]:
+    """(what it is, the operator as the toolkit runs it, what to compare it with) in VoteNet's sizes, on any device.
+
+    The callables only start work on a GPU; whoever times them waits for it.
+    """
+    points = torch.cat([room(num_points, seed=seed) for seed in range(num_clouds)]).to(device)
+    num_centers = min(NUM_SAMPLES, num_points)
+    samples = farthest_point_sample(points, num_centers)
+    centers = gather(points, samples)
+    seeds, coarse = centers[:, : num_centers // 2].contiguous(), centers[:, : num_centers // 4].contiguous()
+    with_pytorch3d = pytorch3d.why_unusable(torch.device(device).type) is None
+    searches: dict[str, tuple[Callable[..., Tensor], Callable[[], Tensor]]] = {
+        f"farthest point sampling, {num_clouds} x {num_points:,} -> {num_centers:,}": (
+            lambda **options: farthest_point_sample(points, num_centers, trusted=True, **options),
+            lambda: reference.farthest_point_sample(points, num_centers),
+        ),
+        f"ball query, {num_clouds} x {num_centers:,} centres, r {RADIUS}, K {NUM_NEIGHBORS} of {num_points:,}": (
+            lambda **options: ball_query(points, centers, RADIUS, NUM_NEIGHBORS, trusted=True, **options).indices,
+            lambda: reference.ball_query(points, centers, RADIUS, NUM_NEIGHBORS)[0],
+        ),
+        f"three nearest, {num_clouds} x {seeds.shape[1]:,} of {coarse.shape[1]:,}": (
+            lambda **options: three_nearest(seeds, coarse, trusted=True, **options)[1],
+            lambda: reference.three_nearest(seeds, coarse)[1],
+        ),
+        f"nearest, {num_clouds} x {num_centers:,} of {num_points:,}": (
+            lambda **options: nearest(centers, points, trusted=True, **options)[1],
+            lambda: reference.nearest(centers, points, 1)[1].squeeze(2),
+        ),
+    }
+    cases: list[tuple[str, Callable[[], Tensor], Rivals]] = []
+    for name, (search, twin) in searches.items():
+        rivals: Rivals = {"plain torch twin": twin}
+        if with_pytorch3d:
+            rivals["PyTorch3D"] = functools.partial(search, backend="pytorch3d")
+        cases.append((name, search, rivals))
+
+    neighbors = ball_query(points, centers, RADIUS, NUM_NEIGHBORS).indices
+    values = torch.ones(num_clouds, num_points, 64, device=device, requires_grad=True)
+
+    def gradient(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], Tensor]:
+        return lambda: torch.autograd.grad(function(values, neighbors).sum(), values)[0]
+
+    name = f"gather, {num_clouds} x {num_centers:,} x {NUM_NEIGHBORS} of {num_points:,}, 64 channels, with gradient"
+    cases.append((name, gradient(gather), {"plain torch twin": gradient(reference.gather)}))
+    return cases
 
 
 def minima(rivals: Rivals, repeats: int) -> dict[str, float]:

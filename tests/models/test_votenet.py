@@ -8,6 +8,7 @@ from pcfdsl.config import ConfigError
 from pcfdsl.models.losses import votenet_loss
 from pcfdsl.models.pointnet2 import PointNet2Config
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
+from pcfdsl.ops.backends import choice
 from pcfdsl.rng import stream
 
 # Names of the measured outputs; those of the published code.
@@ -51,6 +52,20 @@ def test_tensors_have_the_published_names_shapes_and_order(data, num_classes, nu
     assert sum(parameter.numel() for parameter in network.parameters()) == published["num_params"]
     checkpoint = {name: torch.ones(shape) for name, shape in published["state_dict"].items()}
     assert str(network.load_state_dict(checkpoint, strict=True)) == "<All keys matched successfully>"
+
+
+def test_coordinates_are_checked_once_where_they_enter_and_once_where_they_are_voted(
+    tiny_config, toy_scenes, monkeypatch
+):
+    points, _ = toy_scenes()
+    network = VoteNet(tiny_config)
+    checks, all_finite = [], choice._all_finite
+    monkeypatch.setattr(choice, "_all_finite", lambda values: checks.append(values.shape) or all_finite(values))
+    network(points)
+    assert len(checks) == 2
+    points[1, 7, 0] = torch.nan
+    with pytest.raises(ValueError, match="points hold NaN or infinity, first at batch item 1, point 7"):
+        network(points)
 
 
 def test_one_batch_can_be_over_fitted(tiny_config, toy_scenes):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pcfdsl.ops import reference
 from pcfdsl.ops.backends import choice, pytorch3d
 from pcfdsl.ops.grouping import ball_query, gather
-from pcfdsl.ops.interpolate import inverse_distance_weights, three_interpolate, three_nearest
+from pcfdsl.ops.interpolate import inverse_distance_weights, nearest, three_interpolate, three_nearest
 from pcfdsl.ops.sampling import farthest_point_sample
 
 
@@ -80,6 +80,41 @@ def test_large_rooms_equal_their_twins():
         ball_query(points, centers, 0.3, 32)[0], reference.ball_query(points, centers, 0.3, 32)[0]
     )
     torch.testing.assert_close(three_nearest(points, centers), reference.three_nearest(points, centers))
+
+
+@given(clouds_with_lengths(), clouds)
+def test_nearest_equals_its_twin_and_the_first_of_three(case, queries):
+    points, lengths = case
+    queries = queries.to(points.dtype)
+    distances, indices = nearest(queries, points, lengths=lengths)
+    assert torch.equal(indices, reference.nearest(queries, points, 1, lengths)[1].squeeze(2))
+    three = three_nearest(queries, points, lengths=lengths)
+    assert torch.equal(distances, three[0][..., 0])
+    assert torch.equal(indices, three[1][..., 0])
+
+
+def test_twins_search_in_blocks_that_bound_their_memory(monkeypatch):
+    points = cloud("grid", 600, 9)
+    lengths = torch.tensor([600, 411])
+    centers = points[:, :250] * 0.9
+    searches = (
+        lambda: reference.ball_query(points, centers, 0.7, 12, lengths),
+        lambda: reference.nearest(centers, points, 3, lengths),
+    )
+    at_once = [search() for search in searches]
+    largest, squared_distances = [], reference.squared_distances
+
+    def measured(a, b):
+        result = squared_distances(a, b)
+        largest.append(result.numel())
+        return result
+
+    monkeypatch.setattr(reference, "squared_distances", measured)
+    monkeypatch.setattr(reference, "_PAIRS_AT_ONCE", 10_000)
+    for search, expected in zip(searches, at_once, strict=True):
+        for found, part in zip(search(), expected, strict=True):
+            assert torch.equal(found, part)
+    assert max(largest) <= 10_000 < points.shape[0] * points.shape[1] * centers.shape[1]
 
 
 def test_samples_of_samples_are_the_first_samples():
