@@ -22,6 +22,7 @@ import yaml
 __all__ = [
     "REQUIRED",
     "ConfigError",
+    "Settings",
     "describe",
     "digest",
     "from_dict",
@@ -65,6 +66,13 @@ def option(default: Any, doc: str, *, minimum=None, maximum=None, formerly="") -
     """
     about = {"doc": doc, "minimum": minimum, "maximum": maximum, "formerly": formerly}
     return dataclasses.field(default=default, metadata=about)
+
+
+class Settings:
+    """Base of a settings dataclass: checks the values of every instance, see `validate`."""
+
+    def __post_init__(self) -> None:
+        validate(self)
 
 
 def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] = ()) -> T:

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 
 from pcfdsl.command_line import positive, run, whole
-from pcfdsl.datasets.sources import SourceConfig
+from pcfdsl.datasets.sources import DetectionSetSource
 from pcfdsl.evaluate.detector import mean_metrics, write_reports
 from pcfdsl.infer.detector import evaluate_detector, load_detector
 
@@ -23,7 +23,7 @@ def main() -> dict:
     args = parser.parse_args()
     detector = load_detector(args.checkpoint, device=args.device)
     config = replace(detector.config.evaluation, repeats=args.repeats, seed=args.seed)
-    source = SourceConfig(kind="stored", folder=args.data, split=args.split) if args.data else None
+    source = DetectionSetSource(folder=args.data, split=args.split) if args.data else None
     reports = evaluate_detector(detector, source=source, config=config)
     if args.out:
         write_reports(reports, detector.classes, args.out)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfdsl.checkpoints.files import load_weights, save_weights
+from pcfdsl.checkpoints.older import current_settings
 from pcfdsl.checkpoints.torch_file import load_torch_file
 from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.store.atomic import write_file
@@ -134,7 +135,7 @@ def settings_of(checkpoint: Checkpoint, config_class: type[T], *, network: str) 
     Raises:
         ValueError: If they are of another kind of network than `network`, such as "a detector".
     """
-    settings = dict(checkpoint.settings)
+    settings = current_settings(checkpoint.settings)
     classes = settings.pop("classes", ())
     try:
         return from_dict(config_class, settings), tuple(classes)
@@ -168,7 +169,7 @@ def load_resume(folder: str | Path, *, settings: Mapping[str, Any]) -> dict[str,
         written = content["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} cannot be read ({error}); restore it, or start again with --overwrite") from error
-    other = list(_differences(written, settings))
+    other = list(_differences(current_settings(written), current_settings(settings)))
     if other:
         raise ValueError(
             f"{folder} holds a run with other settings:\n  "

@@ -1,76 +1,123 @@
-"""Which scenes a detector is trained or judged on, made on the fly or read from a folder, and what it sees of them."""
+"""Where scenes come from: one settings class per source, and one function that opens them all."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.config import ConfigError, option, validate
-from pcfdsl.datasets.augment import AugmentConfig
+from pcfdsl.config import REQUIRED, ConfigError, Settings, option
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
 from pcfdsl.datasets.scene_shards import SceneShards
 from pcfdsl.datasets.votenet import open_votenet
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
-from pcfdsl.samples.detection import DetectionDataset, PointDraws, VoteTargets
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import SceneConfig
 from pcfdsl.scene.objects import FractalObjects, MeshFolder
 from pcfdsl.scene.primitives import PrimitiveFurniture
 from pcfdsl.scene.synthesize import Scenes
 
-__all__ = ["PointsConfig", "SceneSet", "SourceConfig", "mean_box_sizes", "open_scenes", "scene_samples"]
+__all__ = [
+    "DetectionSetSource",
+    "FractalSource",
+    "FurnitureSource",
+    "MMDetection3DSource",
+    "MeshSource",
+    "NoSource",
+    "SceneSet",
+    "SceneSource",
+    "ShardSource",
+    "VoteNetSource",
+    "mean_box_sizes",
+    "open_scenes",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceConfig:
-    """A set of labelled scenes."""
+class FractalSource(Settings):
+    """Scenes of fractals, generated on the fly."""
 
-    kind: Literal["fractals", "furniture", "meshes", "stored", "generated", "votenet", "mmdetection3d", "none"] = (
-        option(
-            "fractals",
-            "scenes of fractals, of furniture of primitives, or of the meshes in a folder; a stored detection set; "
-            "scenes that were generated before; a folder prepared by VoteNet's or mmdetection3d's scripts; or none",
-        )
-    )
-    folder: str | None = option(None, "folder of the meshes or of the set")
-    split: str | None = option(
-        None,
-        "train, val or another split of a set; of furniture, which proportions; of meshes, which of them (val: one in "
-        "five of each class); null: all meshes, else train",
-    )
-    scenes: SceneConfig = option(SceneConfig(), "what scenes that are made look like; not for those in a folder")
-    fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals, where the scenes are of fractals")
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def inconsistencies(self) -> Iterator[tuple[str, str]]:
-        """Yields (field, problem)."""
-        if self.kind not in ("fractals", "furniture", "none") and self.folder is None:
-            yield "folder", f"is needed where kind is {self.kind}"
-        if self.kind in ("furniture", "meshes") and self.split not in ("train", "val", None):
-            yield "split", f"is {self.split!r}; {self.kind} has train and val"
+    kind: Literal["fractals"] = option("fractals", "scenes of PC-FractalDB's fractals, generated on the fly")
+    scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
+    fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PointsConfig:
-    """What the network sees of a scene, and what it is asked for."""
+class FurnitureSource(Settings):
+    """Scenes of furniture made of primitives, generated on the fly."""
 
-    num_points: int = option(20_000, "points of a sample", minimum=1)
-    use_height: bool = option(True, "height above the floor as a feature")
-    use_color: bool = option(False, "colours as features")
-    votes: VoteTargets = option("box", "where points vote to: see pcfdsl.samples.detection")
-    class_agnostic: bool = option(False, "one class, object")
-    draws: PointDraws = option(
-        "native", "how points and augmentations are drawn; or as VoteNet's loader of a data set does"
+    kind: Literal["furniture"] = option("furniture", "scenes of furniture made of primitives, generated on the fly")
+    split: Literal["train", "val"] = option("train", "proportions of the furniture")
+    scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshSource(Settings):
+    """Scenes of the meshes and clouds in a folder, generated on the fly."""
+
+    kind: Literal["meshes"] = option("meshes", "scenes of the meshes and clouds in a folder, generated on the fly")
+    folder: str = option(REQUIRED, "folder of the meshes, one sub-folder per class")
+    split: Literal["all", "train", "val"] = option("all", "which models: val is one in five of each class")
+    scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionSetSource(Settings):
+    """Scenes of a detection set."""
+
+    kind: Literal["detection_set"] = option(
+        "detection_set", "a folder written by one of the prepare tools", formerly="stored"
     )
+    folder: str = option(REQUIRED, "folder of the set")
+    split: str = option("train", "split of the set")
 
-    def __post_init__(self) -> None:
-        validate(self)
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSource(Settings):
+    """Scenes generated earlier and stored as shards."""
+
+    kind: Literal["shards"] = option("shards", "scenes generated earlier and stored as shards", formerly="generated")
+    folder: str = option(REQUIRED, "folder of the set")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoteNetSource(Settings):
+    """Scenes prepared by VoteNet's scripts."""
+
+    kind: Literal["votenet"] = option("votenet", "a folder written by VoteNet's scripts")
+    folder: str = option(REQUIRED, "folder of the set")
+    split: str = option("train", "split of the set")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MMDetection3DSource(Settings):
+    """Scenes prepared by MMDetection3D's scripts."""
+
+    kind: Literal["mmdetection3d"] = option("mmdetection3d", "a folder written by MMDetection3D's scripts")
+    folder: str = option(REQUIRED, "folder of the set")
+    split: str = option("train", "split of the set")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoSource(Settings):
+    """No scenes."""
+
+    kind: Literal["none"] = option("none", "no scenes")
+
+
+SceneSource = (
+    FractalSource
+    | FurnitureSource
+    | MeshSource
+    | DetectionSetSource
+    | ShardSource
+    | VoteNetSource
+    | MMDetection3DSource
+    | NoSource
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,62 +128,42 @@ class SceneSet:
     classes: tuple[str, ...]
 
 
-def open_scenes(config: SourceConfig) -> SceneSet:
-    """The scenes of a configuration. Fractal categories are searched now, which may take a minute for a thousand.
+def open_scenes(source: SceneSource) -> SceneSet:
+    """The scenes of a source. Fractal categories are searched now, which may take a minute for a thousand.
 
     Raises:
         OSError, ValueError: If a folder cannot be used.
-        ConfigError: If kind is none.
+        ConfigError: If the source is none.
     """
-    if config.kind == "stored":
-        stored = DetectionSet(config.folder or "", config.split or "train")
-        return SceneSet(stored, stored.classes)
-    if config.kind == "generated":
-        generated = SceneShards(config.folder or "")
-        return SceneSet(generated, generated.classes)
-    if config.kind in ("votenet", "mmdetection3d"):
-        open_prepared = open_votenet if config.kind == "votenet" else open_mmdetection3d
-        prepared = open_prepared(config.folder or "", config.split or "train")
-        if prepared.missing:
-            print(
-                f"{config.folder}: {len(prepared.missing)} scenes of {config.split or 'train'} are not there",
-                file=sys.stderr,
-            )
-        return SceneSet(prepared, prepared.classes)
-    if config.kind == "none":
-        raise ConfigError([("kind", "is none: these settings name no scenes; choose one of the other kinds")])
-    if config.kind == "fractals":
-        database = open_pcfractal(config.fractals)
-        for category in tqdm(range(config.fractals.num_categories), desc="categories", leave=False, disable=None):
-            database.category(category)  # now, not once more in every loader worker
-        source = FractalObjects(database)
-        classes = tuple(f"{category:06d}" for category in range(source.num_categories))
-    elif config.kind == "furniture":
-        source = PrimitiveFurniture(config.split or "train")
-        classes = tuple(source.classes)
-    else:
-        source = MeshFolder(config.folder or "", split=config.split)
-        classes = tuple(source.classes)
-        if source.skipped:
-            print(source.report(), file=sys.stderr)
-    return SceneSet(Scenes(config.scenes, source), classes)
-
-
-def scene_samples(
-    scenes: Sequence[Scene], config: PointsConfig, *, seed: int, augment: AugmentConfig | None = None
-) -> DetectionDataset:
-    """Samples of scenes as the network sees them."""
-    return DetectionDataset(
-        scenes,
-        num_points=config.num_points,
-        use_height=config.use_height,
-        use_color=config.use_color,
-        votes=config.votes,
-        class_agnostic=config.class_agnostic,
-        draws=config.draws,
-        augment=augment,
-        seed=seed,
-    )
+    match source:
+        case FractalSource():
+            database = open_pcfractal(source.fractals)
+            for category in tqdm(range(source.fractals.num_categories), desc="categories", leave=False, disable=None):
+                database.category(category)  # now, not once more in every loader worker
+            classes = tuple(f"{category:06d}" for category in range(source.fractals.num_categories))
+            return SceneSet(Scenes(source.scenes, FractalObjects(database)), classes)
+        case FurnitureSource():
+            furniture = PrimitiveFurniture(source.split)
+            return SceneSet(Scenes(source.scenes, furniture), tuple(furniture.classes))
+        case MeshSource():
+            meshes = MeshFolder(source.folder, split=None if source.split == "all" else source.split)
+            if meshes.skipped:
+                print(meshes.report(), file=sys.stderr)
+            return SceneSet(Scenes(source.scenes, meshes), tuple(meshes.classes))
+        case DetectionSetSource():
+            stored = DetectionSet(source.folder, source.split)
+            return SceneSet(stored, stored.classes)
+        case ShardSource():
+            generated = SceneShards(source.folder)
+            return SceneSet(generated, generated.classes)
+        case VoteNetSource() | MMDetection3DSource():
+            open_prepared = open_votenet if isinstance(source, VoteNetSource) else open_mmdetection3d
+            prepared = open_prepared(source.folder, source.split)
+            if prepared.missing:
+                print(f"{source.folder}: {len(prepared.missing)} scenes of {source.split} are missing", file=sys.stderr)
+            return SceneSet(prepared, prepared.classes)
+        case NoSource():
+            raise ConfigError([("kind", "is none: these settings name no scenes; choose another kind")])
 
 
 def mean_box_sizes(

@@ -15,13 +15,14 @@ from pcfdsl.checkpoints.layouts import Layout, from_ours
 from pcfdsl.checkpoints.run import find_weights
 from pcfdsl.checkpoints.weights import Headings, benchmark_of, read_weights
 from pcfdsl.config import to_dict
-from pcfdsl.datasets.sources import PointsConfig, SourceConfig
+from pcfdsl.datasets.sources import NoSource
 from pcfdsl.datasets.spec import DatasetSpec
 from pcfdsl.evaluate.detector import EvaluationConfig
 from pcfdsl.models.backbone import SRUNetSettings
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.pointnet2 import PointNet2Config
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
+from pcfdsl.samples.detection import PointsConfig
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.tasks.detection import DetectorConfig
 
@@ -166,7 +167,7 @@ def published_settings(state: Mapping[str, Tensor], spec: DatasetSpec) -> tuple[
             notes.append("the network takes colour and height; our order is assumed: colour, then height")
         model["backbone"] = PointNet2Config(input_channels=channels, mlps=mlps, fp_widths=fp_widths)
     config = DetectorConfig(
-        validation=SourceConfig(kind="none"),
+        validation=NoSource(),
         points=points,
         augment=spec.augment,
         model=VoteNetConfig(**model),

@@ -8,11 +8,12 @@ import numpy as np
 
 from pcfdsl.checkpoints.run import load_checkpoint, settings_of
 from pcfdsl.datasets.detection_set import read_points
-from pcfdsl.datasets.sources import SourceConfig, open_scenes, scene_samples
+from pcfdsl.datasets.sources import SceneSource, open_scenes
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.evaluate.detector import EvaluationConfig, detect_scenes, evaluate_scenes
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.votenet import VoteNet
+from pcfdsl.samples.detection import scene_samples
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.distributed import choose_device
 from pcfdsl.train.tasks.detection import DetectorConfig
@@ -59,7 +60,7 @@ def load_detector(path: str | Path, *, device: str = "auto") -> Detector:
 
 
 def evaluate_detector(
-    detector: Detector, *, source: SourceConfig | None = None, config: EvaluationConfig | None = None
+    detector: Detector, *, source: SceneSource | None = None, config: EvaluationConfig | None = None
 ) -> tuple[DetectionReport, ...]:
     """Judge a detector on a set, by default on the validation scenes and in the way of its training.
 

@@ -8,16 +8,29 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from pcfdsl.config import Settings, option
 from pcfdsl.datasets.augment import AugmentConfig, Draws, axis_aligned_hull, draw_sample
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.samples.released import check_published, published_draws
 from pcfdsl.scene.boxes import Scene, height_above_floor, overlap_votes, votes
 
-__all__ = ["DetectionBatch", "DetectionDataset", "DetectionSample", "PointDraws", "VoteTargets", "collate"]
+__all__ = ["DetectionBatch", "DetectionDataset", "DetectionSample", "PointsConfig", "collate", "scene_samples"]
 
 VoteTargets = Literal["box", "extent", "overlap"]
 PointDraws = Literal["native", "scannet", "sunrgbd"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsConfig(Settings):
+    """What the network sees of a scene, and what it is to predict."""
+
+    num_points: int = option(20_000, "points of a sample", minimum=1)
+    use_height: bool = option(True, "height above the floor as a feature")
+    use_color: bool = option(False, "colours as features")
+    votes: VoteTargets = option("box", "where points vote to: the box, the points' extent, or all boxes that hold them")
+    class_agnostic: bool = option(False, "one class, object")
+    draws: PointDraws = option("native", "order of random draws: ours, or that of VoteNet's loader of a data set")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -181,6 +194,23 @@ class DetectionDataset(Dataset[DetectionSample]):
             instance_ids=scene.instance_ids.astype(np.int64),
             scene_idx=int(scene_idx),
         )
+
+
+def scene_samples(
+    scenes: Sequence[Scene], config: PointsConfig, *, seed: int, augment: AugmentConfig | None = None
+) -> DetectionDataset:
+    """Samples of scenes as the network sees them."""
+    return DetectionDataset(
+        scenes,
+        num_points=config.num_points,
+        use_height=config.use_height,
+        use_color=config.use_color,
+        votes=config.votes,
+        class_agnostic=config.class_agnostic,
+        draws=config.draws,
+        augment=augment,
+        seed=seed,
+    )
 
 
 def collate(samples: Sequence[DetectionSample]) -> DetectionBatch:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.datasets.sources import FractalSource, FurnitureSource, MeshSource
 from pcfdsl.generate.pcfractal import generate_pcfractal, verify_pcfractal
 from pcfdsl.store.atomic import make_folder, write_file
 from pcfdsl.studies.report import write_demo_report
@@ -39,6 +40,8 @@ class DemoConfig:
         """Yields (field, problem)."""
         if len(set(self.seeds)) < 2:
             yield "seeds", f"are {self.seeds}; a standard deviation needs at least two different ones"
+        if not isinstance(self.pretrain.data, FractalSource):
+            yield "pretrain", f"data.kind is {self.pretrain.data.kind}; the demo shows fractals"
         if self.finetune.init.checkpoint is not None:
             yield "finetune", "sets init.checkpoint, which is what the demo compares; leave it out"
 
@@ -62,6 +65,7 @@ def run_demo(config: DemoConfig, out: str | Path, *, meshes: str | Path | None =
     """
     finetune = config.finetune if meshes is None else _on_meshes(config.finetune, str(meshes))
     out = make_folder(out)
+    assert isinstance(config.pretrain.data, FractalSource)  # see `DemoConfig.inconsistencies`
     fractals = replace(config.pretrain.data.fractals, num_instances=STORED_INSTANCES)
     with _timed(out, "generating a PC-FractalDB, then regenerating and comparing it"):
         generated = generate_pcfractal(fractals, out / "pcfractal")
@@ -108,8 +112,12 @@ def _seconds(out: Path) -> dict[str, float]:
 
 def _on_meshes(finetune: DetectorConfig, folder: str) -> DetectorConfig:
     """The same fine-tuning in the same kind of rooms, furnished with the models of a folder."""
-    data, validation = (
-        replace(source, kind="meshes", folder=folder, split=split)
-        for source, split in ((finetune.data, "train"), (finetune.validation, "val"))
+    rooms = [source.scenes for source in (finetune.data, finetune.validation) if isinstance(source, FurnitureSource)]
+    if len(rooms) != 2:
+        raise ConfigError([("finetune", "data and validation must be furniture for --meshes to take their rooms over")])
+    data, validation = rooms
+    return replace(
+        finetune,
+        data=MeshSource(folder=folder, split="train", scenes=data),
+        validation=MeshSource(folder=folder, split="val", scenes=validation),
     )
-    return replace(finetune, data=data, validation=validation)

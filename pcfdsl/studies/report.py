@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pcfdsl.datasets.sources import open_scenes, scene_samples
+from pcfdsl.datasets.sources import FractalSource, open_scenes
 from pcfdsl.evaluate.detector import detect_scenes
 from pcfdsl.evaluate.report import runs_table
 from pcfdsl.evaluate.statistics import Summary, paired_difference, summarize
 from pcfdsl.infer.detector import load_detector
 from pcfdsl.models.decode import DecodeOptions
+from pcfdsl.samples.detection import scene_samples
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.detection import DetectorConfig
@@ -116,6 +117,7 @@ def _row(name: str, metrics: Mapping[str, Sequence[Mapping[str, float]]]) -> lis
 
 
 def _what_was_done(pretrain: DetectorConfig, finetune: DetectorConfig) -> str:
+    assert isinstance(pretrain.data, FractalSource)
     fractals, first, second = pretrain.data.fractals, pretrain.train, finetune.train
     target = {"meshes": "rooms of furniture models", "furniture": "rooms of primitive furniture"}.get(
         finetune.data.kind, "labelled scenes"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
 from pcfdsl.datasets.scannet import read_scan
-from pcfdsl.datasets.sources import SourceConfig, open_scenes
+from pcfdsl.datasets.sources import MMDetection3DSource, VoteNetSource, open_scenes
 from pcfdsl.datasets.spec import SCANNET, SUNRGBD, split_names
 from pcfdsl.datasets.votenet import open_votenet
 from pcfdsl.scene.boxes import Scene, overlap_votes, points_in_boxes, votes
@@ -149,15 +149,15 @@ def test_folders_of_mmdetection3d(raw_scene, votenet_images, tmp_path, version):
 
 def test_training_opens_them_by_their_kind(votenet_scans, votenet_images, raw_scene, tmp_path, capsys):
     write_mmdetection3d(tmp_path / "mm", "1.1", raw_scene, aligned=True)
-    for kind, folder, spec in (
-        ("votenet", votenet_scans, SCANNET),
-        ("votenet", votenet_images, SUNRGBD),
-        ("mmdetection3d", tmp_path / "mm", SCANNET),
+    for source, folder, spec in (
+        (VoteNetSource, votenet_scans, SCANNET),
+        (VoteNetSource, votenet_images, SUNRGBD),
+        (MMDetection3DSource, tmp_path / "mm", SCANNET),
     ):
-        scenes = open_scenes(SourceConfig(kind=kind, folder=str(folder)))
+        scenes = open_scenes(source(folder=str(folder)))
         assert scenes.classes == spec.classes
         assert len(scenes.scenes) == 1
-    assert "1200 scenes of train are not there" in capsys.readouterr().err
+    assert "1200 scenes of train are missing" in capsys.readouterr().err
 
 
 def test_mistakes_are_named(votenet_scans, votenet_images, raw_scene, tmp_path):

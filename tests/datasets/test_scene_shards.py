@@ -4,9 +4,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pcfdsl.config import ConfigError
 from pcfdsl.datasets.scene_shards import SceneShards
-from pcfdsl.datasets.sources import SourceConfig, open_scenes
+from pcfdsl.datasets.sources import ShardSource, open_scenes
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.generate.driver import RunOptions, generate
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
@@ -56,8 +55,6 @@ def test_classes_are_the_categories(rooms, tmp_path):
         FractalScenesConfig(scenes=SceneConfig(num_scenes=2, num_points=500, objects=(1, 2)), fractals=fractals)
     )
     generate(recipe, tmp_path / "fractals", options=QUIET)
-    scenes = open_scenes(SourceConfig(kind="generated", folder=str(tmp_path / "fractals")))
+    scenes = open_scenes(ShardSource(folder=str(tmp_path / "fractals")))
     assert scenes.classes == ("000000", "000001", "000002")  # also where the two scenes have fewer
     np.testing.assert_array_equal(scenes.scenes[1].points, recipe[1].points)
-    with pytest.raises(ConfigError, match="is needed where kind is generated"):
-        SourceConfig(kind="generated")

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import ConfigError, option, to_dict, validate
 from pcfdsl.datasets.augment import AugmentConfig
-from pcfdsl.datasets.sources import PointsConfig, SceneSet, SourceConfig, mean_box_sizes, open_scenes, scene_samples
+from pcfdsl.datasets.sources import FractalSource, NoSource, SceneSet, SceneSource, mean_box_sizes, open_scenes
 from pcfdsl.datasets.spec import SPECS, spec_of
 from pcfdsl.datasets.subsets import nested_subset
 from pcfdsl.evaluate.detector import EvaluationConfig, evaluate_scenes, mean_metrics
 from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
 from pcfdsl.models.votenet import VoteNet, VoteNetConfig
-from pcfdsl.samples.detection import DetectionBatch, collate
+from pcfdsl.samples.detection import DetectionBatch, PointsConfig, collate, scene_samples
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
@@ -29,8 +29,8 @@ __all__ = ["DetectorConfig", "detection_task", "train_detector"]
 class DetectorConfig:
     """Everything a detector's training depends on."""
 
-    data: SourceConfig = option(SourceConfig(), "training scenes")
-    validation: SourceConfig = option(SourceConfig(kind="none"), "scenes that evaluations are made on")
+    data: SceneSource = option(FractalSource(), "training scenes")
+    validation: SceneSource = option(NoSource(), "scenes that evaluations are made on")
     train_fraction: float = option(1.0, "share of the training scenes; smaller ones are parts of larger ones")
     subset_seed: int = option(0, "which share; keep it when runs are compared")
     points: PointsConfig = option(PointsConfig(), "what the network sees of a scene")

@@ -11,8 +11,9 @@ from torch import nn
 from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import option, validate
 from pcfdsl.datasets.augment import AugmentConfig
-from pcfdsl.datasets.sources import PointsConfig, SceneSet, SourceConfig, open_scenes
+from pcfdsl.datasets.sources import FractalSource, SceneSet, SceneSource, open_scenes
 from pcfdsl.models.backbone import BackboneConfig
+from pcfdsl.samples.detection import PointsConfig
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
 
@@ -23,7 +24,7 @@ __all__ = ["PretrainConfig", "new_model", "pretrain"]
 class PretrainConfig:
     """Settings that every pre-training has; keys are those of a detector's training."""
 
-    data: SourceConfig = option(SourceConfig(), "training scenes, or the objects of random rooms")
+    data: SceneSource = option(FractalSource(), "training scenes, or the objects of random rooms")
     points: PointsConfig = option(PointsConfig(), "what the network sees")
     augment: AugmentConfig = option(AugmentConfig(), "how scenes or views are moved")
     model: BackboneConfig = option(BackboneConfig(), "the backbone")

@@ -74,7 +74,7 @@ def random_rooms_task(config: RandomRoomsConfig, scenes: SceneSet) -> Task:
     return Task(
         model=new_model(config, lambda: Describer(config.model, config.projection)),
         dataset=TwoLayouts(
-            config.data.scenes,
+            scenes.scenes.settings,
             scenes.scenes.source,
             num_points=config.points.num_points,
             use_height=config.points.use_height,

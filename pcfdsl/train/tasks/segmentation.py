@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pcfdsl.config import option, to_dict
-from pcfdsl.datasets.sources import SceneSet, scene_samples
+from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.segmentation import Segmenter, SegmenterOutput
-from pcfdsl.samples.detection import DetectionBatch, collate
+from pcfdsl.samples.detection import DetectionBatch, collate, scene_samples
 from pcfdsl.train.seeds import SeedResults
 from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model, pretrain

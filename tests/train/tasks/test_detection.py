@@ -13,7 +13,7 @@ from pcfdsl.checkpoints.files import save_weights
 from pcfdsl.checkpoints.run import load_checkpoint, note_unfinished, save_checkpoint
 from pcfdsl.config import ConfigError, load, to_dict
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
-from pcfdsl.datasets.sources import SourceConfig, mean_box_sizes, open_scenes
+from pcfdsl.datasets.sources import DetectionSetSource, mean_box_sizes, open_scenes
 from pcfdsl.infer.detector import detect_in_file, evaluate_detector, load_detector
 from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task, train_detector
@@ -200,10 +200,14 @@ def test_what_does_not_fit_is_named(tmp_path, finetuned, pretrained):
         train_detector(finetuning(*FEW, "sizes=given"), tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         train_detector(finetuning(*FEW, "init.checkpoint=nowhere"), tmp_path)
-    with pytest.raises(ConfigError, match="is needed where kind is stored"):
+    with pytest.raises(ConfigError, match="stored is called detection_set now"):
         finetuning("data.kind=stored")
+    with pytest.raises(
+        ConfigError, match=r"data.scenes: belongs to kind fractals and furniture and meshes, but kind is"
+    ):
+        finetuning("data.kind=detection_set", "data.folder=a")
     with pytest.raises(FileNotFoundError, match="no detection set"):
-        train_detector(finetuning(*FEW, "data.kind=stored", f"data.folder={tmp_path}"), tmp_path)
+        train_detector(finetuning(*FEW[:-1], f"data={{kind: detection_set, folder: {tmp_path}}}"), tmp_path)
     with pytest.raises(ValueError, match="without validation scenes; name a detection set"):
         evaluate_detector(load_detector(pretrained, device="cpu"))
 
@@ -226,7 +230,7 @@ def test_a_seed_given_twice_is_refused(tmp_path):
 def test_a_set_with_other_classes_is_refused(tmp_path, finetuned):
     write_info(tmp_path, ["chair", "zebra"])
     write_split(tmp_path, "val", [])
-    source = SourceConfig(kind="stored", folder=str(tmp_path), split="val")
+    source = DetectionSetSource(folder=str(tmp_path), split="val")
     with pytest.raises(ValueError, match=r"the set has the classes chair, zebra, but .*best.safetensors detects"):
         evaluate_detector(load_detector(finetuned, device="cpu"), source=source)
 
@@ -251,7 +255,7 @@ def test_stored_scenes_train_as_the_generated_ones_they_hold(tmp_path):
     for name, scene in zip(names, scenes.scenes, strict=True):
         write_scene(tmp_path / "set", name, scene)
     write_split(tmp_path / "set", "train", names)
-    stored = replace(config, data=SourceConfig(kind="stored", folder=str(tmp_path / "set")))
+    stored = replace(config, data=DetectionSetSource(folder=str(tmp_path / "set")))
     train_detector(config, tmp_path / "generated")
     train_detector(stored, tmp_path / "stored")
     losses = [[r["loss"] for r in read_log(tmp_path / run, kind="train")] for run in ("generated", "stored")]

@@ -13,7 +13,8 @@ import trimesh
 from pcfdsl.checkpoints.files import load_weights
 from pcfdsl.config import ConfigError, load
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
-from pcfdsl.datasets.sources import open_scenes, scene_samples
+from pcfdsl.datasets.sources import open_scenes
+from pcfdsl.samples.detection import scene_samples
 from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.csc import csc_task
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task
@@ -139,7 +140,9 @@ def test_rooms_of_the_meshes_in_a_folder(tmp_path):
     for name, shape in (("ball", trimesh.creation.icosphere(2)), ("brick", trimesh.creation.box((2, 1, 1)))):
         (tmp_path / name).mkdir()
         shape.export(tmp_path / name / "one.ply")
-    config = smoke("random_rooms", "data.kind=meshes", f"data.folder={tmp_path}", "data.scenes.objects=[4, 4]")
+    config = smoke(
+        "random_rooms", f"data={{kind: meshes, folder: {tmp_path}, scenes: {{num_points: 2048, objects: [4, 4]}}}}"
+    )
     task = random_rooms_task(config, open_scenes(config.data))
     batch = task.collate([task.dataset[0, i] for i in range(2)])
     assert set(batch.object_ids.unique().tolist()) >= {-1, 0, 1, 2}
@@ -155,7 +158,7 @@ def test_stored_scenes_are_seen_twice(tmp_path):
     for i in range(2):
         write_scene(tmp_path, f"room{i}", made.scenes[i])
     write_split(tmp_path, "train", ["room0", "room1"])
-    config = smoke("pointcontrast", "data.kind=stored", f"data.folder={tmp_path}")
+    config = smoke("pointcontrast", f"data={{kind: detection_set, folder: {tmp_path}}}")
     stored = point_contrast_task(config, open_scenes(config.data)).dataset
     made_pair, stored_pair = point_contrast_task(config, made).dataset[0, 1], stored[0, 1]
     assert len(stored) == 2

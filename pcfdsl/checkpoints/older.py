@@ -1,0 +1,39 @@
+"""Settings of runs made by earlier versions, in today's words, so that their networks open and their runs resume."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["current_settings"]
+
+# 0.1.0 had one class for all sources of scenes; each kind has its own since.
+_SCENE_FIELDS = {
+    "fractals": ("scenes", "fractals"),
+    "furniture": ("split", "scenes"),
+    "meshes": ("folder", "scenes"),
+    "detection_set": ("folder", "split"),
+    "shards": ("folder",),
+    "votenet": ("folder", "split"),
+    "mmdetection3d": ("folder", "split"),
+    "none": (),
+}
+_SCENE_KINDS = {"stored": "detection_set", "generated": "shards"}
+
+
+def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run as this version writes them; those of this version stay as they are.
+
+    >>> old = {"kind": "stored", "folder": "set", "split": "val", "scenes": {}, "fractals": {}}
+    >>> current_settings({"validation": old, "train": {"num_steps": 250, "epochs": None}})
+    {'validation': {'kind': 'detection_set', 'folder': 'set', 'split': 'val'}, 'train': {'num_steps': 250}}
+    """
+    settings = dict(settings)
+    for name in ("data", "validation"):
+        source = settings.get(name)
+        if isinstance(source, Mapping) and {"scenes", "fractals", "folder", "split"} <= source.keys():
+            kind = _SCENE_KINDS.get(source["kind"], source["kind"])
+            fields = _SCENE_FIELDS.get(kind, tuple(source))
+            settings[name] = {"kind": kind} | {field: source[field] for field in fields}
+    train = settings.get("train")
+    if isinstance(train, Mapping) and train.get("num_steps") is not None:  # then epochs say nothing, and were null
+        settings["train"] = {name: value for name, value in train.items() if name != "epochs"}
+    return settings
