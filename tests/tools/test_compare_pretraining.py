@@ -1,4 +1,4 @@
-"""Training a classifier and comparing starting points, as a user runs them."""
+"""Comparing starting points of a classifier, one of them trained here, as a user does."""
 
 import json
 import os
@@ -20,7 +20,8 @@ def tool(name: str, *arguments, code: int = 0) -> subprocess.CompletedProcess:
 
 
 def test_pre_training_then_comparing(tmp_path):
-    done = tool("train_classifier", "--config", SMOKE, "train.num_steps=2", "--out", tmp_path / "run")
+    train = ["--task", "classification", "--config", SMOKE, "train.num_steps=2"]
+    done = tool("train_votenet", *train, "--out", tmp_path / "run")
     assert json.loads(done.stdout)["runs"]["0"]["step"] == 2
     compare = ["--downstream", "classifier", "--config", SMOKE, "train.num_steps=2", "--seeds", 0, 1]
     done = tool(
