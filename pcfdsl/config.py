@@ -13,8 +13,9 @@ import reprlib
 import types
 import typing
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -52,7 +53,9 @@ class ConfigError(ValueError):
         return type(self), (self.problems,)
 
 
-def option(default: Any, doc: str, *, minimum=None, maximum=None, formerly="") -> Any:
+def option(
+    default: Any, doc: str, *, minimum=None, maximum=None, formerly: Mapping[str, str] = MappingProxyType({})
+) -> Any:
     """Dataclass field with a help text and the values it admits; numbers are finite, and integers fit in 64 bits.
 
     A field typed as a union of dataclasses holds a group of one of several kinds. Each of them has a first field
@@ -62,7 +65,7 @@ def option(default: Any, doc: str, *, minimum=None, maximum=None, formerly="") -
         default: Default value; a frozen dataclass for a nested group of settings; `REQUIRED` for none.
         doc: One line: meaning and unit.
         minimum, maximum: Inclusive bounds; for tuples, of every element.
-        formerly: Of a `kind`: its name in earlier versions, for the error message.
+        formerly: Earlier names of values and their names now, for the error message.
     """
     about = {"doc": doc, "minimum": minimum, "maximum": maximum, "formerly": formerly}
     return dataclasses.field(default=default, metadata=about)
@@ -289,7 +292,7 @@ def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[t
             values[name], message = _convert(settings[name], hints[name])
             message = message or _out_of_range(values[name], field.metadata)
             if message:
-                problems.append((prefix + name, message))
+                problems.append((prefix + name, _renamed(settings[name], field) or message))
     if problems:
         return None, problems
     try:
@@ -299,10 +302,15 @@ def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[t
 
 
 def _no_kind(kind: Any, kinds: dict[str, Any]) -> str:
-    for name, cls in kinds.items():
-        if kind is not None and cls.__dataclass_fields__["kind"].metadata["formerly"] == kind:
-            return f"{kind} is called {name} now"
+    for cls in kinds.values():
+        if renamed := _renamed(kind, cls.__dataclass_fields__["kind"]):
+            return renamed
     return f"expected one of {', '.join(kinds)}, got {_shown(kind)}"
+
+
+def _renamed(value: Any, field: dataclasses.Field) -> str | None:
+    names = field.metadata.get("formerly", {})
+    return f"{value} is called {names[value]} now" if isinstance(value, str) and value in names else None
 
 
 def _unknown(key: Any, fields: dict[str, Any], kinds: dict[str, Any], cls: Any) -> str:

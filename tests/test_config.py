@@ -153,7 +153,7 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    kind: Literal["read"] = option("read", "read from a folder", formerly="stored")
+    kind: Literal["read"] = option("read", "read from a folder", formerly={"stored": "read"})
     folder: str = option(REQUIRED, "the folder")
     split: str = option("train", "the split")
     inner: Inner = option(Inner(), "a group")

@@ -69,7 +69,7 @@ class DetectionSetSource(Settings):
     """Scenes of a detection set."""
 
     kind: Literal["detection_set"] = option(
-        "detection_set", "a folder written by one of the prepare tools", formerly="stored"
+        "detection_set", "a folder written by one of the prepare tools", formerly={"stored": "detection_set"}
     )
     folder: str = option(REQUIRED, "folder of the set")
     split: str = option("train", "split of the set")
@@ -79,7 +79,9 @@ class DetectionSetSource(Settings):
 class ShardSource(Settings):
     """Scenes generated earlier and stored as shards."""
 
-    kind: Literal["shards"] = option("shards", "scenes generated earlier and stored as shards", formerly="generated")
+    kind: Literal["shards"] = option(
+        "shards", "scenes generated earlier and stored as shards", formerly={"generated": "shards"}
+    )
     folder: str = option(REQUIRED, "folder of the set")
 
 

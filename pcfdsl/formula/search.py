@@ -48,8 +48,8 @@ _BURN_IN = 16
 _PREFIXES = np.array([256, 2048])  # points after which the bound is looked at
 _SURVIVED, _NO_VARIANCE, _BOUNDED, _DIVERGED = range(4)
 _REASONS = {
-    _NO_VARIANCE: "does not contract in mean square",
-    _BOUNDED: "too flat by its exact variance",
+    _NO_VARIANCE: "not_contracting",
+    _BOUNDED: "too_flat_exactly",
     _DIVERGED: "diverged",
 }
 
@@ -95,7 +95,8 @@ class CategorySearch:
         ifs: The accepted system.
         variances: Its three variances in the check.
         num_draws: Systems drawn until then, the accepted one included.
-        rejected: How many of them were rejected for which reason.
+        rejected: How many of them were rejected, by reason: `not_contracting` in mean square, `too_flat_exactly` by its
+            exact variance, `diverged` while it was iterated, `too_flat` by its points.
     """
 
     ifs: IFS
@@ -112,7 +113,7 @@ def search_category(config: SearchConfig, seed: int, category: int) -> CategoryS
     Raises:
         ConfigError: If `max_draws` systems were drawn in vain; the message says how many failed for which reason.
     """
-    rejected = dict.fromkeys((*_REASONS.values(), "too flat"), 0)
+    rejected = dict.fromkeys((*_REASONS.values(), "too_flat"), 0)
     for first in range(0, config.max_draws, _BLOCK):
         rng = stream(seed, "category", category, first)
         batch = config.draw(rng, _BLOCK, min_maps=config.min_maps, max_maps=config.max_maps)
@@ -125,7 +126,7 @@ def search_category(config: SearchConfig, seed: int, category: int) -> CategoryS
             verdict = variance_check(checked_orbit(batch[s], states[s], config.num_points), config.variance_threshold)
             if verdict.accepted:
                 return CategorySearch(batch[s], verdict.values, first + decided, rejected)
-            rejected["too flat"] += 1
+            rejected["too_flat"] += 1
         _count(rejected, codes[decided:])
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items() if count)
     message = (

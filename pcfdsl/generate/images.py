@@ -188,7 +188,7 @@ def _stages(config: ImageSetConfig, given: Sequence[IFS] | None) -> TwoStages:
         categories=imported_categories(config.dataset, given) if given else searched_categories(config),
         samples=images,
         word="images",
-        in_order=not given and getattr(config.chosen, "variant", "native") == "official",
+        in_order=not given and getattr(config.chosen, "variant", "native") == "released",
         samples_per_shard=samples_per_shard(config),
     )
 
@@ -219,7 +219,7 @@ _PUBLISHED_ROWS = {
 def _rows(config: ImageSetConfig, sample: dict[str, np.ndarray]) -> str:
     content = io.StringIO()
     writer = csv.writer(content)  # ends lines with \r\n, as the released script's files do
-    if config.dataset == "rcdb" and config.rcdb.variant == "official":
+    if config.dataset == "rcdb" and config.rcdb.variant == "released":
         sample = {name: np.atleast_1d(sample[key])[i] for name, (key, i) in _PUBLISHED_ROWS.items()}
     for key, value in sample.items():
         writer.writerow([key, *np.atleast_1d(value).tolist()])

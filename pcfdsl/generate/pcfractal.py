@@ -171,7 +171,9 @@ _ANY_SYSTEM = IFS.from_maps([np.eye(3) / 2] * 4, [[0, 0, 0], [0.5, 0, 0], [0, 0.
 class SearchedCategoriesConfig:
     """The settings that categories depend on."""
 
-    variant: Literal["native", "official"] = option("native", "As in the whole recipe.")
+    variant: Literal["native", "released"] = option(
+        "native", "As in the whole recipe.", formerly={"official": "released"}
+    )
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
     search: SearchConfig = option(SearchConfig(), "How categories are found.")
@@ -187,7 +189,7 @@ def searched_categories(config: PCFractalConfig) -> Categories:
 def _search(database: PCFractalDB, category: int) -> dict[str, Any]:
     found = database.search(category)
     counts = {"num_draws": found.num_draws}
-    counts |= {f"num_rejected: {reason}": count for reason, count in found.rejected.items()}
+    counts |= {f"num_rejected_{reason}": count for reason, count in found.rejected.items()}
     return {**found.ifs.arrays(), "variances": np.array(found.variances), **counts}
 
 
@@ -203,7 +205,7 @@ def _stages(config: PCFractalConfig, given: Sequence[IFS] | None) -> TwoStages:
         categories=imported_categories("pcfractal", given) if given else searched_categories(config),
         samples=clouds,
         word="clouds",
-        in_order=not given and config.variant == "official",
+        in_order=not given and config.variant == "released",
         note=_note_acceptance,
     )
 

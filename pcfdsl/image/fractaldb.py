@@ -40,7 +40,9 @@ _BURN_IN = 16
 class FractalDBConfig:
     """Everything a FractalDB depends on; by default the recommended recipe: 362 px, 200,000 points, weight 0.4."""
 
-    variant: Literal["native", "official"] = option("native", "Clean rules, or the released scripts' to the letter.")
+    variant: Literal["native", "released"] = option(
+        "native", "Clean rules, or the released scripts' to the letter.", formerly={"official": "released"}
+    )
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
     num_instances: int = option(1000, "Instances per category: all of 25 x num_patches x num_flips or some.", minimum=1)
@@ -73,7 +75,7 @@ class FractalDBConfig:
             )
         if self.image_size <= 2 * self.draw.pad:
             yield "image_size", f"is {self.image_size}: no room inside draw.pad = {self.draw.pad} on each side"
-        if self.variant == "official":
+        if self.variant == "released":
             yield from self._unpublished()
 
     def _unpublished(self):
@@ -96,9 +98,9 @@ def open_fractaldb(config: FractalDBConfig, categories: Sequence[IFS] | None = N
     """The data set of a recipe, native or as released by `config.variant`; arguments as for `FractalDB`."""
     if config.variant == "native":
         return FractalDB(config, categories)
-    from pcfdsl.image.released_fractaldb import OfficialFractalDB  # which is made of what is in this module
+    from pcfdsl.image.released_fractaldb import ReleasedFractalDB  # which is made of what is in this module
 
-    return OfficialFractalDB(config, categories)
+    return ReleasedFractalDB(config, categories)
 
 
 class FractalDB(FractalSet):

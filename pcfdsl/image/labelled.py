@@ -73,7 +73,7 @@ class ImageRecipe(ABC):
 
     def file_picture(self, picture: np.ndarray) -> np.ndarray:
         """A picture as its file holds it: those of the released scripts are RGB, even when grey."""
-        if getattr(self.config, "variant", "native") == "official" and picture.ndim == 2:
+        if getattr(self.config, "variant", "native") == "released" and picture.ndim == 2:
             return np.repeat(picture[:, :, None], 3, axis=2)
         return picture
 

@@ -14,17 +14,19 @@ from pcfdsl.formula.contour import RadialContour
 from pcfdsl.image.contours import ContourDrawConfig, descending_ranges, draw_contour, draw_vertices
 from pcfdsl.image.labelled import ImageSet, LabelledImage
 from pcfdsl.image.python_random import PythonRandom
-from pcfdsl.image.released_contours import OfficialContours, Start, official_inconsistencies, redraw_vertices
+from pcfdsl.image.released_contours import ReleasedContours, Start, redraw_vertices, released_inconsistencies
 from pcfdsl.rng import stream
 
-__all__ = ["RCDB", "OfficialRCDB", "RCDBCategory", "RCDBConfig", "open_rcdb"]
+__all__ = ["RCDB", "ReleasedRCDB", "RCDBCategory", "RCDBConfig", "open_rcdb"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RCDBConfig:
     """Everything an RCDB depends on. Lengths are in pixels of `draw.canvas`."""
 
-    variant: Literal["native", "official"] = option("native", "Clean rules, or the released script's to the letter.")
+    variant: Literal["native", "released"] = option(
+        "native", "Clean rules, or the released script's to the letter.", formerly={"official": "released"}
+    )
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
     num_instances: int = option(1000, "Instances per category.", minimum=1)
@@ -37,7 +39,9 @@ class RCDBConfig:
     radius: tuple[int, int] = option((0, 100), "Range of an instance's radius.", minimum=0)
     oval: tuple[float, float] = option((1.0, 2.0), "Range of an instance's resizing factor along each axis.", minimum=0)
     start: int = option(400, "Width of the square, around the middle, in which centres lie.", minimum=0)
-    jobs: int = option(10, "Official only: processes the script is split into; the images depend on it.", minimum=1)
+    jobs: int = option(
+        10, "Released variant only: processes the script is split into; the images depend on it.", minimum=1
+    )
     draw: ContourDrawConfig = option(ContourDrawConfig(), "How contours are drawn.")
 
     def __post_init__(self):
@@ -46,8 +50,8 @@ class RCDBConfig:
     def inconsistencies(self):
         """Yield (field, message) for what no field shows alone."""
         yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "oval")
-        if self.variant == "official":
-            yield from official_inconsistencies(self, ContourDrawConfig())
+        if self.variant == "released":
+            yield from released_inconsistencies(self, ContourDrawConfig())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +122,10 @@ class RCDB(ImageSet):
 
 def open_rcdb(config: RCDBConfig) -> ImageSet:
     """The data set of a recipe, native or official by `config.variant`."""
-    return (OfficialRCDB if config.variant == "official" else RCDB)(config)
+    return (ReleasedRCDB if config.variant == "released" else RCDB)(config)
 
 
-class OfficialRCDB(OfficialContours):
+class ReleasedRCDB(ReleasedContours):
     """RCDB as its released script makes it, pixel for pixel; `seed` is added to the seed of every job.
 
     `category_parameters` also gives what the script writes down of a category, which describes its instance 0 only:

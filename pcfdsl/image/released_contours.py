@@ -21,13 +21,13 @@ from pcfdsl.image.labelled import ImageSet, LabelledImage
 from pcfdsl.image.lines import draw_polygons
 from pcfdsl.image.python_random import PythonRandom
 
-__all__ = ["OfficialContours", "Start", "official_inconsistencies", "redraw_vertices"]
+__all__ = ["ReleasedContours", "Start", "released_inconsistencies", "redraw_vertices"]
 
 Start = tuple[float, float]  # centre (row, column) in pixels: a whole number of halves
 _Position = tuple[int, RadialContour, Start, Any]  # instance, its contour and centre, the generator's state before it
 
 
-class OfficialContours(ImageSet):
+class ReleasedContours(ImageSet):
     """Contours drawn one after the other from one generator per job. Pickles without what it has been through.
 
     Attributes:
@@ -139,7 +139,7 @@ def redraw_vertices(random: PythonRandom, low: int, high: int, *, mean: float) -
             return vertices
 
 
-def official_inconsistencies(config: Any, draw: ContourDrawConfig) -> Iterator[tuple[str, str]]:
+def released_inconsistencies(config: Any, draw: ContourDrawConfig) -> Iterator[tuple[str, str]]:
     """(field, message) for what the released scripts do not admit; `draw` is how they draw."""
     if config.num_categories % config.jobs:
         yield (

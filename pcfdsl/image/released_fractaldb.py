@@ -1,10 +1,10 @@
-"""FractalDB as its released scripts make it (`variant: official`): the same pixels where these are deterministic.
+"""FractalDB as its released scripts make it (`variant: released`): the same pixels where these are deterministic.
 
 The search, seeded with 1, finds the 1,000 published categories; seed 1 is therefore the published set. Quirks kept:
 
 - One sequence of random numbers, legacy seed 100, plays the orbit of every picture of every category: instances differ
   by weight, masks and flips alone.
-- Each axis is stretched by itself, from 0 where it has no negative coordinate, and truncated (`formula.official`).
+- Each axis is stretched by itself, from 0 where it has no negative coordinate, and truncated (`formula.released`).
 - A patch lies below and to the right of its point: the mask's top left pixel is one off on both axes, so the pixel of
   the point itself stays as it was.
 - The finished picture is turned upside down, then flipped. Nothing is ever rotated.
@@ -32,16 +32,16 @@ from pcfdsl.image.metrics import isolated_fraction
 from pcfdsl.image.raster import NUM_HUES, published_hues
 from pcfdsl.rng import stream
 
-__all__ = ["OfficialFractalDB", "published_picture"]
+__all__ = ["ReleasedFractalDB", "published_picture"]
 
 _PAD = 6
 _ORBIT_SEED = 100
 
 
-class OfficialFractalDB(FractalDB):
+class ReleasedFractalDB(FractalDB):
     """`FractalDB` by the released scripts' rules. Categories are found in order: the 1,000th takes all before it."""
 
-    variants = ("official",)
+    variants = ("released",)
 
     def __init__(self, config: FractalDBConfig, categories: Sequence[IFS] | None = None):
         super().__init__(config, categories)

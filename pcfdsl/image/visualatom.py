@@ -14,10 +14,10 @@ from pcfdsl.formula.contour import RadialContour
 from pcfdsl.image.contours import ContourDrawConfig, descending_ranges, draw_contour
 from pcfdsl.image.labelled import ImageSet, LabelledImage
 from pcfdsl.image.python_random import PythonRandom
-from pcfdsl.image.released_contours import OfficialContours, Start, official_inconsistencies
+from pcfdsl.image.released_contours import ReleasedContours, Start, released_inconsistencies
 from pcfdsl.rng import stream
 
-__all__ = ["OfficialVisualAtom", "VisualAtom", "VisualAtomConfig", "open_visualatom"]
+__all__ = ["ReleasedVisualAtom", "VisualAtom", "VisualAtomConfig", "open_visualatom"]
 
 _DRAW = ContourDrawConfig(background=0)
 
@@ -26,7 +26,9 @@ _DRAW = ContourDrawConfig(background=0)
 class VisualAtomConfig:
     """Everything a VisualAtom depends on. Lengths are in pixels of `draw.canvas`; ranges are the released script's."""
 
-    variant: Literal["native", "official"] = option("native", "Clean rules, or the released script's to the letter.")
+    variant: Literal["native", "released"] = option(
+        "native", "Clean rules, or the released script's to the letter.", formerly={"official": "released"}
+    )
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
     num_instances: int = option(1000, "Instances per category.", minimum=1)
@@ -39,7 +41,9 @@ class VisualAtomConfig:
     waves: tuple[int, int] = option((0, 20), "Range of the two sinusoids' periods; equal only if 0.", minimum=0)
     oval: tuple[float, float] = option((1.0, 2.0), "Range of the resizing factor along each axis.", minimum=0)
     start: int = option(512, "Width of the square, around the middle, in which centres lie.", minimum=0)
-    jobs: int = option(1, "Official only: processes the script is split into; the images depend on it.", minimum=1)
+    jobs: int = option(
+        1, "Released variant only: processes the script is split into; the images depend on it.", minimum=1
+    )
     draw: ContourDrawConfig = option(_DRAW, "How contours are drawn.")
 
     def __post_init__(self):
@@ -50,8 +54,8 @@ class VisualAtomConfig:
         yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "waves", "oval")
         if self.waves[0] == self.waves[1] != 0:
             yield "waves", f"leaves both sinusoids {self.waves[0]} periods; widen the range"
-        if self.variant == "official":
-            yield from official_inconsistencies(self, ContourDrawConfig(background=0))
+        if self.variant == "released":
+            yield from released_inconsistencies(self, ContourDrawConfig(background=0))
 
 
 class VisualAtom(ImageSet):
@@ -110,10 +114,10 @@ class VisualAtom(ImageSet):
 
 def open_visualatom(config: VisualAtomConfig) -> ImageSet:
     """The data set of a recipe, native or official by `config.variant`."""
-    return (OfficialVisualAtom if config.variant == "official" else VisualAtom)(config)
+    return (ReleasedVisualAtom if config.variant == "released" else VisualAtom)(config)
 
 
-class OfficialVisualAtom(OfficialContours):
+class ReleasedVisualAtom(ReleasedContours):
     """VisualAtom as its released script makes it, pixel for pixel; `seed` is added to the seed of every job."""
 
     name = "visualatom"

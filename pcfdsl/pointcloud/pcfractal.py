@@ -27,7 +27,9 @@ _MAX_REDRAWS = 100
 class PCFractalConfig:
     """Everything a PC-FractalDB depends on."""
 
-    variant: Literal["native", "official"] = option("native", "Clean rules, or the released scripts' to the letter.")
+    variant: Literal["native", "released"] = option(
+        "native", "Clean rules, or the released scripts' to the letter.", formerly={"official": "released"}
+    )
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
     num_instances: int = option(1000, "Instances per category.", minimum=1)
@@ -43,7 +45,7 @@ class PCFractalConfig:
         """Yield (field, message) for what no field shows alone."""
         if self.mix.noise_ratio > 0 and self.num_categories < 2:
             yield "num_categories", "1 leaves no partner to mix with; use at least 2, or mix.noise_ratio=0"
-        if self.variant == "official" and self.augmentation != Augmentation():
+        if self.variant == "released" and self.augmentation != Augmentation():
             yield "augmentation", "is not part of the released scripts; leave it at its defaults or use variant=native"
 
 
@@ -68,9 +70,9 @@ def open_pcfractal(config: PCFractalConfig, categories: Sequence[IFS] | None = N
     """The data set of a recipe, native or as released by `config.variant`; arguments as for `PCFractalDB`."""
     if config.variant == "native":
         return PCFractalDB(config, categories)
-    from pcfdsl.pointcloud.released import OfficialPCFractalDB  # which is made of what is in this module
+    from pcfdsl.pointcloud.released import ReleasedPCFractalDB  # which is made of what is in this module
 
-    return OfficialPCFractalDB(config, categories)
+    return ReleasedPCFractalDB(config, categories)
 
 
 class PCFractalDB(Sequence[FractalCloud]):

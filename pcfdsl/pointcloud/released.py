@@ -1,4 +1,4 @@
-"""PC-FractalDB as its released scripts make it (`variant: official`), bugs included, with the seeds they lack.
+"""PC-FractalDB as its released scripts make it (`variant: released`), bugs included, with the seeds they lack.
 
 The scripts draw from NumPy's and Python's global generators, unseeded in two of three places, so no file of theirs can
 be made again; what can be kept is every rule. The search runs on `RandomState(seed)`, category after category, so
@@ -25,10 +25,10 @@ from pcfdsl.formula.search import CategorySearch
 from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB
 from pcfdsl.rng import stream
 
-__all__ = ["OfficialPCFractalDB", "shared_partners", "split_iterations"]
+__all__ = ["ReleasedPCFractalDB", "shared_partners", "split_iterations"]
 
 
-class OfficialPCFractalDB(PCFractalDB):
+class ReleasedPCFractalDB(PCFractalDB):
     """`PCFractalDB` by the released scripts' rules; `num_points` counts iterations, clouds have two points fewer."""
 
     def __init__(self, config: PCFractalConfig, categories: Sequence[IFS] | None = None):
@@ -99,4 +99,4 @@ def _published_search(config: PCFractalConfig) -> Iterator[CategorySearch]:
     ):
         num_draws = accepted.num_candidates - before
         before = accepted.num_candidates
-        yield CategorySearch(accepted.ifs, accepted.values, num_draws, {"rejected": num_draws - 1})
+        yield CategorySearch(accepted.ifs, accepted.values, num_draws, {"too_flat": num_draws - 1})

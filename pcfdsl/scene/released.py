@@ -15,7 +15,7 @@ import numpy as np
 
 from pcfdsl.scene.boxes import Scene
 
-__all__ = ["OfficialObject", "assemble", "draw_scene", "read_scene", "write_scene"]
+__all__ = ["ReleasedObject", "assemble", "draw_scene", "read_scene", "write_scene"]
 
 TRIES = 100
 GAP = 0.25
@@ -23,7 +23,7 @@ SCENE_SIZE = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfficialObject:
+class ReleasedObject:
     """One entry of a published scene file.
 
     Attributes:
@@ -47,7 +47,7 @@ def draw_scene(
     *,
     num_objects: int = 15,
     scene_size: float = SCENE_SIZE,
-) -> list[OfficialObject]:
+) -> list[ReleasedObject]:
     """The published layout, number by number.
 
     The published script never seeds its generator. Given `np.random.RandomState(s)` this draws what the script draws
@@ -68,7 +68,7 @@ def draw_scene(
     """
     if not files:
         raise ValueError("there are no instances to put into the scene; expected (category, file name) pairs")
-    objects: list[OfficialObject] = []
+    objects: list[ReleasedObject] = []
     for _ in range(num_objects + int(random.poisson(lam=5))):
         base = 0.75 + random.random_sample() * 0.5
         size = np.ones(3, np.float32)
@@ -80,7 +80,7 @@ def draw_scene(
         theta = (1.0 - random.random_sample() * 2.0) * np.pi
         category, file_name = files[int(random.randint(0, len(files)))]
         objects.append(
-            OfficialObject(
+            ReleasedObject(
                 size=_triple(size),
                 position=_triple(position),
                 theta=float(theta),
@@ -108,7 +108,7 @@ def _free_position(random, size, objects, scene_size) -> np.ndarray | None:
 
 
 def assemble(
-    objects: Sequence[OfficialObject],
+    objects: Sequence[ReleasedObject],
     cloud: Callable[[int, str], np.ndarray],
     *,
     fit: str = "tight",
@@ -152,7 +152,7 @@ def assemble(
     return Scene(points=points, boxes=np.array(boxes, np.float32), categories=categories, instance_ids=ids)
 
 
-def write_scene(path: str | Path, objects: Sequence[OfficialObject]) -> None:
+def write_scene(path: str | Path, objects: Sequence[ReleasedObject]) -> None:
     """Write a scene file of the published form."""
     entries = [
         {
@@ -167,7 +167,7 @@ def write_scene(path: str | Path, objects: Sequence[OfficialObject]) -> None:
     Path(path).write_text(json.dumps(entries), encoding="utf-8")
 
 
-def read_scene(path: str | Path) -> list[OfficialObject]:
+def read_scene(path: str | Path) -> list[ReleasedObject]:
     """Read a scene file of the published form.
 
     Raises:
@@ -184,7 +184,7 @@ def read_scene(path: str | Path) -> list[OfficialObject]:
     for number, entry in enumerate(entries):
         try:
             objects.append(
-                OfficialObject(
+                ReleasedObject(
                     size=_triple(entry["size"]),
                     position=_triple(entry["c_pos"]),
                     theta=float(entry["theta"]),

@@ -125,7 +125,7 @@ def search() -> None:
     )
 
 
-def official() -> None:
+def released() -> None:
     ifs = IFS.from_maps(*(stream(1).uniform(-0.5, 0.5, shape) for shape in ((4, 2, 2), (4, 2))))
     uniforms = stream(2).random(100_000)
     taken = seconds(lambda: filling_rate_2d(ifs, uniforms), 20)
@@ -149,5 +149,5 @@ if __name__ == "__main__":
     chaos_games()
     clouds()
     search()
-    official()
+    released()
     start_up()

@@ -108,10 +108,10 @@ def fractaldb() -> None:
                 )
 
 
-def official() -> None:
+def released() -> None:
     for draw, num_patches in ((DrawConfig(style="dot"), 1), (DrawConfig(style="patch"), 10)):
         config = FractalDBConfig(
-            variant="official",
+            variant="released",
             degenerate="keep",
             num_categories=NUM_CATEGORIES,
             num_instances=100 * num_patches,
@@ -121,7 +121,7 @@ def official() -> None:
             draw=draw,
         )
         ours = rate(open_fractaldb(config, SYSTEMS), 20)
-        print(f"official FractalDB, 256 px, 100k, {draw.style}: {ours:.0f} pictures/s")
+        print(f"released FractalDB, 256 px, 100k, {draw.style}: {ours:.0f} pictures/s")
 
 
 def exfractaldb() -> None:
@@ -146,7 +146,7 @@ def contours() -> None:
         ("RCDB, colour", RCDB(RCDBConfig(draw=ContourDrawConfig(color=True)))),
         ("RCDB, smooth noise", RCDB(RCDBConfig(draw=ContourDrawConfig(noise_kind="smooth")))),
         ("RCDB, 64 px of 256", RCDB(RCDBConfig(image_size=64, draw=ContourDrawConfig(supersample=4)))),
-        ("RCDB, official", open_rcdb(RCDBConfig(variant="official", num_categories=100, num_instances=2))),
+        ("RCDB, official", open_rcdb(RCDBConfig(variant="released", num_categories=100, num_instances=2))),
         ("VisualAtom", VisualAtom(VisualAtomConfig())),
         ("Bezier, 256 px", Bezier(BezierConfig())),
         ("Perlin, 256 px", Perlin(PerlinConfig())),
@@ -210,6 +210,6 @@ if __name__ == "__main__":
     fractaldb()
     exfractaldb()
     contours()
-    official()
+    released()
     threads()
     search()

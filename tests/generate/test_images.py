@@ -85,8 +85,8 @@ def test_a_folder_holds_the_pictures_under_the_published_names(tmp_path):
     }
 
 
-def test_official_folders_are_as_the_released_scripts_write_them(tmp_path):
-    config = replace(RCDB, rcdb=replace(RCDB.rcdb, variant="official", num_categories=4, jobs=2))
+def test_released_folders_are_as_the_released_scripts_write_them(tmp_path):
+    config = replace(RCDB, rcdb=replace(RCDB.rcdb, variant="released", num_categories=4, jobs=2))
     generate_images(config, tmp_path, image_format="folder", options=QUIET)
     with Image.open(tmp_path / "image/00003/00003_0002.png") as image:
         assert image.mode == "RGB"

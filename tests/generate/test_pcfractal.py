@@ -66,14 +66,14 @@ def test_searches_are_counted(path):
     assert result["clouds"]["num_made"] == 0
     assert counters.pop("num_draws") == 20 + sum(counters.values())
     assert counters == {
-        f"num_rejected: {reason}": sum(open_pcfractal(CONFIG).search(k).rejected[reason] for k in range(20))
+        f"num_rejected_{reason}": sum(open_pcfractal(CONFIG).search(k).rejected[reason] for k in range(20))
         for reason in open_pcfractal(CONFIG).search(0).rejected
     }
 
 
-def test_official_variant(tmp_path):
+def test_released_variant(tmp_path):
     config = PCFractalConfig(
-        variant="official",
+        variant="released",
         num_categories=3,
         num_instances=2,
         num_points=300,

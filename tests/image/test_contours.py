@@ -25,12 +25,12 @@ MEASURED = json.loads((GOLDEN / "contours.json").read_text())
 SMALL = RCDBConfig(num_categories=6, num_instances=4, image_size=64)
 
 
-def official(name):
+def released(name):
     measured = MEASURED[name]
     sizes = {key: measured[key] for key in ("image_size", "num_categories", "num_instances", "jobs")}
     if name == "rcdb":
-        return open_rcdb(RCDBConfig(variant="official", **sizes))
-    return open_visualatom(VisualAtomConfig(variant="official", **sizes))
+        return open_rcdb(RCDBConfig(variant="released", **sizes))
+    return open_visualatom(VisualAtomConfig(variant="released", **sizes))
 
 
 def sha256(image):
@@ -38,23 +38,23 @@ def sha256(image):
 
 
 @pytest.mark.parametrize("name", ["rcdb", "visualatom"])
-def test_official_images_are_the_released_scripts(name):
-    db = official(name)
+def test_released_images_are_the_released_scripts(name):
+    db = released(name)
     assert [sha256(item.image) for item in db] == MEASURED[name]["sha256"]
     assert db[0].image.dtype == np.uint8
 
 
 @pytest.mark.parametrize("name", ["rcdb", "visualatom"])
-def test_official_images_do_not_depend_on_what_was_asked_for_before(name):
-    db = official(name)
+def test_released_images_do_not_depend_on_what_was_asked_for_before(name):
+    db = released(name)
     order = random.Random(0).sample(range(len(db)), len(db))
     assert [sha256(db[i].image) for i in order] == [MEASURED[name]["sha256"][i] for i in order]
     again = pickle.loads(pickle.dumps(db))
     assert sha256(again[len(db) - 1].image) == MEASURED[name]["sha256"][-1]
 
 
-def test_official_parameters_are_the_nine_rows_of_the_script():
-    db = official("rcdb")
+def test_released_parameters_are_the_nine_rows_of_the_script():
+    db = released("rcdb")
     for k, expected in enumerate(MEASURED["rcdb"]["parameters"]):
         found = db.category_parameters(k)
         values = [found[key] for key in ("num_vertices", "noise", "step", "radius", "num_polygons")]
@@ -62,10 +62,10 @@ def test_official_parameters_are_the_nine_rows_of_the_script():
 
 
 def test_published_names():
-    db = official("visualatom")
+    db = released("visualatom")
     vertices = db.category_parameters(3)["num_vertices"]
     assert db.file_name(7) == f"00003/vertex_{vertices:04d}_instance_0001"
-    assert official("rcdb").file_name(7) == "00002/00002_0001"
+    assert released("rcdb").file_name(7) == "00002/00002_0001"
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -181,9 +181,9 @@ def test_averages_are_rounded_means():
         (lambda: RCDBConfig(image_size=0), "image_size: must be at least 1"),
         (lambda: RCDBConfig(vertices=(2, 200)), "vertices: must be at least 3, got 2"),
         (lambda: RCDBConfig(noise=(4.0, 0.0)), "noise: is a range from 4.0 down to 0.0"),
-        (lambda: RCDBConfig(variant="official", num_categories=6, jobs=4), "jobs: is 4, which does not divide"),
-        (lambda: RCDBConfig(variant="official", image_size=511), "image_size: is 511"),
-        (lambda: RCDBConfig(variant="official", draw=ContourDrawConfig(color=True)), "draw: is not part of the"),
+        (lambda: RCDBConfig(variant="released", num_categories=6, jobs=4), "jobs: is 4, which does not divide"),
+        (lambda: RCDBConfig(variant="released", image_size=511), "image_size: is 511"),
+        (lambda: RCDBConfig(variant="released", draw=ContourDrawConfig(color=True)), "draw: is not part of the"),
         (lambda: ContourDrawConfig(ink=(9, 3)), "ink: is a range from 9 down to 3"),
         (lambda: ContourDrawConfig(break_fraction=1.1), "break_fraction: must be at most 1"),
         (lambda: VisualAtomConfig(waves=(3, 3)), "waves: leaves both sinusoids 3 periods"),

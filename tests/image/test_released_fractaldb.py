@@ -19,7 +19,7 @@ from tests.conftest import GOLDEN
 
 MEASURED = json.loads((GOLDEN / "fractaldb_2d.json").read_text())
 NAMES = list(MEASURED["categories"])
-SMALL: dict[str, Any] = {"variant": "official", "seed": 1, "degenerate": "keep", "image_size": 64, "num_points": 3000}
+SMALL: dict[str, Any] = {"variant": "released", "seed": 1, "degenerate": "keep", "image_size": 64, "num_points": 3000}
 
 
 def system(name):
@@ -141,6 +141,6 @@ def test_what_the_scripts_cannot_do_is_refused(settings, message):
         FractalDBConfig(**SMALL | settings)
 
 
-def test_the_native_class_does_not_take_an_official_recipe():
+def test_the_native_class_does_not_take_a_released_recipe():
     with pytest.raises(ConfigError, match=r"open the set with .*open_fractaldb"):
         FractalDB(FractalDBConfig(**SMALL))

@@ -130,8 +130,8 @@ def test_one_category_needs_no_partner_only_without_noise():
     assert len(PCFractalDB(config)[0].points) == 100
 
 
-def test_official_variant_keeps_every_published_rule():
-    config = PCFractalConfig(variant="official", num_categories=3, num_instances=3, search=EASY)
+def test_released_variant_keeps_every_published_rule():
+    config = PCFractalConfig(variant="released", num_categories=3, num_instances=3, search=EASY)
     official = open_pcfractal(config)
     first, second = official.cloud(1, 0), official.cloud(1, 2)
     assert len(first.points) == 9998
@@ -141,9 +141,9 @@ def test_official_variant_keeps_every_published_rule():
     assert sorted(shared_partners(0, 3, 3)) == [0, 1, 2]  # each once, so one category meets itself
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(official)).cloud(1, 2).points, second.points)
     with pytest.raises(ConfigError, match="no more instances than categories"):
-        open_pcfractal(PCFractalConfig(variant="official", num_categories=3, num_instances=4))
+        open_pcfractal(PCFractalConfig(variant="released", num_categories=3, num_instances=4))
     with pytest.raises(ConfigError, match="not part of the released scripts"):
-        PCFractalConfig(variant="official", augmentation=Augmentation(rotation=True))
+        PCFractalConfig(variant="released", augmentation=Augmentation(rotation=True))
 
 
 def test_the_generator_does_not_import_torch():
