@@ -1,8 +1,7 @@
-"""The words every tool shares: `--config --out --seed --shard --workers --overwrite --dry-run --print-config`.
+"""What the command-line tools share: the settings arguments, argument types, and how a tool ends.
 
-A tool parses, calls one library function and prints what was written: progress goes to stderr, the result as JSON to
-stdout, and the exit code is 0 (done), 1 (failed: something could not be read, written or verified) or 2 (asked for
-wrongly).
+A tool parses its arguments, calls one library function and prints the result as JSON to stdout; progress goes to
+stderr. The exit code is 0 (done), 1 (something could not be read, written or verified) or 2 (usage error).
 """
 
 import argparse
@@ -18,7 +17,7 @@ __all__ = ["add_config", "needs", "parse_shard", "positive", "resolve_config", "
 
 
 def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
-    """Add `--config`, `--print-config` and `key.path=value` overrides, and the settings' own docs to the help."""
+    """Add `--config`, `--print-config` and `key.path=value` overrides, and list the settings in the help."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "settings:\n" + describe(config_class)
     parser.add_argument("--config", metavar="FILE.yaml", help="settings that differ from the defaults")
@@ -27,7 +26,7 @@ def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
 
 
 def resolve_config(args: argparse.Namespace, config_class: type) -> Any:
-    """Settings from the parsed arguments; stops here, with exit code 0, where `--print-config` was given."""
+    """Settings from the parsed arguments; with `--print-config`, print them and exit with code 0."""
     config = load(config_class, args.config, args.overrides)
     if args.print_config:
         print(to_yaml(config), end="")
@@ -36,23 +35,23 @@ def resolve_config(args: argparse.Namespace, config_class: type) -> Any:
 
 
 def whole(text: str) -> int:
-    """A whole number; an argparse type."""
+    """Argparse type: an integer."""
     try:
         return int(text)
     except ValueError:
-        hint = "; settings stand before options that take several values" if "=" in text else ""
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}{hint}") from None
+        hint = "; put settings before options that take several values" if "=" in text else ""
+        raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}{hint}") from None
 
 
 def positive(text: str) -> int:
-    """A whole number from 1; an argparse type."""
+    """Argparse type: a positive integer."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
     return int(text)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """`"i/n"` -> (i, n) with 0 <= i < n; an argparse type."""
+    """Argparse type: `"i/n"` -> (i, n) with 0 <= i < n."""
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise argparse.ArgumentTypeError(f"expected i/n with 0 <= i < n, such as 0/4, got {text!r}")
@@ -60,9 +59,10 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def run(main: Callable[[], dict | None]) -> NoReturn:
-    """Run a tool: print its result as JSON, or its error in one message without a traceback.
+    """Run a tool: print its result as JSON, or its error as one message without a traceback.
 
-    Errors of settings and usage exit with 2, of files and data with 1; anything else is a bug and keeps its traceback.
+    Errors in settings and usage exit with code 2, errors in files and data with 1. Anything else is a bug and keeps its
+    traceback.
     """
     try:
         result = main()
@@ -71,15 +71,15 @@ def run(main: Callable[[], dict | None]) -> NoReturn:
     except OSError as error:
         _stop(_sentence(error), 1)
     except ImportError as error:
-        if error.name is not None:  # not one of our sentences about an extra
+        if error.name is not None:  # not one of our own messages about an extra
             raise
         _stop(str(error), 1)
     except MemoryError as error:
-        _stop(f"there is not memory enough ({str(error) or 'none is left'}); make the sizes in the settings smaller", 1)
+        _stop(f"out of memory ({str(error) or 'no details'}); reduce the sizes in the settings", 1)
     except ValueError as error:
         _stop(str(error), 1)
     except KeyboardInterrupt:
-        _stop("interrupted; run the same command again to go on", 130)
+        _stop("interrupted; run the same command again to resume", 130)
     if result is not None:
         print(json.dumps(result, indent=2, allow_nan=False))
     sys.exit(0)
@@ -87,7 +87,7 @@ def run(main: Callable[[], dict | None]) -> NoReturn:
 
 @contextmanager
 def needs(extra: str) -> Iterator[None]:
-    """Around imports of a tool that needs one of pcfdsl's extras: where it is missing, say so and stop."""
+    """Wrap a tool's imports from one of pcfdsl's extras: if the extra is missing, say how to install it and exit."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -97,10 +97,10 @@ def needs(extra: str) -> Iterator[None]:
 
 
 def _sentence(error: OSError) -> str:
-    """What to say of the system's errors, such as "[Errno 21] Is a directory: 'x'"; ours are sentences already."""
+    """A message for the system's errors, such as "[Errno 21] Is a directory: 'x'"; our own are sentences already."""
     if not error.filename:
         return str(error)
-    kinds = {FileNotFoundError: "there is no {}", IsADirectoryError: "{} is a folder; expected a file"}
+    kinds = {FileNotFoundError: "{} does not exist", IsADirectoryError: "{} is a folder; expected a file"}
     return kinds.get(type(error), f"{{}}: {error.strerror}").format(error.filename)
 
 

@@ -43,7 +43,7 @@ _MAX_INT = (1 << 63) - 1
 
 
 class ConfigError(ValueError):
-    """Settings that cannot be used; `problems` holds every (key path, what is wrong) found."""
+    """Invalid settings; `problems` holds every (key path, message) found."""
 
     def __init__(self, problems: Sequence[tuple[str, str]]):
         self.problems = tuple(problems)
@@ -56,23 +56,23 @@ class ConfigError(ValueError):
 def option(
     default: Any, doc: str, *, minimum=None, maximum=None, formerly: Mapping[str, str] = MappingProxyType({})
 ) -> Any:
-    """Dataclass field with a help text and the values it admits; numbers are finite, and integers fit in 64 bits.
+    """Dataclass field with a help text and bounds; numbers must be finite, and integers must fit in 64 bits.
 
     A field typed as a union of dataclasses holds a group of one of several kinds. Each of them has a first field
     `kind: Literal["its_name"]`, whose doc describes the kind.
 
     Args:
-        default: Default value; a frozen dataclass for a nested group of settings; `REQUIRED` for none.
+        default: Default value; an instance of a frozen dataclass for a nested group; `REQUIRED` for no default.
         doc: One line: meaning and unit.
         minimum, maximum: Inclusive bounds; for tuples, of every element.
-        formerly: Earlier names of values and their names now, for the error message.
+        formerly: Former names of values and their present names, for the error message.
     """
     about = {"doc": doc, "minimum": minimum, "maximum": maximum, "formerly": formerly}
     return dataclasses.field(default=default, metadata=about)
 
 
 class Settings:
-    """Base of a settings dataclass: checks the values of every instance, see `validate`."""
+    """Base class of settings: every instance is validated, see `validate`."""
 
     def __post_init__(self) -> None:
         validate(self)
@@ -106,7 +106,7 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
         try:
             _set(settings, key.split("."), yaml.load(value, Loader=_StrictLoader))
         except TypeError:
-            problems.append((key, "goes into a setting that is not a group"))
+            problems.append((key, "sets a key inside a setting that is not a group"))
         except _NOT_YAML as error:
             problems.append((key, f"has a value that is not valid YAML: {error}"))
     try:
@@ -119,7 +119,7 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
 
 
 def from_dict(cls: type[T], settings: dict) -> T:
-    """Dataclass from nested plain dictionaries, as `to_dict` gives them.
+    """Dataclass from nested plain dictionaries; the inverse of `to_dict`.
 
     Raises:
         ConfigError: With every problem found.
@@ -134,7 +134,7 @@ def validate(config: Any) -> None:
     """Check a configuration's own fields; call it from `__post_init__`.
 
     Types and bounds come from the fields. A method `inconsistencies(self)`, where there is one, yields
-    (field name, message) for what no field shows alone; it runs only when every field is valid.
+    (field name, message) for problems between fields; it runs only if every field is valid.
 
     Raises:
         ConfigError: With every problem found.
@@ -165,13 +165,13 @@ def to_yaml(config: Any) -> str:
 
 
 def digest(config: Any) -> str:
-    """SHA-256 (hex) of the resolved settings in canonical JSON; equal exactly when all settings are equal."""
+    """SHA-256 (hex) of the resolved settings in canonical JSON; equal if and only if all settings are equal."""
     canonical = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def describe(cls: type) -> str:
-    """Help text: two lines per key with its default, admitted values and meaning; a type of group is described once."""
+    """Help text: two lines per key, with default, choices and meaning; each class of group is described once."""
     return "\n".join(_described(cls, "", REQUIRED, {}))
 
 
@@ -227,7 +227,7 @@ def _default(field: dataclasses.Field, base: Any) -> Any:
     return field.default if base is REQUIRED else getattr(base, field.name)
 
 
-# PyYAML's own errors, and what its constructors stumble over in values such as `!!bool x` or one that is nested deeply.
+# PyYAML's own errors, and what its constructors raise for values such as `!!bool x` or deep nesting.
 _NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
@@ -236,14 +236,14 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        counts = Counter(key for key in keys if isinstance(key, Hashable))  # YAML itself refuses the others
+        counts = Counter(key for key in keys if isinstance(key, Hashable))  # PyYAML rejects the others itself
         duplicates = {str(key) for key, count in counts.items() if count > 1}
         if duplicates:
             raise yaml.YAMLError(f"duplicate key: {', '.join(sorted(duplicates))}\n{node.start_mark}")
         return super().construct_mapping(node, deep)
 
     def construct_number(self, node):
-        """A number, if it means the same to people and to YAML 1.1."""
+        """A number, unless YAML 1.1 reads it differently from what a person would."""
         if re.match(r"[-+]?0[0-9_]", node.value) or ":" in node.value:
             raise yaml.YAMLError(f"{node.value} is ambiguous; write the number in decimal digits\n{node.start_mark}")
         is_float = node.tag.endswith(":float")
@@ -259,13 +259,13 @@ def _set(settings: dict, keys: list[str], value: Any) -> None:
         inner = settings.get(key, {})
         if not isinstance(inner, dict):
             raise TypeError
-        settings[key] = dict(inner)  # an alias in YAML is the same dictionary elsewhere, which stays as it was
+        settings[key] = dict(inner)  # copied: a YAML alias may share it with another key
         settings = settings[key]
     settings[keys[-1]] = value
 
 
 def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[tuple[str, str]]]:
-    """A group from a dictionary, and the problems with it; `base` has the values of what is not given, if it is set."""
+    """A group from a dictionary, and the problems found; `base`, if set, has the values of keys that are not given."""
     if not isinstance(settings, dict):
         return None, [(prefix.rstrip(".") or "(top level)", f"expected a group of settings, got {_shown(settings)}")]
     kinds = kinds_of(cls)
@@ -310,7 +310,7 @@ def _no_kind(kind: Any, kinds: dict[str, Any]) -> str:
 
 def _renamed(value: Any, field: dataclasses.Field) -> str | None:
     names = field.metadata.get("formerly", {})
-    return f"{value} is called {names[value]} now" if isinstance(value, str) and value in names else None
+    return f"{value} is now called {names[value]}" if isinstance(value, str) and value in names else None
 
 
 def _unknown(key: Any, fields: dict[str, Any], kinds: dict[str, Any], cls: Any) -> str:
@@ -325,7 +325,7 @@ def _unknown(key: Any, fields: dict[str, Any], kinds: dict[str, Any], cls: Any) 
 
 
 def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
-    """The value as the type asks for it, or what is wrong with it. Nothing is rounded and no text is guessed at."""
+    """The value converted to the type, or what is wrong with it. Nothing is rounded, and no text is interpreted."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in _UNIONS:
         for argument in arguments:
@@ -355,7 +355,7 @@ def _convert(value: Any, hint: Any) -> tuple[Any, str | None]:
                 return float(value), None
             except OverflowError:
                 return value, f"expected a number, got {_shown(value)}, which is too large"
-    if hint is str and type(value) is int:  # the fold 3 is a name
+    if hint is str and type(value) is int:  # a fold named 3
         return str(value), None
     if hint is type(None) and value is None:
         return None, None
@@ -401,7 +401,7 @@ def _plain(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """The value for a message: all of a usual one, the beginning of one that aliases in YAML can make endless."""
+    """The value for a message, shortened: YAML aliases can make it infinitely long."""
     short = reprlib.Repr()
     short.maxlist = short.maxtuple = short.maxdict = 20
     short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, 200, 200, 200

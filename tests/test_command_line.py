@@ -15,14 +15,14 @@ def failing(error):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (FileNotFoundError(2, "No such file or directory", "a.yaml"), "error: there is no a.yaml"),
+        (FileNotFoundError(2, "No such file or directory", "a.yaml"), "error: a.yaml does not exist"),
         (IsADirectoryError(21, "Is a directory", "configs"), "error: configs is a folder; expected a file"),
         (PermissionError(13, "Permission denied", "a.yaml"), "error: a.yaml: Permission denied"),
         (OSError("cannot write a; choose b"), "error: cannot write a; choose b"),
         (ValueError("a is b"), "error: a is b"),
         (ImportError("needs Ray: pip install 'pcfdsl[ray]'"), "error: needs Ray: pip install 'pcfdsl[ray]'"),
-        (MemoryError("Unable to allocate 11. TiB"), "error: there is not memory enough (Unable to allocate 11. TiB)"),
-        (MemoryError(), "error: there is not memory enough (none is left)"),
+        (MemoryError("Unable to allocate 11. TiB"), "error: out of memory (Unable to allocate 11. TiB)"),
+        (MemoryError(), "error: out of memory (no details)"),
     ],
 )
 def test_an_error_is_one_message(capsys, error, message):
@@ -49,11 +49,11 @@ def test_a_tool_without_its_extra_says_which(capsys):
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
 def test_counts_are_from_one(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="whole number from 1"):
+    with pytest.raises(argparse.ArgumentTypeError, match="positive integer"):
         positive(text)
 
 
 def test_a_setting_behind_seeds_is_explained():
     assert whole("-3") == -3
-    with pytest.raises(argparse.ArgumentTypeError, match=r"got 'train\.num_steps=3'; settings stand before options"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"got 'train\.num_steps=3'; put settings before options"):
         whole("train.num_steps=3")

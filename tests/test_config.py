@@ -186,7 +186,7 @@ def test_the_kind_of_a_group_selects_its_class():
     [
         ("data.kind=odd", "data.kind", "expected one of made, read, got 'odd'"),
         ("data.kind=[read]", "data.kind", "expected one of made, read"),
-        ("data.kind=stored", "data.kind", "stored is called read now"),
+        ("data.kind=stored", "data.kind", "stored is now called read"),
         ("data.kind=read", "data.folder", "is required by kind read"),
         ("data.folder=a", "data.folder", "belongs to kind read, but kind is made, which takes kind, number, inner"),
         ("validation.number=1", "validation.number", "belongs to kind made, but kind is read"),

@@ -13,7 +13,7 @@ CONFIGS = {"detector": DetectorConfig, "classifier": ClassificationConfig}
 
 def main() -> dict:
     kind = argparse.ArgumentParser(add_help=False)
-    kind.add_argument("--downstream", choices=CONFIGS, default="detector", help="what is trained")
+    kind.add_argument("--downstream", choices=CONFIGS, default="detector", help="what to train")
     config_class = CONFIGS[kind.parse_known_args()[0].downstream]
     parser = argparse.ArgumentParser(description=__doc__, parents=[kind])
     add_config(parser, config_class)
@@ -27,13 +27,13 @@ def main() -> dict:
     parser.add_argument(
         "--hold-out", metavar="TAG", help="hold out each value of a tag of the clouds, such as fold or library"
     )
-    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="the share of this process")
+    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="run only part i of n")
     parser.add_argument("--keep-weights", action="store_true", help="keep the weights of finished runs")
     args = parser.parse_intermixed_args()
     how = {"seeds": args.seeds, "hold_out": args.hold_out, "shard": args.shard, "keep_weights": args.keep_weights}
     config, starts = resolve_config(args, config_class), parse_starts(args.init)
     if args.out is None:
-        parser.error("--out is needed")
+        parser.error("--out is required")
     study = compare_pretraining(config, starts, args.out, progress=lambda line: print(line, file=sys.stderr), **how)
     return study.to_dict()
 

@@ -30,7 +30,7 @@ def main() -> None:
     else:
         report = import_checkpoint(args.source, args.out, layout=args.layout, headings=args.headings)
     for name in report.unmatched:
-        print(f"left out, no place for it: {name}", file=sys.stderr)
+        print(f"left out, has no counterpart: {name}", file=sys.stderr)
     print(report.to_json())
 
 

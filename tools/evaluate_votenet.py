@@ -1,4 +1,4 @@
-"""Judge a trained VoteNet: average precision of each class, over several draws of the points."""
+"""Evaluate a trained VoteNet: average precision per class, averaged over several samplings of the points."""
 
 import argparse
 from dataclasses import replace
@@ -12,12 +12,14 @@ from pcfdsl.infer.detector import evaluate_detector, load_detector
 def main() -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "checkpoint", help="folder of a run (its best checkpoint counts), or a .safetensors file of one"
+        "checkpoint", help="a run's folder (its best checkpoint is used), or one of its .safetensors files"
     )
-    parser.add_argument("--data", metavar="DIR", help="stored detection set (default: the run's validation scenes)")
+    parser.add_argument("--data", metavar="DIR", help="detection set (default: the run's validation scenes)")
     parser.add_argument("--split", default="val", help="split of --data (default val)")
-    parser.add_argument("--repeats", type=positive, default=1, help="evaluations, each with other points of the scenes")
-    parser.add_argument("--seed", type=whole, default=0, help="decides which points")
+    parser.add_argument(
+        "--repeats", type=positive, default=1, help="number of evaluations, each with another sample of the points"
+    )
+    parser.add_argument("--seed", type=whole, default=0, help="seed of the sampling")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--out", metavar="NAME", help="write NAME.json and NAME.md")
     args = parser.parse_args()

@@ -10,7 +10,7 @@ with needs("image"):
 
 def main() -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", metavar="CKPT", help="a run's folder or a .safetensors file of one")
+    parser.add_argument("checkpoint", metavar="CKPT", help="a run's folder, or one of its .safetensors files")
     parser.add_argument("--out", metavar="FILE.safetensors", required=True, help="names are backbone.body.*")
     args = parser.parse_args()
     return {"weights": str(export_torchvision_backbone(args.checkpoint, args.out))}

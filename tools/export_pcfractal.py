@@ -1,4 +1,4 @@
-"""Write a stored PC-FractalDB as other programs want it: the published folders; any stored set as tars or tables."""
+"""Export a stored PC-FractalDB to the published folder layout, or any stored set to tars or Parquet tables."""
 
 import argparse
 

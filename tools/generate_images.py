@@ -1,4 +1,4 @@
-"""Generate an image set: find its categories, draw its images. Run it again to finish, check or repair."""
+"""Generate an image set: search its categories, draw its images. Run again to resume, check or repair."""
 
 import argparse
 
@@ -17,15 +17,15 @@ def main() -> dict:
     parser.add_argument("--out", metavar="DIR", help="folder of the set")
     parser.add_argument("--format", choices=IMAGE_FORMATS, default="shards", help="(default shards)")
     parser.add_argument("--seed", type=whole, help="short for seed=SEED")
-    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="the i-th of n parts only")
-    parser.add_argument("--workers", type=positive, default=1, help="processes (default 1)")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster instead")
-    parser.add_argument("--overwrite", action="store_true", help="replace a set made from other settings")
+    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="generate only part i of n")
+    parser.add_argument("--workers", type=positive, default=1, help="number of processes (default 1)")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
+    parser.add_argument("--overwrite", action="store_true", help="replace a set with other settings")
     parser.add_argument("--categories", metavar="DIR", help="fractals: use the systems of published CSV files")
-    parser.add_argument("--dry-run", action="store_true", help="say what it would take, write nothing")
-    parser.add_argument("--verify", action="store_true", help="make samples again and compare them bit for bit")
-    parser.add_argument("--num-samples", type=positive, help="with --verify: how many to make again (default all)")
-    args = parser.parse_intermixed_args()  # key=value may stand anywhere
+    parser.add_argument("--dry-run", action="store_true", help="print the size and duration, write nothing")
+    parser.add_argument("--verify", action="store_true", help="regenerate samples and compare them bit for bit")
+    parser.add_argument("--num-samples", type=positive, help="with --verify: how many to regenerate (default all)")
+    args = parser.parse_intermixed_args()  # key=value may be anywhere
     for key in ("dataset", "seed"):
         args.overrides += [] if getattr(args, key) is None else [f"{key}={getattr(args, key)}"]
     config = resolve_config(args, ImageSetConfig)

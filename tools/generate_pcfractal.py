@@ -1,4 +1,4 @@
-"""Generate a PC-FractalDB: search its categories, make its clouds. Run it again to finish, check or repair."""
+"""Generate a PC-FractalDB: search its categories, generate its clouds. Run again to resume, check or repair."""
 
 import argparse
 
@@ -15,17 +15,15 @@ def main() -> dict:
     add_config(parser, PCFractalConfig)
     parser.add_argument("--out", metavar="DIR", help="folder of the set")
     parser.add_argument("--seed", type=whole, help="short for seed=SEED")
-    parser.add_argument(
-        "--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="make the i-th of n parts only"
-    )
-    parser.add_argument("--workers", type=positive, default=1, help="processes (default 1)")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster instead")
-    parser.add_argument("--overwrite", action="store_true", help="replace a set made from other settings")
+    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="generate only part i of n")
+    parser.add_argument("--workers", type=positive, default=1, help="number of processes (default 1)")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
+    parser.add_argument("--overwrite", action="store_true", help="replace a set with other settings")
     parser.add_argument("--categories", metavar="DIR", help="use the systems of this folder of published CSV files")
-    parser.add_argument("--dry-run", action="store_true", help="say what it would take, write nothing")
-    parser.add_argument("--verify", action="store_true", help="make samples again and compare them bit for bit")
-    parser.add_argument("--num-samples", type=positive, help="with --verify: how many to make again (default all)")
-    args = parser.parse_intermixed_args()  # key=value may stand anywhere
+    parser.add_argument("--dry-run", action="store_true", help="print the size and duration, write nothing")
+    parser.add_argument("--verify", action="store_true", help="regenerate samples and compare them bit for bit")
+    parser.add_argument("--num-samples", type=positive, help="with --verify: how many to regenerate (default all)")
+    args = parser.parse_intermixed_args()  # key=value may be anywhere
     if args.seed is not None:
         args.overrides.append(f"seed={args.seed}")
     config = resolve_config(args, PCFractalConfig)

@@ -13,13 +13,17 @@ from pcfdsl.view.sources import render_items
 
 def main() -> dict:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", help="folder of a run, of which the best counts, or a .safetensors file of one")
+    parser.add_argument(
+        "checkpoint", help="a run's folder (its best checkpoint is used), or one of its .safetensors files"
+    )
     parser.add_argument("cloud", help=".ply, .npy or .bin; metres, z up")
     parser.add_argument("--out", metavar="FILE.json", help="write the boxes")
     for kind, what in (("html", "page"), ("png", "picture")):
         parser.add_argument(f"--{kind}", metavar="FILE", help=f"write a {what} of the boxes over the points")
-    parser.add_argument("--confidence", type=float, default=PREDICTION.confidence, help="objects are surer than this")
-    parser.add_argument("--bin-columns", type=positive, default=6, help="numbers in a row of .bin files (default 6)")
+    parser.add_argument(
+        "--confidence", type=float, default=PREDICTION.confidence, help="keep detections with a confidence above this"
+    )
+    parser.add_argument("--bin-columns", type=positive, default=6, help="columns of .bin files (default 6)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     args = parser.parse_args()
     detector = load_detector(args.checkpoint, device=args.device)

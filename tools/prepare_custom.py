@@ -1,4 +1,4 @@
-"""Make a detection set of your own scans: clouds and boxes in, one documented folder out."""
+"""Make a detection set from your own scans: clouds and boxes in, one documented folder out."""
 
 import argparse
 
@@ -16,10 +16,10 @@ def main() -> None:
     parser.add_argument("--split", default="train", help="name of the split (default train)")
     parser.add_argument("--classes", nargs="+", help="class names in order (default: those found, sorted)")
     for field, choices in (("yaw", ("ccw", "cw")), ("sizes", ("full", "half")), ("z", ("center", "bottom"))):
-        parser.add_argument(f"--{field}", choices=choices, default=choices[0], help="how the source's boxes are meant")
-    parser.add_argument("--bin-columns", type=positive, default=6, help="numbers in a row of .bin files (default 6)")
+        parser.add_argument(f"--{field}", choices=choices, default=choices[0], help="convention of the source's boxes")
+    parser.add_argument("--bin-columns", type=positive, default=6, help="columns of .bin files (default 6)")
     for kind in ("png", "html"):
-        parser.add_argument(f"--check-{kind}", metavar="FILE", help="draw boxes over points of nine scenes")
+        parser.add_argument(f"--check-{kind}", metavar="FILE", help="draw the boxes over the points of nine scenes")
     args = parser.parse_args()
     if args.furniture:
         report = prepare_furniture(args.furniture, args.out, split=args.split)

@@ -16,7 +16,7 @@ def main() -> dict:
     args = parser.parse_intermixed_args()
     config = resolve_config(args, DemoConfig)
     if args.out is None:
-        parser.error("--out is needed")
+        parser.error("--out is required")
     report = run_demo(config, args.out, meshes=args.meshes)
     return {"report": str(report), "markdown": str(report.with_suffix(".md"))}
 

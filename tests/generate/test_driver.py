@@ -176,7 +176,7 @@ def test_interrupted_with_ctrl_c(tmp_path, whole):
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "error: interrupted; run the same command again to go on\n"
+    assert errors == "error: interrupted; run the same command again to resume\n"
     assert_no_process_left(process.pid)
     assert shards(out) != whole
     finish(start(out))

@@ -132,7 +132,7 @@ def test_the_tool_in_both_directions(tmp_path, monkeypatch, capsys):
     report = json.loads(out)
     assert code == 0
     assert (report["detector"], report["converted"], report["unmatched"]) == ("SUN RGB-D", 146, ["extra.weight"])
-    assert errors == "left out, no place for it: extra.weight\n"
+    assert errors == "left out, has no counterpart: extra.weight\n"
     code, *_ = tool("ours.safetensors", "mm.pth", "--to", "mmdetection3d")
     assert code == 0
     assert "bbox_head.conv_pred.conv_reg.bias" in read_state("mm.pth")[0]

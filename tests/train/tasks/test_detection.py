@@ -200,7 +200,7 @@ def test_what_does_not_fit_is_named(tmp_path, finetuned, pretrained):
         train_detector(finetuning(*FEW, "sizes=given"), tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         train_detector(finetuning(*FEW, "init.checkpoint=nowhere"), tmp_path)
-    with pytest.raises(ConfigError, match="stored is called detection_set now"):
+    with pytest.raises(ConfigError, match="stored is now called detection_set"):
         finetuning("data.kind=stored")
     with pytest.raises(
         ConfigError, match=r"data.scenes: belongs to kind fractals and furniture and meshes, but kind is"
