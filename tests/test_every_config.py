@@ -102,4 +102,6 @@ def test_numbers_of_steps_and_epochs_need_no_agreement():
     assert load(DetectorConfig, overrides=["train.device=cpu"]).train.epochs == 180
     assert load(DetectorConfig, overrides=["train.num_steps=5"]).train.num_steps == 5
     assert load(PretrainConfig, overrides=["train.num_steps=null", "train.epochs=2"]).train.epochs == 2
-    assert load(DetectorConfig, overrides=["validation.split=val"]).validation.kind == "none"
+    assert load(DetectorConfig).validation.kind == "none"
+    with pytest.raises(ConfigError, match=r"validation.split: belongs to kind .*, but kind is none"):
+        load(DetectorConfig, overrides=["validation.split=val"])

@@ -5,7 +5,7 @@ from typing import Any
 
 __all__ = ["current_settings"]
 
-# 0.1.0 had one class for all sources of scenes; each kind has its own since.
+# 0.1.0 had one class for all sources of scenes, and one for those of clouds; now each kind has its own.
 _SCENE_FIELDS = {
     "fractals": ("scenes", "fractals"),
     "furniture": ("split", "scenes"),
@@ -16,6 +16,7 @@ _SCENE_FIELDS = {
     "mmdetection3d": ("folder", "split"),
     "none": (),
 }
+_CLOUD_FIELDS = {"fractals": ("fractals",), "npz": ("path",), "folder": ("path", "up", "bin_columns")}
 _SCENE_KINDS = {"stored": "detection_set", "generated": "shards"}
 
 
@@ -25,6 +26,8 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     >>> old = {"kind": "stored", "folder": "set", "split": "val", "scenes": {}, "fractals": {}}
     >>> current_settings({"validation": old, "train": {"num_steps": 250, "epochs": None}})
     {'validation': {'kind': 'detection_set', 'folder': 'set', 'split': 'val'}, 'train': {'num_steps': 250}}
+    >>> current_settings({"data": {"kind": "npz", "path": "a.npz", "up": "z", "bin_columns": 6, "fractals": {}}})
+    {'data': {'kind': 'npz', 'path': 'a.npz'}}
     """
     settings = dict(settings)
     for name in ("data", "validation"):
@@ -33,6 +36,10 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             kind = _SCENE_KINDS.get(source["kind"], source["kind"])
             fields = _SCENE_FIELDS.get(kind, tuple(source))
             settings[name] = {"kind": kind} | {field: source[field] for field in fields}
+    clouds = settings.get("data")
+    if isinstance(clouds, Mapping) and {"path", "up", "bin_columns", "fractals"} <= clouds.keys():
+        kept = _CLOUD_FIELDS.get(clouds["kind"], tuple(clouds))
+        settings["data"] = {"kind": clouds["kind"]} | {field: clouds[field] for field in kept}
     train = settings.get("train")
     if isinstance(train, Mapping) and train.get("num_steps") is not None:  # then epochs say nothing, and were null
         settings["train"] = {name: value for name, value in train.items() if name != "epochs"}

@@ -1,20 +1,33 @@
 """Labelled clouds: fractals by category, a .npz of shapes, or a folder of meshes and clouds by class."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.pointcloud.pcfractal import PCFractalDB
+from pcfdsl.config import REQUIRED, Settings, option
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.readers.meshes import MESH_FILES
 from pcfdsl.readers.scans import read_points
 from pcfdsl.scene.objects import CLOUD_FILES, Shape, read_shape
 
-__all__ = ["CloudSet", "CloudSource", "fractal_clouds", "read_cloud_folder", "read_cloud_npz"]
+__all__ = [
+    "ArrayClouds",
+    "CloudSet",
+    "CloudSource",
+    "CloudSourceConfig",
+    "FolderClouds",
+    "FractalClouds",
+    "fractal_clouds",
+    "open_clouds",
+    "read_cloud_folder",
+    "read_cloud_npz",
+]
 
 
 class CloudSource(Protocol):
@@ -52,6 +65,57 @@ class CloudSet:
         """One line on what there is, and one on each file that could not be used."""
         head = f"{len(self)} clouds in {len(self.classes)} classes, {len(self.skipped)} skipped"
         return "\n".join([head] + [f"  {name}: {reason}" for name, reason in self.skipped])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FractalClouds(Settings):
+    """Fractals by category."""
+
+    kind: Literal["fractals"] = option("fractals", "fractals by category")
+    fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayClouds(Settings):
+    """Shapes of a .npz file."""
+
+    kind: Literal["npz"] = option("npz", "shapes of a .npz file, see `read_cloud_npz`")
+    path: str = option(REQUIRED, "the file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderClouds(Settings):
+    """Meshes and clouds of a folder."""
+
+    kind: Literal["folder"] = option("folder", "meshes and clouds of a folder, one sub-folder per class")
+    path: str = option(REQUIRED, "the folder")
+    up: Literal["y", "z"] = option("z", "the axis that points up in the files")
+    bin_columns: int = option(6, "columns of .bin files", minimum=3)
+
+
+CloudSourceConfig = FractalClouds | ArrayClouds | FolderClouds
+
+
+def open_clouds(config: CloudSourceConfig) -> CloudSet:
+    """The clouds of a source. Fractal categories are searched now; unreadable files are named on stderr.
+
+    Raises:
+        OSError, ValueError: If a file or folder cannot be used.
+    """
+    match config:
+        case FractalClouds():
+            return fractal_clouds(open_pcfractal(config.fractals))
+        case ArrayClouds():
+            if Path(config.path).is_dir():
+                raise ValueError(
+                    f"{config.path} is a folder; expected a .npz file, or set data.kind=folder split.by=random"
+                )
+            return read_cloud_npz(config.path)
+        case FolderClouds():
+            clouds = read_cloud_folder(config.path, up=config.up, bin_columns=config.bin_columns)
+            if clouds.skipped:
+                print(clouds.report(), file=sys.stderr)
+            return clouds
 
 
 def fractal_clouds(database: PCFractalDB) -> CloudSet:

@@ -8,12 +8,13 @@ from typing import Any
 
 from pcfdsl.checkpoints.run import OPERATIONAL, find_weights, remove_weights
 from pcfdsl.config import ConfigError, to_dict
+from pcfdsl.datasets.clouds import open_clouds
 from pcfdsl.datasets.folds import held_out_values, split_clouds
 from pcfdsl.datasets.sources import open_scenes
 from pcfdsl.studies.study import Arm, Case, StudyResult, run_study
 from pcfdsl.train.loop import train
 from pcfdsl.train.task import Task
-from pcfdsl.train.tasks.classification import ClassificationConfig, classification_task, open_clouds
+from pcfdsl.train.tasks.classification import ClassificationConfig, classification_task
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task
 
 __all__ = ["compare_pretraining", "parse_starts"]

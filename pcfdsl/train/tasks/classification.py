@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,11 +16,10 @@ from torch import Tensor, nn
 
 from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import option, to_dict, validate
-from pcfdsl.datasets.clouds import CloudSet, fractal_clouds, read_cloud_folder, read_cloud_npz
+from pcfdsl.datasets.clouds import CloudSet, CloudSourceConfig, FractalClouds, open_clouds
 from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report, confusion_table
 from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.samples.clouds import CloudAugmentConfig, CloudBatch, CloudDataset, CloudPointsConfig, collate_clouds
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.seeds import SeedResults, train_seeds
@@ -29,44 +27,17 @@ from pcfdsl.train.task import Task, TrainConfig
 
 __all__ = [
     "ClassificationConfig",
-    "CloudSourceConfig",
     "classification_task",
     "evaluate_clouds",
-    "open_clouds",
     "train_classifier",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CloudSourceConfig:
-    """A set of labelled clouds."""
-
-    kind: Literal["fractals", "npz", "folder"] = option(
-        "fractals",
-        "fractals by category, shapes of a .npz file, or meshes and clouds of a folder, one sub-folder a class",
-    )
-    path: str | None = option(None, "the .npz file or the folder")
-    up: Literal["y", "z"] = option(
-        "z",
-        "the axis that points up in the files of a folder",
-    )
-    bin_columns: int = option(6, "numbers in a row of the .bin files of a folder", minimum=3)
-    fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals, where kind is fractals")
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def inconsistencies(self) -> Iterator[tuple[str, str]]:
-        """Yields (field, problem)."""
-        if self.kind != "fractals" and self.path is None:
-            yield "path", f"is needed where kind is {self.kind}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationConfig:
     """Everything a classifier's training depends on."""
 
-    data: CloudSourceConfig = option(CloudSourceConfig(), "labelled clouds")
+    data: CloudSourceConfig = option(FractalClouds(), "labelled clouds")
     split: SplitConfig = option(SplitConfig(), "which of them are trained and which tested on")
     points: CloudPointsConfig = option(CloudPointsConfig(), "what the network sees of a cloud")
     augment: CloudAugmentConfig = option(CloudAugmentConfig(), "augmentation of training samples")
@@ -84,26 +55,6 @@ class ClassificationConfig:
         misfit = self.model.misfit(use_height=self.points.use_height, use_color=False)
         if misfit is not None:
             yield f"model.{misfit[0]}", misfit[1]
-
-
-def open_clouds(config: CloudSourceConfig) -> CloudSet:
-    """The clouds of a configuration. Fractal categories are searched now; unreadable files are named on stderr.
-
-    Raises:
-        OSError, ValueError: If a file or folder cannot be used.
-    """
-    if config.kind == "fractals":
-        return fractal_clouds(open_pcfractal(config.fractals))
-    if config.kind == "npz":
-        if Path(config.path or "").is_dir():
-            raise ValueError(
-                f"{config.path} is a folder; expected a .npz file, or set data.kind=folder split.by=random"
-            )
-        return read_cloud_npz(config.path or "")
-    clouds = read_cloud_folder(config.path or "", up=config.up, bin_columns=config.bin_columns)
-    if clouds.skipped:
-        print(clouds.report(), file=sys.stderr)
-    return clouds
 
 
 def train_classifier(
