@@ -28,8 +28,10 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     {'validation': {'kind': 'detection_set', 'folder': 'set', 'split': 'val'}, 'train': {'num_steps': 250}}
     >>> current_settings({"data": {"kind": "npz", "path": "a.npz", "up": "z", "bin_columns": 6, "fractals": {}}})
     {'data': {'kind': 'npz', 'path': 'a.npz'}}
+    >>> current_settings({"data": {"recipe": {"rcdb": {"variant": "official"}}}})
+    {'data': {'recipe': {'rcdb': {'variant': 'released'}}}}
     """
-    settings = dict(settings)
+    settings = _with_variants(settings)
     for name in ("data", "validation"):
         source = settings.get(name)
         if isinstance(source, Mapping) and {"scenes", "fractals", "folder", "split"} <= source.keys():
@@ -44,3 +46,15 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(train, Mapping) and train.get("num_steps") is not None:  # then epochs say nothing, and were null
         settings["train"] = {name: value for name, value in train.items() if name != "epochs"}
     return settings
+
+
+def _with_variants(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in which every `variant: official` is `released`, as it has been called since."""
+    return {
+        key: _with_variants(value)
+        if isinstance(value, Mapping)
+        else "released"
+        if (key, value) == ("variant", "official")
+        else value
+        for key, value in settings.items()
+    }
