@@ -19,9 +19,9 @@ from pcfdsl.models.decode import DecodeOptions, decode
 from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.ops.detections import Detections, GroundTruth
 from pcfdsl.rng import stream
+from pcfdsl.samples.batch import ignore_interrupts
 from pcfdsl.samples.detection import DetectionDataset, collate
 from pcfdsl.store.atomic import write_file
-from pcfdsl.train.interrupt import ignore_interrupts
 
 __all__ = ["EvaluationConfig", "detect_scenes", "evaluate_scenes", "mean_metrics", "write_reports"]
 

@@ -1,12 +1,13 @@
-"""What all batches have in common: they move as a whole."""
+"""What all batches and their loaders have in common."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
 
-__all__ = ["TensorBatch"]
+__all__ = ["TensorBatch", "ignore_interrupts"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -23,3 +24,8 @@ class TensorBatch:
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         return type(self)(**{field.name: function(getattr(self, field.name)) for field in fields(self)})
+
+
+def ignore_interrupts(_: int = 0) -> None:
+    """Leave Ctrl-C to the main process: a `worker_init_fn` for loader workers, which a terminal interrupts as well."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -5,12 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["deferred_interrupts", "ignore_interrupts"]
-
-
-def ignore_interrupts(_: int = 0) -> None:
-    """Let the main process alone decide when to stop; for loader workers, which a terminal's Ctrl-C reaches too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+__all__ = ["deferred_interrupts"]
 
 
 @contextmanager

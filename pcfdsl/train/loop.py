@@ -23,10 +23,11 @@ from pcfdsl.config import to_dict
 from pcfdsl.models.batch_norm import set_bn_momentum, synchronize_batch_norm
 from pcfdsl.models.layers import freeze
 from pcfdsl.rng import stream
+from pcfdsl.samples.batch import ignore_interrupts
 from pcfdsl.store.atomic import make_folder, remove_stale
 from pcfdsl.train.average import MovingAverage
 from pcfdsl.train.distributed import Processes, batch_keys, choose_device, processes
-from pcfdsl.train.interrupt import deferred_interrupts, ignore_interrupts
+from pcfdsl.train.interrupt import deferred_interrupts
 from pcfdsl.train.lock import alone_in
 from pcfdsl.train.log import RunLog
 from pcfdsl.train.optim import bn_momentum, build_optimizer, learning_rate_factor

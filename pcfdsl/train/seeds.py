@@ -1,4 +1,4 @@
-"""The same training with several seeds, and what the runs come to together."""
+"""The same training with several seeds, and their results together."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ __all__ = ["SeedResults", "train_seeds"]
 
 @dataclass(frozen=True)
 class SeedResults:
-    """What runs with different seeds came to; `runs` has one result for each seed."""
+    """Results of the runs with different seeds, by seed."""
 
     runs: Mapping[int, TrainResult]
 
@@ -36,7 +36,7 @@ def train_seeds(
     seeds: Sequence[int] = (),
     overwrite: bool = False,
 ) -> SeedResults:
-    """Train once for each seed; started again, go on where it stopped.
+    """Train once for each seed; an interrupted training resumes.
 
     Args:
         make_task: Configuration -> what is trained; called with each seed in `train.seed`.
@@ -50,7 +50,7 @@ def train_seeds(
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds {', '.join(map(str, seeds))}: one stands twice; give each once")
+        raise ValueError(f"seeds {', '.join(map(str, seeds))} repeat; give each seed once")
     runs = {}
     for seed in seeds or (config.train.seed,):
         own = replace(config, train=replace(config.train, seed=seed))

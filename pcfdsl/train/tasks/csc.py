@@ -1,8 +1,7 @@
 """Contrastive Scene Contexts (Hou et al. 2021): PointContrast, with negatives by where they lie around a point."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,12 +11,10 @@ from pcfdsl.config import option
 from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.contrast import info_nce, partitioned_info_nce, partitions
 from pcfdsl.samples.views import PairBatch
-from pcfdsl.train.seeds import SeedResults
 from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.pointcontrast import PointContrastConfig, contrast_task, describe_pair, pairs
-from pcfdsl.train.tasks.pretraining import pretrain
 
-__all__ = ["CSCConfig", "csc_task", "train_csc"]
+__all__ = ["CSCConfig", "csc_task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +32,6 @@ class CSCConfig(PointContrastConfig):
         yield from super().inconsistencies()
         if not self.shells or list(self.shells) != sorted(set(self.shells)):
             yield "shells", f"{self.shells} must be at least one radius, and increase"
-
-
-def train_csc(config: CSCConfig, out: str | Path, *, seeds: Sequence[int] = (), overwrite: bool = False) -> SeedResults:
-    """Pre-train a backbone by CSC; arguments and errors as for `train_seeds`."""
-    return pretrain(csc_task, config, out, seeds=seeds, overwrite=overwrite)
 
 
 def csc_task(config: CSCConfig, scenes: SceneSet) -> Task:

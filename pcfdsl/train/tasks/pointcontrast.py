@@ -1,8 +1,7 @@
 """PointContrast (Xie et al. 2020): points that two views of a scene share are to be described alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,11 +12,10 @@ from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.backbone import PointFeatures
 from pcfdsl.models.contrast import Describer, correspondences, info_nce
 from pcfdsl.samples.views import PairBatch, TwoViews, ViewAugmentConfig, ViewConfig, collate_pairs
-from pcfdsl.train.seeds import SeedResults
 from pcfdsl.train.task import Task
-from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model, pretrain
+from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model
 
-__all__ = ["PointContrastConfig", "point_contrast_task", "train_point_contrast"]
+__all__ = ["PointContrastConfig", "point_contrast_task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +31,6 @@ class PointContrastConfig(PretrainConfig):
     num_pairs: int = option(4096, "corresponding points compared in a batch, at most", minimum=1)
     temperature: float = option(0.4, "what similarities are divided by", minimum=1e-3)
     symmetric: bool = option(False, "also contrast the other way round; the published loss goes one way")
-
-
-def train_point_contrast(
-    config: PointContrastConfig, out: str | Path, *, seeds: Sequence[int] = (), overwrite: bool = False
-) -> SeedResults:
-    """Pre-train a backbone by PointContrast; arguments and errors as for `train_seeds`."""
-    return pretrain(point_contrast_task, config, out, seeds=seeds, overwrite=overwrite)
 
 
 def point_contrast_task(config: PointContrastConfig, scenes: SceneSet) -> Task:

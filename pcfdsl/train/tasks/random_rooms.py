@@ -4,9 +4,8 @@ Of the paper only the idea is known here, so the loss is the plain contrast of p
 of the batch for negatives.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,12 +16,11 @@ from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.contrast import Describer, info_nce, object_means
 from pcfdsl.samples.views import PairBatch, TwoLayouts, collate_pairs
 from pcfdsl.scene.synthesize import Scenes
-from pcfdsl.train.seeds import SeedResults
 from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.pointcontrast import describe_pair
-from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model, pretrain
+from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model
 
-__all__ = ["RandomRoomsConfig", "random_rooms_task", "train_random_rooms"]
+__all__ = ["RandomRoomsConfig", "random_rooms_task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +33,6 @@ class RandomRoomsConfig(PretrainConfig):
     min_points: int = option(1, "described points an object needs in both rooms to be compared", minimum=1)
     temperature: float = option(0.1, "what similarities are divided by", minimum=1e-3)
     symmetric: bool = option(True, "contrast both ways round")
-
-
-def train_random_rooms(
-    config: RandomRoomsConfig, out: str | Path, *, seeds: Sequence[int] = (), overwrite: bool = False
-) -> SeedResults:
-    """Pre-train a backbone by RandomRooms; arguments and errors as for `train_seeds`."""
-    return pretrain(random_rooms_task, config, out, seeds=seeds, overwrite=overwrite)
 
 
 def random_rooms_task(config: RandomRoomsConfig, scenes: SceneSet) -> Task:

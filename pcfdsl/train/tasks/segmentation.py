@@ -1,8 +1,7 @@
 """Pre-training by segmentation: the category of each point's object, and a vote for where its middle is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,11 +12,10 @@ from pcfdsl.config import option, to_dict
 from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.segmentation import Segmenter, SegmenterOutput
 from pcfdsl.samples.detection import DetectionBatch, collate, scene_samples
-from pcfdsl.train.seeds import SeedResults
 from pcfdsl.train.task import Task
-from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model, pretrain
+from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model
 
-__all__ = ["SegmentationConfig", "point_classes", "segmentation_task", "train_segmentation"]
+__all__ = ["SegmentationConfig", "point_classes", "segmentation_task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +25,6 @@ class SegmentationConfig(PretrainConfig):
     class_weight: float = option(1.0, "weight of the cross entropy of categories", minimum=0.0)
     vote_weight: float = option(1.0, "weight of the L1 distance of votes to the middle of their object", minimum=0.0)
     background_weight: float = option(0.1, "weight of a background point beside one of an object", minimum=0.0)
-
-
-def train_segmentation(
-    config: SegmentationConfig, out: str | Path, *, seeds: Sequence[int] = (), overwrite: bool = False
-) -> SeedResults:
-    """Pre-train backbone and voting by segmentation; arguments and errors as for `train_seeds`."""
-    return pretrain(segmentation_task, config, out, seeds=seeds, overwrite=overwrite)
 
 
 def segmentation_task(config: SegmentationConfig, scenes: SceneSet) -> Task:

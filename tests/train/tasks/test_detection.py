@@ -223,7 +223,7 @@ def test_weights_of_a_run_that_stands_still_are_noted(tmp_path, pretrained, caps
 
 
 def test_a_seed_given_twice_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="seeds 1, 1: one stands twice"):
+    with pytest.raises(ValueError, match="seeds 1, 1 repeat"):
         train_detector(finetuning(*FEW), tmp_path, seeds=(1, 1))
 
 
