@@ -1,0 +1,171 @@
+"""A training run: what stays the same from step to step, how far it has come, and how both are stored."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pcfdsl.checkpoints.run import save_checkpoint, save_resume
+from pcfdsl.models.batch_norm import synchronize_batch_norm
+from pcfdsl.models.layers import freeze
+from pcfdsl.train.average import MovingAverage
+from pcfdsl.train.distributed import Processes
+from pcfdsl.train.optim import build_optimizer
+from pcfdsl.train.task import PRECISIONS, Task, TrainConfig
+
+__all__ = ["Progress", "Run", "keep", "num_steps_of", "prepare", "restore", "save"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run:
+    """Everything that stays the same from step to step; the network and the optimiser change inside.
+
+    Attributes:
+        network: What the loss calls: the model, compiled, shared between processes, in the precision of the settings.
+        no_sync: Context in which a backward pass, and the forward pass before it, keep gradients to the process.
+        weights: The model to evaluate and keep: the moving average where there is one.
+    """
+
+    task: Task
+    config: TrainConfig
+    out: Path
+    device: torch.device
+    group: Processes
+    settings: dict[str, Any]
+    num_samples: int
+    num_steps: int
+    model: nn.Module
+    network: Callable
+    no_sync: Callable[[], AbstractContextManager]
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: MovingAverage | None
+
+    @property
+    def weights(self) -> nn.Module:
+        """The model to evaluate and keep."""
+        return self.model if self.average is None else self.average.model
+
+    def epoch(self, step: int) -> float:
+        """Passes over the training set before a step."""
+        return step * self.config.batch_size / self.num_samples
+
+    def training_mode(self) -> None:
+        """Switch the model to training, but for what is frozen."""
+        self.model.train()
+        freeze(self.model, (*self.config.freeze, *self.task.freeze))
+
+
+@dataclass
+class Progress:
+    """How far a run has come, and its last and best evaluations."""
+
+    step: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    best: float | None = None
+    best_step: int | None = None
+
+
+def num_steps_of(task: Task, config: TrainConfig, group: Processes) -> int:
+    """Length of a run in steps.
+
+    Raises:
+        ValueError: If there are no samples, or a batch cannot be shared evenly.
+    """
+    num_samples = len(task.dataset)
+    if num_samples == 0:
+        raise ValueError("the training set is empty")
+    if config.batch_size % (group.count * config.accumulate):
+        raise ValueError(
+            f"batch_size {config.batch_size} cannot be shared evenly by {group.count} processes in "
+            f"{config.accumulate} part(s) each; choose a multiple of {group.count * config.accumulate}"
+        )
+    return config.num_steps or max(1, round(config.epochs * num_samples / config.batch_size))
+
+
+def prepare(
+    task: Task,
+    config: TrainConfig,
+    out: Path,
+    *,
+    device: torch.device,
+    group: Processes,
+    num_steps: int,
+    settings: dict[str, Any],
+) -> Run:
+    """Freeze, wrap and put together."""
+    model = task.model
+    if config.sync_batch_norm:
+        synchronize_batch_norm(model)
+    model.train()
+    freeze(model, (*config.freeze, *task.freeze))
+    build = task.optimizer or (lambda model: build_optimizer(model.parameters(), config.optimizer))
+    optimizer = build(model)
+    average = None if config.average is None else MovingAverage(model, config.average)
+    network: Any = torch.compile(model) if config.compile else model
+    no_sync = nullcontext
+    if group.count > 1:
+        network = DistributedDataParallel(network, device_ids=[device.index] if device.type == "cuda" else None)
+        no_sync = network.no_sync
+    return Run(
+        task=task,
+        config=config,
+        out=out,
+        device=device,
+        group=group,
+        settings=settings,
+        num_samples=len(task.dataset),
+        num_steps=num_steps,
+        model=model,
+        network=_in_precision(network, device, PRECISIONS[config.precision]),
+        no_sync=no_sync,
+        optimizer=optimizer,
+        scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "float16"),
+        average=average,
+    )
+
+
+def _in_precision(network: Callable, device: torch.device, dtype: torch.dtype | None) -> Callable:
+    if dtype is None:
+        return network
+
+    def in_precision(*args, **kwargs):
+        with torch.autocast(device.type, dtype=dtype):
+            return network(*args, **kwargs)
+
+    return in_precision
+
+
+def restore(run: Run, content: dict[str, Any]) -> Progress:
+    run.model.load_state_dict(content["model"])
+    run.optimizer.load_state_dict(content["optimizer"])
+    run.scaler.load_state_dict(content["scaler"])
+    if run.average is not None:
+        run.average.load_state_dict(content["average"])
+    return Progress(**content["progress"])
+
+
+def keep(run: Run, progress: Progress, name: str) -> None:
+    about = {"step": progress.step, "num_steps": run.num_steps, "metrics": progress.metrics}
+    save_checkpoint(run.out, name, model=run.weights, settings=run.settings, **about)
+
+
+def save(run: Run, progress: Progress) -> None:
+    if not run.group.is_main:
+        return
+    keep(run, progress, "last")
+    content = {
+        "settings": run.settings,
+        "step": progress.step,
+        "progress": asdict(progress),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "scaler": run.scaler.state_dict(),
+        "average": None if run.average is None else run.average.state_dict(),
+    }
+    save_resume(run.out, content)
