@@ -1,1 +1,1 @@
-"""Files: manifests, shards, exports. A leaf that knows numpy only."""
+"""Files: manifests, shards, exports. A leaf: imports no other package of pcfdsl."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, whatever kills the writer, and however many write at once."""
+"""Atomic file writes: a file is complete or absent, even if the writer is killed or several write at once."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from pcfdsl.store.paths import as_path, is_remote, remote_errors
 __all__ = ["make_folder", "remove_stale", "write_file"]
 
 _SUFFIX = ".tmp"
-_BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")  # have no folders, and a bucket is not made by the way
+_BUCKETS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")  # no folders; buckets are never created implicitly
 
 
 def write_file(
@@ -23,22 +23,23 @@ def write_file(
     exclusive: bool = False,
     durable: bool = True,
 ) -> bool:
-    """Write a file under a temporary name, flush it to the disk, and only then give it its name.
+    """Write a file under a temporary name, flush it to disk, then rename it.
 
-    A remote file is sent whole from memory; object stores show it once all of it has arrived.
+    A remote file is uploaded in one piece from memory; object stores show it once the upload is complete.
 
     Args:
-        path: The file, or a URL; its folder is made where it is not there.
-        content: All of it, or what writes it to an open file.
-        exclusive: Keep a file that is there already instead of replacing it.
-        durable: Wait until the disk has it, some ten milliseconds. Without, it is whole whatever kills the writer, but
-            may be lost or empty after a power failure: for files whose checksums are kept elsewhere.
+        path: The file, or a URL; missing parent folders are created.
+        content: The bytes, or a function that writes them to an open file.
+        exclusive: Keep an existing file instead of replacing it.
+        durable: Sync to disk, which takes about ten milliseconds. Otherwise the file is still complete if the writer is
+            killed, but may be lost or empty after a power failure: use this for files whose checksums are kept
+            elsewhere.
 
     Returns:
         Whether the file was written; False only with `exclusive`.
 
     Raises:
-        OSError: In one sentence that names the file, when it cannot be written. An earlier file is then untouched.
+        OSError: If the file cannot be written; the message names it. An existing file is left untouched.
     """
     path = as_path(path)
     if is_remote(path):
@@ -56,7 +57,7 @@ def write_file(
                 os.link(temporary, path)  # unlike a rename, a link never replaces
             except FileExistsError:
                 return False
-            except OSError:  # a file system without links; two that begin at the same instant could both win here
+            except OSError:  # no hard links on this file system; two simultaneous writers could both succeed
                 if path.exists():
                     return False
                 os.replace(temporary, path)
@@ -66,8 +67,8 @@ def write_file(
             _sync_folder(path.parent)
     except OSError as error:
         raise OSError(
-            f"cannot write {path}: {error.strerror or error}; what is finished is kept, "
-            "so once that is mended the same command goes on from here"
+            f"cannot write {path}: {error.strerror or error}; finished files are kept; "
+            "fix the cause and run the same command again to resume"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -75,30 +76,30 @@ def write_file(
 
 
 def make_folder(path: str | Path) -> Path:
-    """The folder, made with its parents where it is not there.
+    """Create a folder and its parents if necessary, and return it.
 
     Raises:
-        OSError: In one sentence, when something else has this name or it cannot be made.
+        OSError: If the path exists and is not a folder, or the folder cannot be created.
     """
     path = as_path(path)
     try:
         with remote_errors(path):
             if is_remote(path) and path.protocol in _BUCKETS:  # type: ignore[attr-defined]
-                path.exists()  # complains where there is no connection
+                path.exists()  # fails early when there is no connection
             else:
                 path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise NotADirectoryError(f"{path} is a file; expected a folder, or a name that is free for one") from None
+        raise NotADirectoryError(f"{path} is a file; expected a folder or an unused path") from None
     except NotADirectoryError:
         file = next(parent for parent in path.parents if parent.is_file())
-        raise NotADirectoryError(f"{file} is a file; expected a folder, or a name that is free for one") from None
+        raise NotADirectoryError(f"{file} is a file; expected a folder or an unused path") from None
     except OSError as error:
-        raise OSError(f"cannot make the folder {path}: {error.strerror or error}; choose another one") from error
+        raise OSError(f"cannot create the folder {path}: {error.strerror or error}; choose another one") from error
     return path
 
 
 def remove_stale(folder: str | Path) -> list[Path]:
-    """Remove temporary files whose writer, a process of this machine, has died; those of others are left alone."""
+    """Remove the temporary files of dead processes of this machine; those of other machines are left alone."""
     folder, removed = as_path(folder), []
     if is_remote(folder):
         return removed
@@ -111,7 +112,7 @@ def remove_stale(folder: str | Path) -> list[Path]:
 
 
 def _send(path: Path, content: bytes | Callable[[BinaryIO], object], *, exclusive: bool) -> bool:
-    if exclusive and path.exists():  # two that begin at the same instant could both go on here
+    if exclusive and path.exists():  # two simultaneous writers could both pass this check
         return False
     if callable(content):
         buffer = io.BytesIO()
@@ -123,8 +124,8 @@ def _send(path: Path, content: bytes | Callable[[BinaryIO], object], *, exclusiv
             path.write_bytes(content)
     except OSError as error:
         raise OSError(
-            f"cannot write {path}: {error}; what is finished is kept, "
-            "so once that is mended the same command goes on from here"
+            f"cannot write {path}: {error}; finished files are kept; "
+            "fix the cause and run the same command again to resume"
         ) from error
     return True
 
@@ -134,7 +135,7 @@ def _host() -> str:
 
 
 def _is_alive(pid: int) -> bool:
-    if os.name != "posix":  # elsewhere there is no signal that only asks
+    if os.name != "posix":  # no signal 0 elsewhere
         return True
     try:
         os.kill(pid, 0)

@@ -22,8 +22,8 @@ _ROW_GROUP = 100
 
 
 def encode_ply(points: np.ndarray) -> bytes:
-    """A cloud [N, 3] as binary little-endian PLY; float32, so that float32 points come back bit for bit."""
-    import trimesh  # takes a second, which every worker of every tool would pay
+    """A cloud [N, 3] as binary little-endian PLY; coordinates are float32, so float32 points are lossless."""
+    import trimesh  # takes a second to import, in every worker of every tool
 
     data = trimesh.PointCloud(points).export(file_type="ply")
     assert isinstance(data, bytes)
@@ -31,36 +31,37 @@ def encode_ply(points: np.ndarray) -> bytes:
 
 
 def require_no_other_files(folder: str | Path, names: Collection[str], *, parts: Iterable[str] = ("",)) -> None:
-    """See that an export will not stand among the files of another one.
+    """Ensure that a folder holds no files besides those an export will replace.
 
     Args:
-        folder: Where it goes; need not be there.
-        names: The files it writes, relative to the folder, with forward slashes.
-        parts: Which sub-folders to look at; by default the whole folder.
+        folder: The destination; need not exist.
+        names: The files the export writes, relative to the folder, with forward slashes.
+        parts: The sub-folders to check; by default the whole folder.
 
     Raises:
-        ValueError: If there are others.
+        ValueError: If there are other files.
     """
     folder = Path(folder)
     found = (path.relative_to(folder).as_posix() for part in parts for path in (folder / part).rglob("*"))
     others = sorted(name for name in found if name not in names and (folder / name).is_file())
     if others:
         raise ValueError(
-            f"{folder} holds {len(others)} files that are not of this export, the first is {others[0]}; "
-            "remove them or give an empty folder"
+            f"{folder} holds {len(others)} files that do not belong to this export, the first is {others[0]}; "
+            "remove them or choose an empty folder"
         )
 
 
 def write_webdataset(
     samples: Iterable[dict[str, np.ndarray]], folder: str | Path, *, samples_per_file: int = 1000
 ) -> list[Path]:
-    """Write tars that WebDataset readers take: per sample one `<number>.<key>.npy` for each array, and one
-    `<number>.json` with its scalars. The bytes follow from the samples alone: no times, no owners.
+    """Write WebDataset tars: per sample one `<number>.<key>.npy` for each array and one `<number>.json` of its scalars.
+
+    The bytes depend on the samples alone: no times, no owners.
 
     Args:
-        samples: The samples, as a `StoredSet` or a recipe gives them.
-        folder: Takes `00000.tar` and so on; files of these names are replaced, each as a whole.
-        samples_per_file: A tar is held in memory while it is written.
+        samples: The samples of a `StoredSet` or a recipe.
+        folder: Receives `00000.tar` and so on; existing files of these names are replaced atomically.
+        samples_per_file: Samples per tar; each tar is built in memory.
 
     Returns:
         The files written.
@@ -82,24 +83,23 @@ def write_parquet(
     samples_per_file: int = 1000,
     metadata: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Write Parquet tables with a row for each sample and a column for each of its arrays.
+    """Write Parquet tables with one row per sample and one column per array.
 
-    Scalars are numbers; uint8 pictures are PNG files, as Hugging Face's `datasets` stores and opens them; other arrays
-    are lists, nested as deeply as they have axes, of fixed length but for the first axis. All values come back bit for
-    bit.
+    Scalars become numbers; uint8 pictures become PNG files in the layout of Hugging Face's `datasets`; other arrays
+    become nested lists, one level per axis, of fixed length except along the first axis. All values are lossless.
 
     Args:
-        samples: The samples; all have the same arrays, of shapes that differ in the first axis only.
-        folder: Takes `00000.parquet` and so on; files of these names are replaced, each as a whole.
-        samples_per_file: A file is held in memory while it is written; its row groups have a hundred samples.
-        metadata: Goes into the schema of each file.
+        samples: The samples; all have the same arrays, whose shapes differ in the first axis only.
+        folder: Receives `00000.parquet` and so on; existing files of these names are replaced atomically.
+        samples_per_file: Samples per file; each file is built in memory, with 100 samples per row group.
+        metadata: Added to the schema of each file.
 
     Returns:
         The files written.
 
     Raises:
-        ImportError: Without pyarrow.
-        ValueError: If samples have other arrays than the first.
+        ImportError: If pyarrow is not installed.
+        ValueError: If a sample's arrays, dtypes or trailing sizes differ from those of its file's first sample.
         OSError: If files cannot be written.
     """
     try:
@@ -113,7 +113,9 @@ def write_parquet(
         first = number * samples_per_file
         keys = sorted(part[0])
         if odd := [i for i, sample in enumerate(part, start=first) if sorted(sample) != keys]:
-            raise ValueError(f"sample {odd[0]} has other arrays than sample {first}: expected {', '.join(keys)}")
+            raise ValueError(
+                f"the arrays of sample {odd[0]} differ from those of sample {first}; expected {', '.join(keys)}"
+            )
         table = pyarrow.table({key: _column([sample[key] for sample in part], key, first) for key in keys})
         pictures = {key: {"_type": "Image"} for key in keys if _is_picture(part[0][key])}
         about = {**(metadata or {}), "huggingface": json.dumps({"info": {"features": pictures}})}

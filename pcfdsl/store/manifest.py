@@ -1,11 +1,11 @@
-"""What a stored set is made from, and what is in each of its shards.
+"""The manifest of a stored set, and the records of its shards.
 
     out/manifest.json                        what the set is made from; written first, never changed
     out/shards-<digest>/00000.safetensors    samples
     out/shards-<digest>/00000.json           its record: checksum, counts, versions; written last, so it says "finished"
 
-No file is written by two writers with different content: shards depend on the manifest and their number alone, and
-the folder's name on the manifest. So any number of processes, machines and restarts may work on one set without locks.
+Two writers of the same file always write the same content: a shard depends only on the manifest and its number, the
+folder's name only on the manifest. So any number of processes, machines and restarts can share one set without locks.
 """
 
 import dataclasses
@@ -43,11 +43,11 @@ _FILE = "manifest.json"
 
 
 class DifferentSetError(ValueError):
-    """A folder holds a set made from something else than was asked for."""
+    """A folder holds a set made from other settings than the requested ones."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the bytes of a sample."""
+    """Versions of the software that determines the bytes of a sample."""
     return {
         "pcfdsl": __version__,
         "python": platform.python_version(),
@@ -58,16 +58,16 @@ def versions() -> dict[str, str]:
 
 
 def version_notes(out: str | Path, records: Sequence["ShardRecord"]) -> list[str]:
-    """What to know of shards made by other versions than are at work here; empty where all are alike."""
+    """Warnings about shards made with other versions than those installed here; empty if there are none."""
     here, notes = versions(), []
     for name in sorted({name for record in records for name in record.versions}):
         others = Counter(record.versions[name] for record in records if name in record.versions)
         others.pop(here.get(name, ""), None)
         for other, count in sorted(others.items()):
             notes.append(
-                f"{count} of {len(records)} shards of {out} were made with {name} {other}, here is "
-                f"{here.get(name, 'none')}: their last bits may differ from what is made now (--verify compares "
-                "them); to have all from one, make the set again in another folder"
+                f"{count} of {len(records)} shards of {out} were made with {name} {other}, but this is "
+                f"{here.get(name, 'none')}: their last bits may differ from newly generated ones (--verify compares "
+                "them); for a uniform set, generate it from scratch in another folder"
             )
     return notes
 
@@ -78,11 +78,11 @@ class Manifest:
 
     Attributes:
         recipe: Name of the recipe.
-        config: Its resolved settings as nested plain dictionaries, the seed among them.
-        inputs: SHA-256 of what it was given besides, by name; empty where the settings say all.
-        num_samples: Samples of the whole set.
+        config: Its resolved settings as nested plain dictionaries, including the seed.
+        inputs: SHA-256 of other inputs, by name; empty if the settings determine everything.
+        num_samples: Samples in the whole set.
         samples_per_shard: Samples in each shard but the last.
-        versions: Of the process that began the set; not part of the digest.
+        versions: Those of the process that started the set; not part of the digest.
         format: Version of this layout.
     """
 
@@ -95,7 +95,7 @@ class Manifest:
     format: int = FORMAT
 
     def identity(self) -> dict[str, Any]:
-        """Everything that the bytes of the shards follow from."""
+        """Everything that determines the bytes of the shards."""
         return {key: value for key, value in dataclasses.asdict(self).items() if key != "versions"}
 
     @property
@@ -105,7 +105,7 @@ class Manifest:
 
     @property
     def num_shards(self) -> int:
-        """Shards of the whole set."""
+        """Number of shards in the whole set."""
         return -(-self.num_samples // self.samples_per_shard)
 
     def samples_of(self, shard: int) -> range:
@@ -114,24 +114,24 @@ class Manifest:
         return range(first, min(first + self.samples_per_shard, self.num_samples))
 
     def shard_folder(self, out: Path) -> Path:
-        """Where the shards are."""
+        """Folder of the shards."""
         return out / f"shards-{self.digest[:16]}"
 
     def shard_path(self, out: Path, shard: int) -> Path:
-        """File of a shard; its record has the suffix .json."""
+        """File of a shard; its record has the same name with the suffix .json."""
         return self.shard_folder(out) / f"{shard:05d}.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """What is in a finished shard.
+    """The contents of a finished shard.
 
     Attributes:
         shard: Its number.
-        first_sample, num_samples: Which samples.
-        num_bytes, sha256: Of the file.
+        first_sample, num_samples: Its range of samples.
+        num_bytes, sha256: Size and checksum of the file.
         counters: Sums over the samples of their scalar integers named num_*.
-        versions: Of the process that made it.
+        versions: Those of the process that made it.
     """
 
     shard: int
@@ -149,9 +149,9 @@ class ShardRecord:
 
 
 def read_record(shard_path: Path) -> ShardRecord | None:
-    """Record beside a shard; None where there is none or it cannot be used, which means: not finished.
+    """Record of a shard, or None if it is missing or invalid, which means that the shard is not finished.
 
-    One that was damaged, speaks of another shard, or has entries of other kinds than it should, cannot be used.
+    A record is invalid if it is damaged, describes another shard, or has entries of the wrong type.
     """
     try:
         content = json.loads(shard_path.with_suffix(".json").read_bytes())
@@ -171,7 +171,7 @@ def read_manifest(out: str | Path) -> Manifest:
 
     Raises:
         FileNotFoundError: If the folder holds no set.
-        ValueError: If its manifest is damaged or of a newer layout.
+        ValueError: If its manifest is damaged, edited, or of another format.
     """
     path = as_path(out) / _FILE
     try:
@@ -180,33 +180,33 @@ def read_manifest(out: str | Path) -> Manifest:
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{out} holds no stored set; expected a folder with {_FILE} in it") from None
     except (ValueError, RecursionError):
-        raise ValueError(f"{path} is damaged; remove it and run the command that made the set again") from None
+        raise ValueError(f"{path} is damaged; remove it and rerun the command that made the set") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} is not a manifest of format {FORMAT}; was it made by another version of pcfdsl?")
     stated = content.pop("digest", None)
     try:
         manifest = Manifest(**content)
     except TypeError:
-        raise ValueError(f"{path} lacks entries; remove it and run the command that made the set again") from None
+        raise ValueError(f"{path} lacks entries; remove it and rerun the command that made the set") from None
     if manifest.digest != stated:
-        raise ValueError(f"{path} was edited: it does not have the digest it states; undo that, or remove the file")
+        raise ValueError(f"{path} was edited: its contents do not match its digest; undo the edit or remove the file")
     return manifest
 
 
 def open_folder(out: str | Path, manifest: Manifest, *, overwrite: bool = False) -> Path:
-    """Make a folder ready to take the shards of a set, new or begun earlier, by this process or others.
+    """Prepare a folder for the shards of a set, whether new or to be resumed, also alongside other processes.
 
     Args:
         out: The folder.
         manifest: The set.
-        overwrite: Replace a set made from something else. One made from the same is gone on with all the same, and
-            one of which no shard was ever made is replaced in any case.
+        overwrite: Replace a set made from other settings. One made from the same settings is resumed regardless, and
+            one without any shards is always replaced.
 
     Returns:
         The folder of the shards.
 
     Raises:
-        DifferentSetError: If there is a set made from something else, saying what differs.
+        DifferentSetError: If the folder holds a set made from other settings; the message lists the differences.
         OSError: If the folder cannot be used.
     """
     out = make_folder(out)
@@ -216,11 +216,11 @@ def open_folder(out: str | Path, manifest: Manifest, *, overwrite: bool = False)
         try:
             require_same(out, manifest)
         except ValueError:
-            if not overwrite and any(out.glob("shards-*/*")):  # a set of which nothing was made is no loss
+            if not overwrite and any(out.glob("shards-*/*")):  # a set without shards is no loss
                 raise
             write_file(out / _FILE, content)
             overwrite = True
-    if overwrite:  # also what an earlier overwriting did not get round to
+    if overwrite:  # also removes what an interrupted overwrite left behind
         for old in out.glob("shards-*"):
             if old != manifest.shard_folder(out):
                 _remove_folder(old)
@@ -230,8 +230,9 @@ def open_folder(out: str | Path, manifest: Manifest, *, overwrite: bool = False)
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove shards of another set, though other jobs may be removing them as well, or a job that has not yet seen that
-    it lost may be writing them; what it leaves, the next overwriting removes.
+    """Remove the shards of another set, even while other jobs remove them too.
+
+    A job that has not noticed the overwrite may still be writing there; the next overwrite removes what it leaves.
     """
     for _ in range(100):
         if not folder.exists():
@@ -244,17 +245,17 @@ def _remove_folder(folder: Path) -> None:
 
 
 def require_same(out: str | Path, manifest: Manifest) -> None:
-    """Make sure that a stored set is the one meant.
+    """Ensure that a stored set was made from this manifest.
 
     Raises:
-        DifferentSetError: Saying what differs and what to do.
+        DifferentSetError: If not; the message lists the differences.
     """
     stored = read_manifest(out)
     if stored.digest != manifest.digest:
         differences = "".join(f"\n  {line}" for line in _differences(stored.identity(), manifest.identity()))
         raise DifferentSetError(
-            f"{out} holds a set made from other settings (stored -> asked for):{differences}\n"
-            "give another --out, or --overwrite to replace the stored set"
+            f"{out} holds a set made from other settings (stored -> requested):{differences}\n"
+            "choose another --out, or pass --overwrite to replace the stored set"
         )
 
 
@@ -265,7 +266,7 @@ def file_checksum(path: str | Path) -> str:
 
 
 def set_checksum(records: list[ShardRecord]) -> str:
-    """SHA-256 (hex) over the shards' checksums in order: one value for everything in a set."""
+    """SHA-256 (hex) over the shards' checksums in order: one value for the whole set."""
     return hashlib.sha256("".join(record.sha256 for record in records).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Where stored sets are: a folder of this machine's file system, or a URL that fsspec knows, such as s3://bucket/set."""
+"""Paths of stored sets: local folders, or URLs that fsspec supports, such as s3://bucket/set."""
 
 import os
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredPath", "as_path", "is_remote", "local_copy", "remote_errors"]
 
-# A UPath, where the path is remote: it does what is used of a Path here, but is none.
+# A UPath where the path is remote: it has the methods of Path that are used here, but is no subclass.
 StoredPath: "TypeAlias" = Path
 
 
 def as_path(path: str | os.PathLike[str]) -> StoredPath:
-    """The path as an object with the methods of pathlib, whatever file system it is in.
+    """The path as an object with the methods of pathlib, for any file system.
 
     Raises:
-        ImportError: If it is a URL and what reads URLs is not installed.
-        ValueError: If no file system goes by the URL's protocol.
+        ImportError: If it is a URL and the `remote` extra is not installed.
+        ValueError: If no file system supports the URL's protocol.
     """
     if not isinstance(path, str):
         return path  # type: ignore[return-value]
@@ -38,13 +38,13 @@ def as_path(path: str | os.PathLike[str]) -> StoredPath:
 
 
 def is_remote(path: StoredPath) -> bool:
-    """Whether a path is in another file system than this machine's."""
+    """Whether a path is not on the local file system."""
     return not isinstance(path, Path)
 
 
 @contextmanager
 def remote_errors(path: StoredPath) -> Iterator[None]:
-    """Turn what a remote file system raises into OSError; every service has exceptions of its own."""
+    """Turn the exceptions of remote file systems, which differ between services, into OSError."""
     try:
         yield
     except (OSError, ValueError):
@@ -56,7 +56,7 @@ def remote_errors(path: StoredPath) -> Iterator[None]:
 
 
 def local_copy(path: StoredPath) -> Path:
-    """A local file with the content of a remote one, kept in this process's temporary folder; a local path as it is."""
+    """Download a remote file to this process's temporary folder; a local path is returned unchanged."""
     if not is_remote(path):
         return path
     import fsspec

@@ -1,4 +1,4 @@
-"""Pictures as files: PNG, and tars of them that WebDataset readers (timm's among them) take."""
+"""Picture files: PNG, and tars of PNGs for WebDataset readers such as timm's."""
 
 import io
 import json
@@ -26,21 +26,21 @@ __all__ = [
 ]
 
 _COMPRESSION = 4
-# What Pillow raises of damaged files, and of those that promise more pixels than anybody has.
+# What Pillow raises for damaged files and for decompression bombs.
 NO_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 PICTURE_ENDINGS = {"image": ".png", "mask": ".mask.png"}
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """uint8 [H, W] or [H, W, 3] as the content of a PNG file; of one zlib, equal pictures give equal bytes.
+    """uint8 [H, W] or [H, W, 3] as the bytes of a PNG file, which depend only on the picture and the version of zlib.
 
-    Rows are not filtered: of line drawings and dots that makes files a quarter smaller than Pillow's, in a third of
+    Rows are not filtered: for line drawings and dots, files are a quarter smaller than Pillow's and take a third of
     the time.
     """
     if picture.dtype != np.uint8 or picture.shape[2:] not in ((), (3,)) or picture.ndim < 2 or 0 in picture.shape:
-        raise ValueError(f"a picture is {picture.dtype} {list(picture.shape)}; expected uint8 [H, W] or [H, W, 3]")
+        raise ValueError(f"the picture is {picture.dtype} {list(picture.shape)}; expected uint8 [H, W] or [H, W, 3]")
     height, width = picture.shape[:2]
-    rows = np.zeros((height, picture[0].size + 1), np.uint8)  # each begins with its filter: none
+    rows = np.zeros((height, picture[0].size + 1), np.uint8)  # each row begins with its filter type: 0, none
     rows[:, 1:] = picture.reshape(height, -1)
     compressor = zlib.compressobj(_COMPRESSION, memLevel=9)
     kind = 0 if picture.ndim == 2 else 2
@@ -57,7 +57,7 @@ def decode_png(data: bytes) -> np.ndarray:
     """The inverse of `encode_png`.
 
     Raises:
-        ValueError: If it is not a picture.
+        ValueError: If the data are not a readable picture.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -67,11 +67,11 @@ def decode_png(data: bytes) -> np.ndarray:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """A picture from a file of any kind that Pillow reads: uint8 [H, W] where it is grey, else [H, W, 3].
+    """Read a picture in any format that Pillow supports: uint8 [H, W] if it is grey, else [H, W, 3].
 
     Raises:
         OSError: If there is no such file.
-        ValueError: If it is not a picture, naming it.
+        ValueError: If it is not a readable picture; the message names the file.
     """
     data = as_path(path).read_bytes()
     try:
@@ -82,9 +82,10 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def encode_image_tar(samples: Iterable[tuple[int, dict[str, np.ndarray]]]) -> bytes:
-    """A tar of numbered samples: of each `<number>.png` from its array `image`, `<number>.mask.png` where it has a
-    `mask`, `<number>.cls` with its `category` in digits where it has one, and `<number>.json` with all its scalars.
-    The bytes follow from the samples alone: no times, no owners.
+    """A tar of numbered samples, whose bytes depend on the samples alone: no times, no owners.
+
+    Each has `<number>.png` from its array `image`, `<number>.mask.png` if it has a `mask`, `<number>.cls` with its
+    `category` in digits if it has one, and `<number>.json` with all its scalars.
     """
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -100,7 +101,7 @@ def encode_image_tar(samples: Iterable[tuple[int, dict[str, np.ndarray]]]) -> by
 
 
 def read_tar(path: str | Path) -> dict[str, bytes]:
-    """Content of the members of a tar, not compressed, by name; nothing is written.
+    """Contents of the members of an uncompressed tar, by name; nothing is extracted to disk.
 
     Raises:
         OSError: If there is no such file.
@@ -111,11 +112,11 @@ def read_tar(path: str | Path) -> dict[str, bytes]:
         with tarfile.open(fileobj=content, mode="r:") as tar:
             return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
     except (tarfile.TarError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is damaged, or no tar: {error}") from error
+        raise ValueError(f"{path} is damaged or not a tar: {error}") from error
 
 
 def write_tar_index(folder: str | Path, names: Sequence[str], counts: Sequence[int]) -> None:
-    """Write `_info.json`, from which timm knows the tars of the split `train` and how many samples each holds."""
+    """Write `_info.json`, which tells timm the tars of the split `train` and the number of samples in each."""
     train = {"name": "train", "filenames": list(names), "shard_lengths": list(counts), "num_samples": sum(counts)}
     write_file(as_path(folder) / "_info.json", (json.dumps({"splits": {"train": train}}) + "\n").encode())
 

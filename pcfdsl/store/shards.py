@@ -1,7 +1,7 @@
-"""One shard: some samples, each a dictionary of arrays, in one safetensors file.
+"""Shards: several samples, each a dictionary of arrays, in one safetensors file.
 
-A key whose arrays all have one shape is stored stacked, [S, ...]. One whose leading sizes differ is stored end to end,
-with the S + 1 places where samples begin under `<key>@offsets`. The bytes follow from the samples alone.
+Arrays of equal shape are stacked, [S, ...]. Arrays whose leading sizes differ are concatenated, with S + 1 offsets
+under `<key>@offsets`. The bytes depend on the samples alone.
 """
 
 import json
@@ -25,11 +25,11 @@ def encode(samples: Sequence[dict[str, np.ndarray]], *, first_sample: int, diges
 
     Args:
         samples: At least one; all with the same keys and, per key, the same dtype and trailing sizes.
-        first_sample: Number of the first one in its set, for messages and in the file's metadata.
-        digest: Of the set's manifest; kept in the file's metadata, so that a stray shard can be told.
+        first_sample: Number of the first one in its set, for messages and the file's metadata.
+        digest: Digest of the set's manifest, for the file's metadata, so that a misplaced shard can be detected.
 
     Raises:
-        ValueError: Naming the first sample and key that does not fit.
+        ValueError: If samples do not match; the message names the first mismatched sample and key.
     """
     tensors: dict[str, np.ndarray] = {}
     for key in samples[0]:
@@ -46,24 +46,24 @@ def encode(samples: Sequence[dict[str, np.ndarray]], *, first_sample: int, diges
             tensors[key] = np.concatenate(arrays)
             tensors[key + _OFFSETS] = np.cumsum([0, *map(len, arrays)], dtype=np.int64)
     about = {"first_sample": first_sample, "num_samples": len(samples), "digest": digest}
-    # One entry only: safetensors writes several in an order of its own.
+    # A single entry: the order in which safetensors writes several is not fixed.
     return save(tensors, metadata={"pcfdsl": json.dumps(about)})
 
 
 class Shard:
-    """Read access to a shard file, mapped into memory; samples are copied out one by one. Safe to use from threads.
+    """Read access to a memory-mapped shard file; samples are copied out one by one. Thread-safe.
 
-    A remote file is fetched first.
+    A remote file is downloaded first.
 
     Args:
         path: The file.
-        num_bytes: Its size.
-        digest: Of the set it should belong to.
-        first_sample: Number of the sample it should begin with; None: whichever.
-        sha256: Checksum that it should have; None: it is not looked at, which saves reading all of it.
+        num_bytes: Its expected size.
+        digest: Digest of the set it should belong to.
+        first_sample: Number of the sample it should begin with; None accepts any.
+        sha256: Its expected checksum; None skips the check, which reads the whole file.
 
     Raises:
-        ValueError: If the file cannot be used, saying how to repair it.
+        ValueError: If the file is damaged or misplaced; the message says how to repair it.
         OSError: If it cannot be opened.
     """
 
@@ -82,7 +82,7 @@ class Shard:
             raise ValueError(_damaged(path, f"has {size} bytes instead of {num_bytes}"))
         local = local_copy(path)
         if sha256 is not None and file_checksum(local) != sha256:
-            raise ValueError(_damaged(path, "is not what was written"))
+            raise ValueError(_damaged(path, "does not match its checksum"))
         try:
             file = safe_open(str(local), framework="numpy")
             about = json.loads((file.metadata() or {}).get("pcfdsl", "{}"))
@@ -113,17 +113,17 @@ class Shard:
         if offsets is None:
             return view[index : index + 1].reshape(shape[1:])
         begin, end = int(offsets[index]), int(offsets[index + 1])
-        return view[begin:end] if begin < end else view[0:0]  # safetensors refuses an empty slice at the end
+        return view[begin:end] if begin < end else view[0:0]  # safetensors rejects an empty slice at the end
 
 
 def _array(sample: dict[str, np.ndarray], first: dict[str, np.ndarray], key: str, number: int) -> np.ndarray:
     if sample.keys() != first.keys():
         raise ValueError(f"sample {number} has the keys {sorted(sample)}; those before it have {sorted(first)}")
-    array = np.ascontiguousarray(sample[key]).reshape(np.shape(sample[key]))  # ascontiguousarray makes 0-d 1-d
+    array = np.ascontiguousarray(sample[key]).reshape(np.shape(sample[key]))  # ascontiguousarray turns 0-d into 1-d
     if array.dtype.kind not in "biuf":
         raise ValueError(f"sample {number}: {key} is an array of {array.dtype}; expected numbers or booleans")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _damaged(path: str | Path, what: str) -> str:
-    return f"{path} {what}; run the command that made the set again and it will be made anew"
+    return f"{path} {what}; rerun the command that made the set to replace it"

@@ -1,4 +1,4 @@
-"""Reading stored sets back, bit for bit as their recipes made them."""
+"""Reading stored sets."""
 
 import threading
 from collections import OrderedDict
@@ -14,15 +14,15 @@ from pcfdsl.store.shards import Shard
 
 __all__ = ["StoredSet", "check", "open_set"]
 
-_OPEN_SHARDS = 64  # each holds a file handle; systems allow a process about a thousand
+_OPEN_SHARDS = 64  # each holds a file handle; a process may typically have about a thousand
 
 
 class StoredSet(Sequence[dict[str, np.ndarray]]):
-    """A complete stored set as a sequence: item i holds the arrays that the recipe gave for sample i.
+    """A complete stored set as a sequence: item i holds the arrays of the recipe's sample i, bit for bit.
 
-    Nothing is read before it is asked for. When a process first comes to a shard it compares it with its checksum,
-    about a second for a gigabyte, so that no damage goes into a training unseen. Safe to use from several threads;
-    pickles as its path and records.
+    Shards are read on demand. A process verifies the checksum of each shard on first access, at about a gigabyte per
+    second, so that damaged data never goes unnoticed into training. Thread-safe; pickles as its path, manifest and
+    records.
 
     Attributes:
         path: The folder.
@@ -44,11 +44,11 @@ class StoredSet(Sequence[dict[str, np.ndarray]]):
     @overload
     def __getitem__(self, index: slice) -> list[dict[str, np.ndarray]]: ...
     def __getitem__(self, index):
-        """Sample by its number, or a list of them for a slice; the arrays are the caller's own.
+        """Sample by its number, or a list of them for a slice; the arrays are copies.
 
         Raises:
             IndexError: If there is no such sample.
-            ValueError: If its shard is damaged, naming the file.
+            ValueError: If its shard is damaged; the message names the file.
         """
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
@@ -84,11 +84,11 @@ class StoredSet(Sequence[dict[str, np.ndarray]]):
 
 
 def open_set(path: str | Path) -> StoredSet:
-    """A stored set, ready to be read.
+    """Open a complete stored set for reading.
 
     Raises:
-        FileNotFoundError: If there is none, or some of its shards have not been made yet.
-        ValueError: If its manifest cannot be used.
+        FileNotFoundError: If there is none, or it is incomplete.
+        ValueError: If its manifest is invalid.
     """
     path = as_path(path)
     manifest = read_manifest(path)
@@ -96,20 +96,20 @@ def open_set(path: str | Path) -> StoredSet:
     records = [record for record in found if record is not None]
     if len(records) < len(found):
         raise FileNotFoundError(
-            f"{path} is not finished: {len(found) - len(records)} of {len(found)} shards are missing, "
-            f"the first is {found.index(None)}; run the command that began it again"
+            f"{path} is incomplete: {len(found) - len(records)} of {len(found)} shards are missing, "
+            f"the first is {found.index(None)}; rerun the command that started it"
         )
     return StoredSet(path, manifest, records)
 
 
 def check(path: str | Path) -> str:
-    """Compare every shard with its checksum.
+    """Verify the checksum of every shard.
 
     Returns:
-        The checksum of the whole set; two sets with the same one hold the same bytes.
+        The checksum of the whole set; sets with equal checksums hold the same bytes.
 
     Raises:
-        ValueError: Naming every file that is not what its record says.
+        ValueError: If files are missing or damaged; the message names each of them.
         FileNotFoundError: As `open_set`.
     """
     stored = open_set(path)
@@ -119,7 +119,7 @@ def check(path: str | Path) -> str:
         if not file.exists():
             damaged.append(f"{file} is missing")
         elif file_checksum(file) != record.sha256:
-            damaged.append(f"{file} is not what was written")
+            damaged.append(f"{file} does not match its checksum")
     if damaged:
-        raise ValueError("\n".join([*damaged, "run the command that made the set again and they will be made anew"]))
+        raise ValueError("\n".join([*damaged, "rerun the command that made the set to replace them"]))
     return set_checksum(stored.records)

@@ -1,4 +1,4 @@
-"""Files cut off, flipped, swapped or gone: never read as if they were whole, and mended by the same command."""
+"""Files truncated, corrupted, swapped or missing: never read as if they were intact, and repaired by the same command."""
 
 import random
 import shutil

@@ -38,7 +38,7 @@ def test_a_full_disk(start, tmp_path, small_disk, record_property, job, settings
     message = start(job, out, **settings).message()
     assert message.startswith(f"cannot write {out}")
     assert ": No space left on device; " in message
-    assert "the same command goes on from here" in message
+    assert "run the same command again to resume" in message
     assert [path for path in out.rglob("*") if path.name.endswith(".tmp")] == []
     small_disk(64)
     start(job, out, **settings).finish()

@@ -111,7 +111,9 @@ def test_exports_are_not_mixed(path, tmp_path):
     export_published(path, tmp_path / "out", progress=False)
     export_published(path, tmp_path / "out", progress=False)  # the same one again
     (tmp_path / "out/3DIFS_param/000020.csv").write_text("of a larger set")
-    with pytest.raises(ValueError, match=r"holds 1 files that are not of this export, the first is 3DIFS_param/000020"):
+    with pytest.raises(
+        ValueError, match=r"holds 1 files that do not belong to this export, the first is 3DIFS_param/000020"
+    ):
         export_published(path, tmp_path / "out", progress=False)
 
 

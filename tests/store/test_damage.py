@@ -1,4 +1,4 @@
-"""Shards that are not what they should be are never read as if they were."""
+"""Damaged and misplaced shards are never read as if they were intact."""
 
 import dataclasses
 import json
@@ -17,11 +17,11 @@ QUIET = RunOptions(progress=False)
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    seed: int = option(0, "Nothing depends on it.")
+    seed: int = option(0, "Unused.")
 
 
 class Numbers:
-    """Twelve samples that differ in their numbers alone, so that all shards have one size."""
+    """Twelve samples of equal size, so that all shards have the same size."""
 
     name, config = "numbers", Settings()
 
@@ -53,7 +53,7 @@ def swap(first, second) -> None:
 
 
 @pytest.mark.parametrize("with_records", [False, True])
-def test_shards_in_each_others_place(out, with_records):
+def test_swapped_shards(out, with_records):
     whole = files(out)
     first, second = (read_manifest(out).shard_path(out, number) for number in (1, 2))
     stored = open_set(out)
@@ -63,7 +63,7 @@ def test_shards_in_each_others_place(out, with_records):
         with pytest.raises(FileNotFoundError, match="2 of 4 shards are missing, the first is 1"):
             open_set(out)
     for number in (3, 6):
-        with pytest.raises(ValueError, match=r"0000[12]\.safetensors is .*; run the command that made the set again"):
+        with pytest.raises(ValueError, match=r"0000[12]\.safetensors .*; rerun the command that made the set"):
             stored[number]
     with pytest.raises((ValueError, FileNotFoundError)):
         check(out)
@@ -71,7 +71,7 @@ def test_shards_in_each_others_place(out, with_records):
     assert files(out) == whole
 
 
-def test_a_flipped_bit_is_seen_by_whoever_reads_the_shard_first(out):
+def test_a_flipped_bit_is_detected_on_first_access(out):
     path = read_manifest(out).shard_path(out, 2)
     content = bytearray(path.read_bytes())
     content[-3] ^= 16
@@ -79,7 +79,7 @@ def test_a_flipped_bit_is_seen_by_whoever_reads_the_shard_first(out):
     stored = open_set(out)
     assert stored[0]["values"][0] == 0
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"00002\.safetensors is not what was written; run the command"):
+        with pytest.raises(ValueError, match=r"00002\.safetensors does not match its checksum; rerun the command"):
             stored[7]
     make(out)
     assert stored[7]["values"][0] == 7
@@ -89,7 +89,7 @@ def test_a_flipped_bit_is_seen_by_whoever_reads_the_shard_first(out):
     "change",
     [{"shard": 3}, {"shard": "1"}, {"num_bytes": None}, {"counters": [1]}, {"versions": {"numpy": 2}}, {"x": 1}],
 )
-def test_records_that_cannot_be_used_are_written_anew(out, change):
+def test_invalid_records_are_rewritten(out, change):
     path = read_manifest(out).shard_path(out, 1)
     content = json.loads(path.with_suffix(".json").read_bytes())
     path.with_suffix(".json").write_text(json.dumps(content | change))
@@ -98,7 +98,7 @@ def test_records_that_cannot_be_used_are_written_anew(out, change):
     assert json.loads(path.with_suffix(".json").read_bytes()) == content
 
 
-def test_a_set_gone_on_with_by_other_versions_says_so(out, monkeypatch):
+def test_a_set_resumed_with_other_versions_is_noted(out, monkeypatch):
     assert make(out).notes == []
     read_manifest(out).shard_path(out, 3).unlink()
     older = {**versions(), "numpy": "1.0"}
@@ -106,7 +106,7 @@ def test_a_set_gone_on_with_by_other_versions_says_so(out, monkeypatch):
     make(out)
     monkeypatch.undo()
     (note,) = make(out).notes
-    assert note.startswith(f"1 of 4 shards of {out} were made with numpy 1.0, here is {versions()['numpy']}: ")
+    assert note.startswith(f"1 of 4 shards of {out} were made with numpy 1.0, but this is {versions()['numpy']}: ")
     assert verify(Numbers(), out, samples_per_shard=3, options=QUIET).notes == [note]
     record = read_record(read_manifest(out).shard_path(out, 0))
     assert record is not None

@@ -19,7 +19,7 @@ def test_ply_keeps_every_bit():
     assert read.astype(np.float32).tobytes() == points.tobytes()
 
 
-def test_tars_keep_every_bit_and_nothing_of_the_writer(tmp_path):
+def test_tars_keep_every_bit_and_no_trace_of_the_writer(tmp_path):
     rng = np.random.default_rng(0)
     samples = [
         {"points": rng.random((n, 3), dtype=np.float32), "category": np.array(n), "is_odd": np.array(n % 2 == 1)}
@@ -47,7 +47,7 @@ def rows(files):
     return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
 
 
-def test_parquet_gives_back_every_value(tmp_path):
+def test_parquet_is_lossless(tmp_path):
     rng = np.random.default_rng(0)
     samples = [
         {
@@ -73,10 +73,13 @@ def test_parquet_gives_back_every_value(tmp_path):
         assert (row["label"], row["share"]) == (i % 3, i / 7)
 
 
-def test_parquet_refuses_samples_that_differ(tmp_path):
+def test_parquet_rejects_samples_that_differ(tmp_path):
     first = {"points": np.zeros((2, 3), np.float32)}
     for other, message in (
-        ({"cloud": np.zeros((2, 3), np.float32)}, "sample 1 has other arrays than sample 0: expected points"),
+        (
+            {"cloud": np.zeros((2, 3), np.float32)},
+            "the arrays of sample 1 differ from those of sample 0; expected points",
+        ),
         ({"points": np.zeros((2, 4), np.float32)}, r"sample 1: points is float32 \(2, 4\), but that of sample 0"),
     ):
         with pytest.raises(ValueError, match=message):

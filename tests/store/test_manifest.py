@@ -13,7 +13,7 @@ from pcfdsl.store.manifest import Manifest, open_folder, read_manifest
 MANIFEST = Manifest(recipe="r", config={"seed": 0, "group": {"size": 1.5}}, num_samples=10, samples_per_shard=4)
 
 
-def test_manifest_comes_back(tmp_path):
+def test_manifest_round_trip(tmp_path):
     open_folder(tmp_path / "set", MANIFEST)
     assert read_manifest(tmp_path / "set") == MANIFEST
     assert {"pcfdsl", "python", "numpy", "numba"} <= MANIFEST.versions.keys()
@@ -34,11 +34,11 @@ def test_shards_cover_the_samples_once():
         {"samples_per_shard": 5},
     ],
 )
-def test_digest_follows_everything_that_decides_the_bytes(change):
+def test_digest_depends_on_everything_that_determines_the_bytes(change):
     assert replace(MANIFEST, **change).digest != MANIFEST.digest
 
 
-def test_digest_does_not_follow_versions():
+def test_digest_does_not_depend_on_versions():
     assert replace(MANIFEST, versions={}).digest == MANIFEST.digest
 
 
@@ -51,7 +51,7 @@ def test_digest_does_not_follow_versions():
         (lambda content: json.dumps({"format": 1}), "lacks entries"),
     ],
 )
-def test_manifests_that_cannot_be_used(tmp_path, edit, message):
+def test_invalid_manifests(tmp_path, edit, message):
     open_folder(tmp_path, MANIFEST)
     path = tmp_path / "manifest.json"
     path.write_text(edit(json.loads(path.read_text())))
@@ -69,7 +69,7 @@ def test_overwriting_touches_nothing_else(tmp_path):
     )
 
 
-def test_exclusive_writing_keeps_what_is_there(tmp_path):
+def test_exclusive_writing_keeps_existing_files(tmp_path):
     assert write_file(tmp_path / "a.json", b"first", exclusive=True)
     assert not write_file(tmp_path / "a.json", b"second", exclusive=True)
     assert (tmp_path / "a.json").read_bytes() == b"first"
@@ -78,8 +78,8 @@ def test_exclusive_writing_keeps_what_is_there(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="nothing is removed where a process cannot be asked for")
-def test_only_temporaries_of_dead_processes_here_are_removed(tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="nothing is removed where the existence of a process cannot be checked")
+def test_only_temporary_files_of_dead_local_processes_are_removed(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
     host = socket.gethostname().replace(".", "-")

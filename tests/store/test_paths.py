@@ -25,7 +25,7 @@ def noise(monkeypatch):
 
 @pytest.fixture
 def url():
-    """Folder of fsspec's file system in memory, emptied afterwards."""
+    """Folder in fsspec's in-memory file system, emptied afterwards."""
     import fsspec
 
     yield "memory://pcfdsl/set"
@@ -46,7 +46,7 @@ def test_a_remote_set_holds_the_bytes_of_a_local_one(noise, url, tmp_path):
     assert not [name for name in files if name.endswith(".tmp")]
     assert generate(noise, url, **SETTINGS).num_made == 0
     fsspec.filesystem("memory").pipe(next(name for name in files if name.endswith("00003.safetensors")), b"damaged")
-    with pytest.raises(ValueError, match=r"00003.safetensors is not what was written"):
+    with pytest.raises(ValueError, match=r"00003.safetensors does not match its checksum"):
         check(url)
     repaired = generate(noise, url, **SETTINGS)
     assert repaired.repaired == [name for name in repaired.repaired if name.endswith("00003.safetensors")] != []

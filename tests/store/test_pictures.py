@@ -26,12 +26,12 @@ def test_png_files_are_read_back_pixel_for_pixel(picture):
 
 
 @pytest.mark.parametrize("picture", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8)])
-def test_what_is_no_picture(picture):
+def test_arrays_that_are_no_pictures(picture):
     with pytest.raises(ValueError, match="expected uint8"):
         encode_png(picture)
 
 
-def test_any_file_that_pillow_reads(tmp_path):
+def test_any_format_that_pillow_reads(tmp_path):
     grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
     for mode, name in (("L", "a.png"), ("RGB", "a.bmp"), ("P", "a.gif"), ("RGBA", "b.png")):
         Image.fromarray(grey).convert(mode).save(tmp_path / name)
@@ -50,7 +50,7 @@ def test_files_that_cannot_be_read(tmp_path):
         read_image(tmp_path / "missing.png")
 
 
-def test_tars_hold_what_readers_expect_and_nothing_of_the_writer(tmp_path):
+def test_tars_hold_what_readers_expect_and_no_trace_of_the_writer(tmp_path):
     rng = np.random.default_rng(0)
     samples = [
         (

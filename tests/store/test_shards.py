@@ -29,7 +29,7 @@ def sample_lists(draw):
 
 @settings(max_examples=100, deadline=None)
 @given(samples=sample_lists())
-def test_every_sample_comes_back_bit_for_bit(tmp_path_factory, samples):
+def test_every_sample_is_read_back_bit_for_bit(tmp_path_factory, samples):
     path = tmp_path_factory.mktemp("shard") / "shard.safetensors"
     data = encode(samples, first_sample=0, digest="d")
     assert data == encode(samples, first_sample=0, digest="d")
@@ -66,12 +66,12 @@ def test_samples_that_do_not_fit_are_named(second, message):
         encode([{"a": np.zeros((2, 3))}, second], first_sample=7, digest="d")
 
 
-def test_files_that_are_no_such_shard(tmp_path):
+def test_damaged_and_misplaced_shards(tmp_path):
     data = encode([{"a": np.zeros(3)}], first_sample=0, digest="d")
     path = tmp_path / "00000.safetensors"
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"00000\.safetensors belongs to another set; run the command"):
+    with pytest.raises(ValueError, match=r"00000\.safetensors belongs to another set; rerun the command"):
         Shard(path, len(data), "another")
     path.write_bytes(b"\xff" * len(data))
-    with pytest.raises(ValueError, match=r"00000\.safetensors cannot be read .* run the command"):
+    with pytest.raises(ValueError, match=r"00000\.safetensors cannot be read .* rerun the command"):
         Shard(path, len(data), "d")

@@ -39,7 +39,7 @@ def is_right(sample: dict, index: int) -> bool:
     return int(sample["number"]) == index and np.array_equal(sample["values"], Counting().arrays(index)["values"])
 
 
-def test_indexing_is_that_of_a_sequence(path):
+def test_indexing_like_a_sequence(path):
     stored = open_set(path)
     assert all(is_right(sample, i) for i, sample in enumerate(stored))
     assert is_right(stored[-1], 199)
@@ -65,7 +65,7 @@ def test_pickles_small_and_reads_on(path):
     assert is_right(pickle.loads(data)[5], 5)
 
 
-def test_what_is_read_is_the_callers_own(path):
+def test_samples_are_copies(path):
     stored = open_set(path)
     stored[5]["values"][:] = -1
     assert is_right(stored[5], 5)
