@@ -127,11 +127,10 @@ def compare_files(
     for block in range(manifest.num_shards):
         record = read_record(manifest.shard_path(out, block))
         if record is None:
-            raise FileNotFoundError(f"{out} is not finished; run the command that began it again")
+            raise FileNotFoundError(f"{out} is incomplete; rerun the command that started it")
         if block_job.checksum(block) != record.sha256:
             raise ValueError(
-                f"block {block} of {out} is not what was written; run the command that made it again, to have it "
-                "made anew"
+                f"block {block} of {out} does not match its checksum; rerun the command that made it to replace it"
             )
     count = len(recipe) if num_samples is None else min(num_samples, len(recipe))
     mismatches = []

@@ -1,4 +1,4 @@
-"""Files truncated, corrupted, swapped or missing: never read as if they were intact, and repaired by the same command."""
+"""Truncated, corrupted, swapped or missing files: never read as if intact, and repaired by the same command."""
 
 import random
 import shutil
