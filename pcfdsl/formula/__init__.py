@@ -1,4 +1,4 @@
 """The generator layer: iterated function systems in two and three dimensions.
 
-Knows nothing of clouds, images, labels or torch, and of files only the published form of a system.
+Independent of clouds, images, labels and torch; the only files it handles are the published CSV files of systems.
 """

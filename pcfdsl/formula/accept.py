@@ -1,4 +1,4 @@
-"""Which point sets make a category: the papers' checks, each returning what it measured and why it said no."""
+"""Acceptance checks of the papers for categories, each returning its measurements and the reason for a rejection."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ class Verdict:
 
 
 def variance_check(points: np.ndarray, threshold: float) -> Verdict:
-    """Accept when every axis' variance, after the joint min-max to [-1, 1], is above the threshold.
+    """Accept if the variance along every axis, after joint min-max scaling to [-1, 1], exceeds the threshold.
 
     The check of PC-FractalDB (CVPR 2022, section 3.1): min(Var x, Var y, Var z) > threshold, with population variances.
 
     Args:
-        points: [N, D] of any scale.
+        points: [N, D], at any scale.
         threshold: The papers use 0.15 and 0.05; no cloud reaches 1.
 
     >>> variance_check(np.array([[0.0, 0, 0], [1, 1, 0.1]]), 0.15).reason
@@ -42,10 +42,10 @@ def variance_check(points: np.ndarray, threshold: float) -> Verdict:
 
 
 def filling_check(points: np.ndarray, threshold: float, *, size: int = 512, pad: int = 6) -> Verdict:
-    """Accept when the share of inked pixels reaches the threshold (FractalDB, ACCV 2020, section 3.1).
+    """Accept if the share of inked pixels reaches the threshold (FractalDB, ACCV 2020, section 3.1).
 
     The rate grows with the number of points and falls with the image size: 0.2 at 512 px and 100,000 points is about
-    0.35 at 256 px, so a threshold means something only together with both.
+    0.35 at 256 px, so a threshold is meaningful only together with both.
     """
     rate = filling_rate(points, size=size, pad=pad)
     if rate >= threshold:
@@ -54,10 +54,10 @@ def filling_check(points: np.ndarray, threshold: float, *, size: int = 512, pad:
 
 
 def filling_rate(points: np.ndarray, *, size: int = 512, pad: int = 6) -> float:
-    """Share of the size x size pixels that hold a point when each axis by itself is stretched to size - 2 pad.
+    """Share of the size x size pixels that hold a point when each axis is stretched separately to size - 2 pad.
 
     Args:
-        points: [N, 2]; a set that is not finite or has no extent on an axis fills nothing (0.0).
+        points: [N, 2]; 0.0 if any coordinate is not finite or an axis has no extent.
     """
     if not len(points) or not np.isfinite(points).all():
         return 0.0

@@ -7,7 +7,7 @@ __all__ = ["bezier_curves"]
 
 
 def bezier_curves(controls: np.ndarray, num_points: int) -> np.ndarray:
-    """Points of curves at equal steps of the parameter, from the first control point to the last.
+    """Points at equal parameter steps along curves, from the first control point to the last.
 
     Args:
         controls: float64 [C, N, D], N at least 2: the control points of C curves of degree N - 1.
@@ -32,7 +32,7 @@ def bezier_curves(controls: np.ndarray, num_points: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _de_casteljau(controls, points):
-    """Repeated halving between neighbours: as many operations as the degree squared, and no binomials to overflow."""
+    """Repeated interpolation between neighbours: O(degree^2) operations, and no binomials that could overflow."""
     num_curves, num_controls, dim = controls.shape
     num_points = points.shape[1]
     work = np.empty((num_controls, dim))

@@ -1,9 +1,9 @@
 """Radial contours: polygons that grow outwards from an ellipse, pushed in and out by noise at every step.
 
 Published rule (Kataoka et al., Replacing Labeled Real-Image Datasets with Auto-Generated Contours, CVPR 2022, and its
-released script): vertex k stands in direction (cos, sin)(2 pi k / V); from each polygon to the next its x moves by
+released script): vertex k lies in direction (cos, sin)(2 pi k / V); from each polygon to the next its x moves by
 cos * (step - noise_x) and its y by sin * (step - noise_y), so displacements add up, and the ellipse itself is never
-drawn. With sinusoids added it is the rule of VisualAtom (Takashima et al., CVPR 2023).
+drawn. Adding sinusoids yields VisualAtom (Takashima et al., CVPR 2023).
 """
 
 import math
@@ -30,8 +30,8 @@ class RadialContour:
         noise: Coefficient c of the noise p, in pixels: a polygon is moved inwards by gain * c * p - c, that is outwards
             by c on average.
         step: Further outward move of every polygon, in pixels. (The published scripts call it line width.)
-        radius: Of the circle that all starts from, in pixels.
-        oval: Factors that make an ellipse of it, along x and y.
+        radius: Radius of the initial circle, in pixels.
+        oval: Factors along x and y that stretch it into an ellipse.
         waves: Numbers of periods around the contour of sinusoids of half a pixel, added to every outward move.
         gain: 2, or 1 as in VisualAtom.
     """
@@ -64,10 +64,10 @@ def contour_noise(
 
     Args:
         num_polygons, num_vertices: L and V.
-        rng: Where it comes from.
-        kind: "white", as published: every vertex and axis is independent. "smooth": along a contour the noise varies
-            gently and closes, and a vertex moves along its ray, since x and y get the same.
-        cells: For "smooth": about how many bumps there are along a contour.
+        rng: Source of randomness.
+        kind: "white", as published: independent for every vertex and axis. "smooth": the noise is continuous around the
+            closed contour, and a vertex moves along its ray, since x and y share one value.
+        cells: For "smooth": the approximate number of bumps along a contour.
     """
     if kind == "white":
         return noise_from_arguments(rng.random((num_polygons, 2, num_vertices)))
@@ -79,7 +79,7 @@ def contour_noise(
 
 
 def noise_from_arguments(uniforms: np.ndarray) -> np.ndarray:
-    """Independent noise, as published: perlin noise on a line, at as many places in it as it is asked for.
+    """Independent noise, as published: one-dimensional Perlin noise at random arguments.
 
     Args:
         uniforms: In [0, 1), any shape.
@@ -97,8 +97,8 @@ def radial_polygons(
 
     Args:
         contour: The family.
-        noise: [L, 2, V], as `contour_noise` gives it; between -1 and 1.
-        start: Centre of the ellipse (x, y).
+        noise: [L, 2, V], as `contour_noise` returns it; between -1 and 1.
+        start: Centre (x, y) of the ellipse, in pixels.
 
     >>> square = RadialContour(num_vertices=4, num_polygons=1, noise=0, step=1, radius=9)
     >>> radial_polygons(square, np.zeros((1, 2, 4))).round(3) + 0
@@ -111,7 +111,7 @@ def radial_polygons(
     if noise.shape != (num_polygons, 2, num_vertices):
         raise ValueError(f"noise has shape {noise.shape}; expected {(num_polygons, 2, num_vertices)}")
     angle = math.pi * 2 / num_vertices
-    # The C library's cosine, not NumPy's vectorised one, which rounds differently from processor to processor.
+    # The C library's cosine: NumPy's vectorised one rounds differently on different processors.
     directions = np.array([(math.cos(angle * k), math.sin(angle * k)) for k in range(num_vertices)])
     waves = np.array([[0.5 * math.sin(angle * k * n) for k in range(num_vertices)] for n in contour.waves])
     first = directions * contour.radius * np.array(contour.oval) + np.array(start)
@@ -122,7 +122,7 @@ def radial_polygons(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _grow(first, directions, waves, noise, coefficient, gain, step, polygons):
-    """The order of operations is the published one, so that sums round alike."""
+    """Keeps the published order of operations, so that sums round identically."""
     num_polygons, num_vertices, _ = polygons.shape
     for line in range(num_polygons):
         for k in range(num_vertices):

@@ -1,7 +1,7 @@
 """The published CSV form of a system: one row per map, D*D matrix entries row by row, D offsets, the probability.
 
-7 columns in 2D (FractalDB: a b c d e f p), 13 in 3D (PC-FractalDB: a..i j k l p), no header, `%.18e`, which reads
-back to the same float64.
+7 columns in 2D (FractalDB: a b c d e f p), 13 in 3D (PC-FractalDB: a..i j k l p), no header, `%.18e`, which preserves
+every float64.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ _DIM_OF_COLUMNS = {7: 2, 13: 3}
 
 
 def read_ifs(path: str | Path) -> IFS:
-    """System from a CSV file with 7 or 13 columns.
+    """Read a system from a CSV file with 7 or 13 columns.
 
     Raises:
-        ValueError: Naming file, row and column (both counted from 1) of what cannot be used.
+        ValueError: If the content is invalid; the message names file, row and column, both counted from 1.
         OSError: If the file cannot be read.
     """
     try:
@@ -49,7 +49,7 @@ def read_ifs(path: str | Path) -> IFS:
 
 
 def write_ifs(path: str | Path, ifs: IFS) -> None:
-    """Write the published form; `read_ifs` gives an equal system back."""
+    """Write the published form, which `read_ifs` restores exactly."""
     Path(path).write_text(format_ifs(ifs), encoding="ascii", newline="\n")
 
 

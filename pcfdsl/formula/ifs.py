@@ -11,15 +11,15 @@ __all__ = ["IFS", "determinant_probabilities"]
 class IFS:
     """An iterated function system with probabilities, x -> matrices[k] @ x + offsets[k] with probability p[k].
 
-    Arrays are copied to read-only float64. Use `IFS.from_maps` for the probabilities that the papers use.
+    Arrays are copied to read-only float64. `IFS.from_maps` computes the probabilities as the papers do.
 
     Attributes:
         matrices: [K, D, D], D is 2 or 3.
         offsets: [K, D].
-        probabilities: [K], each at least 0, summing to 1 within 1e-6 (kept as given, not renormalised).
+        probabilities: [K], each at least 0, summing to 1 within 1e-6 (not renormalised).
 
     Raises:
-        ValueError: If shapes, finiteness or probabilities are not as above.
+        ValueError: If an array violates the above or is not finite.
 
     >>> IFS.from_maps(matrices=[[[0.5, 0], [0, 0.5]]] * 3, offsets=[[0, 0], [0.5, 0], [0.25, 0.5]]).probabilities
     array([0.33333333, 0.33333333, 0.33333333])
@@ -102,10 +102,10 @@ class IFS:
 
 
 def determinant_probabilities(matrices: np.ndarray) -> np.ndarray:
-    """Probability of each map in proportion to its volume factor: p_k = |det A_k| / sum |det A| (all the papers' rule).
+    """Probability of each map in proportion to its volume factor, as in all the papers: p_k = |det A_k| / sum |det A|.
 
-    Where every determinant is zero (all maps flatten space), the maps are equally likely: the published code divides
-    zero by zero there.
+    If every determinant is zero (all maps flatten space), the maps are equally likely; the published code divides zero
+    by zero.
 
     Args:
         matrices: [..., K, D, D].

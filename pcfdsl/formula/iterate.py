@@ -1,13 +1,11 @@
-"""The chaos game: follow x -> A_k x + b_k with k drawn at random, and keep every point.
+"""The chaos game: iterate x -> A_k x + b_k with k drawn at random, and keep every point.
 
-One orbit is a chain of dependent arithmetic, so a single one leaves most of a core idle. `chaos_game` therefore plays
-`NUM_LANES` independent orbits side by side, which share one start and have a random generator each, and stores their
-points interleaved: point i comes from point i - NUM_LANES. The first n points are the same whatever number is asked
-for.
+An orbit is a chain of dependent operations, which leaves most of a core idle. `chaos_game` therefore plays `NUM_LANES`
+independent orbits side by side, with one start in common and a random generator each, and stores their points
+interleaved: point i follows from point i - NUM_LANES. The first n points do not depend on the number requested.
 
-Map choices come from xoshiro128++ (Blackman & Vigna 2021), one 128-bit state per lane, seeded by the NumPy generator
-that the caller passes. Map k is chosen where u falls into its share of the 2**32 values, so probabilities are exact
-to 2**-32.
+Map choices come from xoshiro128++ (Blackman & Vigna 2021), one 128-bit state per lane, seeded by the caller's NumPy
+generator. Map k is chosen if u falls into its share of the 2**32 values, so probabilities are exact to 2**-32.
 """
 
 from collections.abc import Sequence
@@ -33,7 +31,7 @@ __all__ = [
 ]
 
 NUM_LANES = 16
-_BLOCK = 64  # steps between two looks at whether the orbits have escaped; keeps the choices of a block in the L1 cache
+_BLOCK = 64  # steps between checks for divergence; the choices of a block fit in the L1 cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +39,8 @@ class Orbit:
     """Points of a chaos game.
 
     Attributes:
-        points: [N, D]; fewer than asked for where the orbit was stopped, and then all finite up to the last block.
-        stopped: None, or why the game ended early.
+        points: [N, D]; fewer than requested if the orbit was stopped, and then all finite up to the last block.
+        stopped: Why the game ended early, or None.
     """
 
     points: np.ndarray
@@ -65,12 +63,12 @@ def chaos_game(
         num_points: N, at least 1.
         rng: Seeds the map choices: 64 words are drawn from it.
         dtype: np.float32 or np.float64, for the arithmetic and the result. Map choices do not depend on it.
-        burn_in: Steps of every lane that are not kept.
+        burn_in: Steps of every lane that are discarded.
         start: Where all lanes start: the fixed point of the strongest contraction (which lies on the attractor), or the
             origin, as published.
 
     Returns:
-        The orbit; `stopped` says so where coordinates left the finite range.
+        The orbit; `stopped` is set if coordinates left the finite range.
 
     >>> from pcfdsl.rng import stream
     >>> square = IFS.from_maps(np.full((4, 2, 2), np.eye(2) / 2), [[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -89,9 +87,9 @@ def chaos_games(
     burn_in: int = 16,
     start: Literal["fixed_point", "origin"] = "fixed_point",
 ) -> list[Orbit]:
-    """`chaos_game` of several systems of one dimension in one kernel call, which holds no interpreter lock.
+    """`chaos_game` for several systems of the same dimension in one kernel call, which releases the GIL.
 
-    Each orbit is the one that its system and its generator give alone. Arguments as `chaos_game`.
+    Each orbit is identical to that of a separate call with its system and generator. Arguments as for `chaos_game`.
     """
     if num_points < 1 or burn_in < 0:
         raise ValueError(f"num_points must be at least 1 and burn_in at least 0, got {num_points} and {burn_in}")
@@ -102,7 +100,7 @@ def chaos_games(
         raise ValueError(f"expected systems of one dimension with a generator each, got {dims} and {len(rngs)}")
     dim, most_maps = dims.pop(), max(ifs.num_maps for ifs in systems)
     tables = np.zeros((len(systems), most_maps, dim, dim + 1), dtype)
-    thresholds = np.full((len(systems), most_maps), 2**32 - 1, np.uint32)  # beyond its maps nothing is chosen
+    thresholds = np.full((len(systems), most_maps), 2**32 - 1, np.uint32)  # padding maps are never chosen
     skipped = (burn_in + 1) * NUM_LANES  # the start itself is never kept
     points = np.empty((len(systems), skipped + num_points, dim), dtype)
     for s, ifs in enumerate(systems):
@@ -125,7 +123,9 @@ def _play_all(tables, thresholds, states, points, counts):
 
 
 def start_point(ifs: IFS) -> np.ndarray:
-    """Fixed point of the possible map with the smallest spectral radius, [D]; the origin if none contracts."""
+    """Fixed point, [D], of the map of positive probability with the smallest spectral radius; the origin if none
+    contracts.
+    """
     radii = np.where(ifs.probabilities > 0, ifs.spectral_radii(), np.inf)
     strongest = int(radii.argmin())
     if radii[strongest] >= 1:
@@ -134,7 +134,7 @@ def start_point(ifs: IFS) -> np.ndarray:
 
 
 def tabulate(ifs: IFS, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """What the kernel reads: maps as (A | b), [K, D, D+1], and the last u that does not pass map k, uint32 [K]."""
+    """Input of the kernel: maps as (A | b), [K, D, D+1], and the thresholds of `choice_thresholds`, uint32 [K]."""
     table = np.concatenate([ifs.matrices, ifs.offsets[:, :, None]], axis=2).astype(dtype)
     return table, choice_thresholds(ifs.probabilities)
 
@@ -160,7 +160,7 @@ def play(table, thresholds, states, points):
     """Fill points[NUM_LANES:] from the start in points[:NUM_LANES]; returns how many are filled before divergence.
 
     Args:
-        table: [K, D, D+1], as `tabulate` gives it, of the dtype of `points`.
+        table: [K, D, D+1], as `tabulate` returns it, of the dtype of `points`.
         thresholds: uint32 [K].
         states: uint32 [4, NUM_LANES]; not changed.
         points: [N, D], C-contiguous.
@@ -186,7 +186,7 @@ def play(table, thresholds, states, points):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _choose(state, thresholds, choices):
-    """One block of map indices; the loops over lanes and over the block are plain enough to be vectorised."""
+    """Choose the maps of one block; the loops over lanes and block are simple enough for the compiler to vectorise."""
     words = np.empty(_BLOCK * NUM_LANES, np.uint32)
     for step in range(_BLOCK):
         for lane in range(NUM_LANES):
@@ -210,7 +210,7 @@ def _choose(state, thresholds, choices):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _advance_2d(table, choices, points, first, stop):
-    for i in range(np.uintp(stop - first)):  # unsigned indices spare the check for negative ones
+    for i in range(np.uintp(stop - first)):  # unsigned indices avoid the check for negative ones
         k, to = np.uintp(choices[i]), np.uintp(first) + i
         x, y = points[to - np.uintp(NUM_LANES), 0], points[to - np.uintp(NUM_LANES), 1]
         points[to, 0] = (table[k, 0, 0] * x + table[k, 0, 1] * y) + table[k, 0, 2]
@@ -237,7 +237,7 @@ def chaos_game_reference(
     burn_in: int = 16,
     start: Literal["fixed_point", "origin"] = "fixed_point",
 ) -> np.ndarray:
-    """`chaos_game` in plain NumPy, one step of all lanes at a time: the same numbers to the last bit."""
+    """`chaos_game` in plain NumPy, one step of all lanes at a time, bit for bit."""
     table, thresholds = tabulate(ifs, dtype)
     s0, s1, s2, s3 = draw_states(rng)
     points = np.empty((NUM_LANES, ifs.dim), dtype)

@@ -6,8 +6,8 @@ equations. With M = sum_k p_k A_k and the mean m, the centred second moment C ob
     m = M m + sum_k p_k b_k        C = sum_k p_k (A_k C A_k^T + d_k d_k^T),   d_k = A_k m + b_k - m
 
 wherever the system contracts in mean square: the operator C -> sum_k p_k A_k C A_k^T has a spectral radius below 1.
-That holds exactly when the equation with the identity for its constant part has a positive definite solution, which
-costs no eigenvalues. (Barnsley, Fractals Everywhere, section 9.6; Costa et al., Discrete-Time Markov Jump Linear
+That holds if and only if the equation with the identity as its constant term has a positive definite solution, a test
+that needs no eigenvalues. (Barnsley, Fractals Everywhere, section 9.6; Costa et al., Discrete-Time Markov Jump Linear
 Systems, ch. 3.)
 """
 
@@ -23,14 +23,14 @@ __all__ = ["Moments", "moments", "solve_moments"]
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Of the invariant measure: mean [D] and covariance [D, D] (population)."""
+    """Mean [D] and population covariance [D, D] of the invariant measure."""
 
     mean: np.ndarray
     covariance: np.ndarray
 
 
 def moments(ifs: IFS) -> Moments | None:
-    """Exact moments, or None where the system does not contract in mean square and has no finite covariance.
+    """Exact moments, or None if the system does not contract in mean square and so has no finite covariance.
 
     >>> square = IFS.from_maps(np.full((4, 2, 2), np.eye(2) / 2), [[0, 0], [0, 1], [1, 0], [1, 1]])
     >>> moments(square).covariance.round(12)  # the uniform law on [0, 2] has variance 1/3
@@ -46,7 +46,7 @@ def moments(ifs: IFS) -> Moments | None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def solve_moments(matrices, offsets, probabilities, mean, covariance):
-    """Write the exact moments; False (and nothing meaningful written) where they do not exist.
+    """Write the exact moments; returns False, with undefined outputs, if they do not exist.
 
     Args:
         matrices, offsets, probabilities: [K, D, D], [K, D], [K] float64, probabilities summing to 1.
@@ -64,8 +64,7 @@ def solve_moments(matrices, offsets, probabilities, mean, covariance):
         return False
     mean[:] = system[:, dim]
 
-    # The symmetric matrix C is solved for as the vector of its entries on and above the diagonal, once for the constant
-    # part sum p d d^T and once for the identity.
+    # Solve for the upper triangle of the symmetric matrix C, with the constant term sum p d d^T and with the identity.
     size = dim * (dim + 1) // 2
     system = np.zeros((size, size + 2))
     displacement = np.empty(dim)
@@ -112,7 +111,7 @@ def solve_moments(matrices, offsets, probabilities, mean, covariance):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _eliminate(system, size):
-    """Gauss-Jordan with row pivoting, in place, on the augmented matrix; False where it is singular."""
+    """Gauss-Jordan elimination with row pivoting, in place, on the augmented matrix; False if it is singular."""
     for i in range(size):
         pivot = i
         for r in range(i + 1, size):
@@ -136,7 +135,7 @@ def _eliminate(system, size):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _positive_definite(upper, dim):
-    """Sylvester's criterion on the symmetric matrix whose upper triangle is given row by row."""
+    """Sylvester's criterion for a symmetric matrix, given its upper triangle row by row."""
     if dim == 2:
         a, b, d = upper
         return a > 0 and a * d - b * b > 0

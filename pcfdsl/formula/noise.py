@@ -1,8 +1,8 @@
 """Gradient noise in one and two dimensions (Perlin, Improving Noise, SIGGRAPH 2002).
 
 Lattice points carry slopes picked by a permutation; between them the two (or four) linear functions are blended by
-6 t^5 - 15 t^4 + 10 t^3. `perlin_1d` keeps to the library that the published contour scripts call (its float32
-arithmetic, its slopes, Perlin's own permutation), so that it gives the same numbers to the last bit.
+6 t^5 - 15 t^4 + 10 t^3. `perlin_1d` reproduces bit for bit the library that the published contour scripts call: its
+float32 arithmetic, its slopes, Perlin's own permutation.
 """
 
 import numpy as np
@@ -26,11 +26,11 @@ _PERMUTATION = np.array([
 ], dtype=np.uint8)
 # fmt: on
 
-# Slope of a lattice point from the low four bits of its hash. That all of the upper half are -1, and not -1 to -8, is
-# the library's: its noise leans to one side of what Perlin's would be.
+# Slope of a lattice point from the low four bits of its hash. The library has -1 throughout the upper half, not -1 to
+# -8, so its noise is biased compared with Perlin's.
 _SLOPES = np.array([1, 2, 3, 4, 5, 6, 7, 8, -1, -1, -1, -1, -1, -1, -1, -1], dtype=np.float32)
 
-# Eight directions of equal length, so that no axis is favoured.
+# Eight directions of equal length, to favour no axis.
 _HALF = 0.5**0.5
 _DIRECTIONS = np.array(
     [[1, 0], [-1, 0], [0, 1], [0, -1], [_HALF, _HALF], [-_HALF, _HALF], [_HALF, -_HALF], [-_HALF, -_HALF]]
@@ -41,10 +41,10 @@ _PERIOD = 1024  # of the library's noise along the line, in lattice points
 
 
 def perlin_1d(arguments: np.ndarray) -> np.ndarray:
-    """Noise on a line, as the published contour scripts take it (`noise.pnoise1`), equal to the last bit.
+    """One-dimensional noise, bit for bit that of the published contour scripts (`noise.pnoise1`).
 
     Args:
-        arguments: float64 of any shape, finite; reduced to float32, and the noise repeats every 1,024.
+        arguments: float64 of any shape, finite; rounded to float32. The noise repeats every 1,024.
 
     Returns:
         float32 of the same shape, between -1 and 1, 0 at integers. Over random arguments its mean is 0 and its
@@ -60,11 +60,11 @@ def perlin_1d(arguments: np.ndarray) -> np.ndarray:
 
 
 def perlin_2d(x: np.ndarray, y: np.ndarray, *, salt: int = 0) -> np.ndarray:
-    """Noise in the plane.
+    """Two-dimensional noise.
 
     Args:
         x, y: float64 of one shape, finite.
-        salt: Any integer; another one gives noise that has nothing to do with this one.
+        salt: Any integer; different salts yield unrelated noise.
 
     Returns:
         float64 of the same shape, within about [-0.71, 0.71], 0 where both are integers.
@@ -84,18 +84,18 @@ def fractal_noise_2d(
     gain: float = 0.5,
     salt: int = 0,
 ) -> np.ndarray:
-    """Noise over a picture: octaves of doubled frequency, each `gain` times as strong as the one before.
+    """Fractal noise over a picture: octaves of doubling frequency, each `gain` times as strong as the one before.
 
     Args:
         size: (height, width) in pixels.
         frequency: Lattice cells of the first octave over the height and over the width.
         origin: Lattice coordinates (y, x) of the upper left corner; the noise repeats every 256.
         octaves: At least 1.
-        gain: Share of strength from one octave to the next.
-        salt: As `perlin_2d`.
+        gain: Ratio of strengths between successive octaves.
+        salt: As for `perlin_2d`.
 
     Returns:
-        float32 [height, width], within about [-0.71, 0.71] whatever the octaves: their strengths are made to sum to 1.
+        float32 [height, width], within about [-0.71, 0.71] for any number of octaves: their strengths sum to 1.
     """
     values = np.empty(size, np.float32)
     steps = np.array([frequency[0] / size[0], frequency[1] / size[1]])
@@ -119,7 +119,7 @@ def _perlin_1d(arguments, values):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _shuffled(salt):
-    """A permutation of 0 to 255 that the salt decides (splitmix64 and Fisher-Yates)."""
+    """A permutation of 0 to 255 determined by the salt (splitmix64 and Fisher-Yates)."""
     table, state = np.arange(256), np.uint64(salt)
     for k in range(255, 0, -1):
         state += np.uint64(0x9E3779B97F4A7C15)
@@ -146,7 +146,7 @@ def _noise_at(x, y, table):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _slope(i, j, table, u, v):
-    """Linear function of lattice point (i, j) at the distance (u, v) from it."""
+    """Linear function of lattice point (i, j) at offset (u, v) from it."""
     direction = table[(i + table[j & 255]) & 255] & 7
     return _DIRECTIONS[direction, 0] * u + _DIRECTIONS[direction, 1] * v
 

@@ -1,4 +1,4 @@
-"""Bring point sets to a common place and size."""
+"""Normalisation of point sets to a common position and scale."""
 
 import numpy as np
 from numba import njit
@@ -7,39 +7,39 @@ __all__ = ["center", "min_max_joint", "min_max_per_axis", "unit_box", "unit_sphe
 
 
 def min_max_joint(points: np.ndarray) -> np.ndarray:
-    """The published 3D normalisation: one minimum and maximum over all axes together are taken to -1 and 1.
+    """The published 3D normalisation: the minimum and maximum over all axes together map to -1 and 1.
 
-    Keeps the aspect. A set that sits off-centre on one axis becomes small on all of them, so a variance check after
-    this also rejects off-centre shapes, not only flat ones (PC-FractalDB, CVPR 2022).
+    Preserves the aspect ratio. A set that is off-centre on one axis shrinks on all of them, so a subsequent variance
+    check also rejects off-centre shapes, not only flat ones (PC-FractalDB, CVPR 2022).
 
     Args:
         points: [N, D] float32 or float64.
 
     Returns:
-        New array like `points`.
+        New array of the same shape and dtype.
 
     Raises:
-        ValueError: If there is no point, a coordinate is not finite, or all coordinates are equal.
+        ValueError: If there are no points, a coordinate is not finite, or all coordinates are equal.
     """
     low, high = _range(points, None)
     return (points - low) * points.dtype.type(2 / (high - low)) - points.dtype.type(1)
 
 
 def min_max_per_axis(points: np.ndarray) -> np.ndarray:
-    """The published 2D normalisation: each axis by itself to [-1, 1]; the aspect is lost. Errors as `min_max_joint`."""
+    """The published 2D normalisation: each axis separately to [-1, 1]. Errors as for `min_max_joint`."""
     low, high = _range(points, 0)
     return ((points - low) * (2 / (high - low)) - 1).astype(points.dtype)
 
 
 def unit_box(points: np.ndarray) -> np.ndarray:
-    """Centre of the bounding box to the origin, longest side to [-1, 1], aspect kept. Errors as `min_max_joint`."""
+    """Bounding box centred at the origin, longest side to [-1, 1], same aspect. Errors as for `min_max_joint`."""
     low, high = points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
     _check(points, (high - low).max())
     return ((points - (low + high) / 2) * (2 / (high - low).max())).astype(points.dtype)
 
 
 def unit_sphere(points: np.ndarray) -> np.ndarray:
-    """Mean to the origin, farthest point to distance 1; keeps the aspect. Errors as `min_max_joint`."""
+    """Mean at the origin, farthest point at distance 1, same aspect. Errors as for `min_max_joint`."""
     _check(points, 1.0)
     centered = center(points)
     radius = np.sqrt((centered**2).sum(axis=1).max(initial=0.0))
@@ -48,7 +48,7 @@ def unit_sphere(points: np.ndarray) -> np.ndarray:
 
 
 def center(points: np.ndarray) -> np.ndarray:
-    """Mean to the origin (accumulated in float64)."""
+    """Subtract the mean (accumulated in float64)."""
     return (points - points.mean(axis=0, dtype=np.float64)).astype(points.dtype)
 
 
@@ -72,10 +72,10 @@ _WIDTH = 48  # whole 3D points and whole vector registers: inner loops of this l
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def center_min_max_joint(points, out):
-    """Write `center(min_max_joint(points))` of float32 [N, 3]; False, and nothing written, where that is undefined."""
+    """Write `center(min_max_joint(points))` of float32 [N, 3]; False, with nothing written, if that is undefined."""
     flat = points.reshape(points.size)
     low, high = np.full(_WIDTH, flat[0]), np.full(_WIDTH, flat[0])
-    for block in range(np.uintp(len(flat) // _WIDTH)):  # unsigned indices spare the check for negative ones
+    for block in range(np.uintp(len(flat) // _WIDTH)):  # unsigned indices avoid the check for negative ones
         first = block * np.uintp(_WIDTH)
         for j in range(np.uintp(_WIDTH)):
             low[j] = min(low[j], flat[first + j])

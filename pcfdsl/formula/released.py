@@ -1,14 +1,14 @@
 """The published searches, bit for bit: legacy random streams, order of draws, and each quirk in one named place.
 
-Both codes play a single orbit in float64 from the origin and draw all their uniforms at once, from NumPy's legacy
-global generator (here a `RandomState` that the caller passes). The quirks:
+Both scripts play a single orbit in float64 from the origin and draw all their uniforms at once, from NumPy's legacy
+global generator (here a `RandomState` passed by the caller). The quirks:
 
 - `_play`: map k is the first whose running sum of probabilities reaches u; if rounding leaves u above the last sum, no
   map is applied and the previous point is repeated.
 - 2D stores the origin itself as point 0; 3D does not, so n iterations give n - 1 points.
-- `cut_before_nan` (2D): where x, then y, holds NaN, the hundred points before the first NaN go too.
-- `center_by_wrong_count` (3D): the mean is taken over the number of iterations, one more than there are points.
-- `accept_3d`: only the y axis is looked at for NaN.
+- `cut_before_nan` (2D): where x, then y, holds NaN, the hundred points before the first NaN are removed too.
+- `center_by_wrong_count` (3D): the mean divides by the number of iterations, one more than there are points.
+- `accept_3d`: only the y axis is checked for NaN.
 """
 
 import itertools
@@ -38,8 +38,8 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Accepted:
-    """A category of a published search: the system, its three variances or its filling rate, and how many candidates
-    had been drawn, itself included.
+    """A category of a published search: the system, its three variances or its filling rate, and the number of
+    candidates drawn so far, itself included.
     """
 
     ifs: IFS
@@ -57,7 +57,7 @@ def search_2d(
 ) -> Iterator[Accepted]:
     """FractalDB's category search, endless: `RandomState(1)` yields the 1,000 published categories in order.
 
-    Draws are sequential by nature; `workers` threads count pixels meanwhile (the kernels release the GIL).
+    Draws are inherently sequential; `workers` threads count pixels meanwhile (the kernels release the GIL).
     """
     with ThreadPoolExecutor(workers) as pool:
         pending: deque = deque()
@@ -65,7 +65,7 @@ def search_2d(
             ifs = _draw(random, 2)
             uniforms = random.random_sample(num_points)
             pending.append((number, ifs, pool.submit(filling_rate_2d, ifs, uniforms, size=size)))
-            if len(pending) >= 4 * workers:  # as many uniforms as this are kept waiting
+            if len(pending) >= 4 * workers:  # bounds the uniforms held in memory
                 done, found, rate = pending.popleft()
                 if rate.result() >= threshold:
                     yield Accepted(found, (rate.result(),), done)
@@ -77,7 +77,7 @@ def search_3d(
     """The category search of PC-FractalDB and MV-FractalDB, endless."""
     for number in itertools.count(1):
         ifs = _draw(random, 3)
-        with np.errstate(invalid="ignore", over="ignore"):  # diverged orbits pass through to the check, as published
+        with np.errstate(invalid="ignore", over="ignore"):  # diverged orbits reach the check, as published
             points = normalize_3d(orbit(ifs, random.uniform(size=num_points)), num_iterations=num_points)
         if accept_3d(points, threshold):
             yield Accepted(ifs, tuple(points.var(axis=0).tolist()), number)
@@ -105,7 +105,7 @@ def orbit(ifs: IFS, uniforms: np.ndarray, *, keep_start: bool | None = None) -> 
 
     Args:
         ifs: The system; its probabilities are summed left to right.
-        uniforms: One per iteration; the last is never used.
+        uniforms: One per iteration; the last is unused.
         keep_start: Whether point 0 is the origin; the published choice by default.
     """
     points = np.zeros((len(uniforms), ifs.dim))
@@ -119,7 +119,7 @@ def _play(matrices, offsets, cumulative, uniforms, points):
     num_maps = len(cumulative)
     for i in range(1, len(points)):
         k = 0
-        for j in range(num_maps):  # first map reached, without a branch to mispredict
+        for j in range(num_maps):  # first map reached, without a branch that could be mispredicted
             k += 1 if uniforms[i - 1] > cumulative[j] else 0
         if k == num_maps:
             points[i] = points[i - 1]
@@ -144,7 +144,7 @@ def filling_rate_2d(ifs: IFS, uniforms: np.ndarray, *, size: int = 512, pad: int
 
 
 def cut_before_nan(points: np.ndarray, *, axis: int) -> np.ndarray:
-    """Points without the NaN of one axis and without the hundred before the first of them."""
+    """Points without the NaNs of one axis and without the hundred points before the first NaN."""
     nan = np.flatnonzero(np.isnan(points[:, axis]))
     if not len(nan):
         return points
@@ -166,7 +166,7 @@ def _count_pixels(points, size, pad):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def pixels(values, size, pad):
-    """Published rescale of one axis; the minimum is subtracted only when negative, and the cast truncates.
+    """Published rescaling of one axis; the minimum is subtracted only if negative, and the cast truncates.
 
     Returns int64 [N]; 65536 where the coordinate has no pixel.
     """
@@ -188,7 +188,7 @@ def normalize_3d(points: np.ndarray, *, num_iterations: int) -> np.ndarray:
 
 
 def center_by_wrong_count(points: np.ndarray, *, num_iterations: int) -> np.ndarray:
-    """Subtract sum / num_iterations per axis; there are fewer points than that, so a little of the mean stays."""
+    """Subtract sum / num_iterations per axis; there are fewer points than that, so a small offset remains."""
     return points - points.sum(axis=0) / num_iterations
 
 

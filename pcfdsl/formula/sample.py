@@ -27,7 +27,7 @@ class SystemBatch:
 
     @classmethod
     def from_maps(cls, matrices: np.ndarray, offsets: np.ndarray, num_maps: np.ndarray) -> "SystemBatch":
-        """Batch with the maps beyond num_maps blanked and probabilities by determinant."""
+        """Batch with the maps beyond num_maps set to zero and probabilities by determinant."""
         used = np.arange(matrices.shape[1]) < num_maps[:, None]
         matrices = np.where(used[..., None, None], matrices, 0.0)
         offsets = np.where(used[..., None], offsets, 0.0)
@@ -44,9 +44,9 @@ class SystemBatch:
 
 
 def uniform(rng: np.random.Generator, count: int, *, dim: int = 3, min_maps: int = 2, max_maps: int = 7) -> SystemBatch:
-    """The papers' draw: the number of maps uniform in min_maps..max_maps, every entry uniform in (-1, 1).
+    """The papers' distribution: the number of maps uniform in min_maps..max_maps, every entry uniform in (-1, 1).
 
-    Nothing makes these maps contract: of the 2D systems of FractalDB-1k, 866 of 1,000 have a map that expands.
+    These maps need not contract: 866 of the 1,000 2D systems of FractalDB-1k have a map that expands.
     (FractalDB, ACCV 2020, section 3.1; PC-FractalDB, CVPR 2022, section 3.1.)
     """
     num_maps = rng.integers(min_maps, max_maps + 1, count)
@@ -61,7 +61,7 @@ def contractive(
 
     The values of a system's K maps are drawn so that sum_k (s_k1 + 2 s_k2) is a number alpha, uniform in
     ((5 + K) / 2, (6 + K) / 2): the sigma factor of Anderson & Farrell, WACV 2022, section 3.1. In 3D, which they do not
-    treat, the sum is s_k1 + 2 s_k2 + 3 s_k3 and alpha is doubled, the same share of its maximum. Offsets are uniform in
+    cover, the sum is s_k1 + 2 s_k2 + 3 s_k3 and alpha is doubled, the same share of its maximum. Offsets are uniform in
     (-1, 1).
     """
     num_maps = rng.integers(min_maps, max_maps + 1, count)
@@ -70,7 +70,7 @@ def contractive(
     remaining = rng.uniform((5 + num_maps) / 2, (6 + num_maps) / 2) * (largest / 3)
     values = np.zeros((count, max_maps, dim))
     for k in range(max_maps):
-        later = np.maximum(num_maps - 1 - k, 0)  # maps that still come, each of which can take up to `largest`
+        later = np.maximum(num_maps - 1 - k, 0)  # remaining maps, each of which can take up to `largest`
         share = _between(rng, np.maximum(remaining - later * largest, 0), np.minimum(remaining, largest))
         share = np.where(k < num_maps, share, 0.0)
         remaining = remaining - share
@@ -86,7 +86,7 @@ def contractive(
 
 
 def perturbed(rng: np.random.Generator, count: int, *, base: IFS, delta: float = 0.1) -> SystemBatch:
-    """One family: every number of every map of `base` times its own factor, uniform in (1 - delta, 1 + delta).
+    """Variants of one system: every entry of every map of `base` times its own factor in (1 - delta, 1 + delta).
 
     The probabilities are those of `base`, not recomputed. (1p-frac, ECCV 2024, section 3.)
     """

@@ -2,19 +2,19 @@
 
 `search_category` finds 3D systems by the variance check, `search_by_filling` 2D systems by the filling rate.
 
-At variance threshold 0.15 one draw in about 5,500 is accepted, so nearly all the work is saying no. `screen` says no
-at the cost of a few microseconds where it cannot be wrong in the limit of many points:
+At variance threshold 0.15 one draw in about 5,500 is accepted, so nearly all the work is rejection. `screen` rejects in
+a few microseconds what is certain to fail in the limit of many points:
 
-- A system that does not contract in mean square has no variance to check; its clouds are a few far outliers.
+- A system that does not contract in mean square has no variance to check; its clouds are a few distant outliers.
 - The exact variance (formula/moments.py) over the squared extent of the orbit's first points bounds the normalised
   variance from above, since more points can only widen the extent.
 
 The variance of N points scatters around the exact one (above it by up to 14 % among the 3,581 of 57,344 draws that pass
-at 0.02), so the bound is used with a margin of 25 %. What is left is decided by the check itself on `num_points` points
-of the same orbit.
+at 0.02), so the bound has a margin of 25 %. The remaining systems are decided by the check itself, on `num_points`
+points of the same orbit.
 
-At filling rate 0.2 (512 px, 100,000 points) one draw in about 40 is accepted, and nothing cheaper than drawing it tells
-which: the first 10,000 points of the accepted and of most rejected systems fill the picture alike.
+At filling rate 0.2 (512 px, 100,000 points) one draw in about 40 is accepted, and no test cheaper than drawing the
+picture predicts which: the first 10,000 points of accepted systems fill it no differently from those of most rejects.
 """
 
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ __all__ = [
 _BLOCK = 1024
 _MARGIN = 1.25
 _BURN_IN = 16
-_PREFIXES = np.array([256, 2048])  # points after which the bound is looked at
+_PREFIXES = np.array([256, 2048])  # numbers of points at which the bound is checked
 _SURVIVED, _NO_VARIANCE, _BOUNDED, _DIVERGED = range(4)
 _REASONS = {
     _NO_VARIANCE: "not_contracting",
@@ -69,7 +69,7 @@ class _DrawConfig:
         validate(self)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         if self.min_maps > self.max_maps:
             yield "min_maps", f"is {self.min_maps}, more than max_maps = {self.max_maps}"
 
@@ -84,19 +84,19 @@ class SearchConfig(_DrawConfig):
     """How categories are found."""
 
     variance_threshold: float = option(0.15, "Each axis' variance must exceed this.", minimum=0.0)
-    num_points: int = option(10_000, "Points that the variance check looks at.", minimum=100)
+    num_points: int = option(10_000, "Points used by the variance check.", minimum=100)
 
 
 @dataclass(frozen=True, eq=False)
 class CategorySearch:
-    """A category found.
+    """Result of a search.
 
     Attributes:
         ifs: The accepted system.
         variances: Its three variances in the check.
-        num_draws: Systems drawn until then, the accepted one included.
-        rejected: How many of them were rejected, by reason: `not_contracting` in mean square, `too_flat_exactly` by its
-            exact variance, `diverged` while it was iterated, `too_flat` by its points.
+        num_draws: Systems drawn, the accepted one included.
+        rejected: Number of rejected systems by reason: `not_contracting` in mean square, `too_flat_exactly` by the
+            exact variance, `diverged` during iteration, `too_flat` by the points.
     """
 
     ifs: IFS
@@ -108,10 +108,10 @@ class CategorySearch:
 def search_category(config: SearchConfig, seed: int, category: int) -> CategorySearch:
     """First system of the category's own stream that passes the variance check.
 
-    The orbit that is checked starts at the exact mean, runs `burn_in` steps unseen, and has `num_points` points.
+    The checked orbit starts at the exact mean, discards `_BURN_IN` steps, and has `num_points` points.
 
     Raises:
-        ConfigError: If `max_draws` systems were drawn in vain; the message says how many failed for which reason.
+        ConfigError: If none of `max_draws` systems passes; the message counts the rejections by reason.
     """
     rejected = dict.fromkeys((*_REASONS.values(), "too_flat"), 0)
     for first in range(0, config.max_draws, _BLOCK):
@@ -137,7 +137,7 @@ def search_category(config: SearchConfig, seed: int, category: int) -> CategoryS
 
 
 def checked_orbit(ifs: IFS, states: np.ndarray, num_points: int) -> np.ndarray:
-    """The points that the variance check looks at, float64 [N, D]; `screen` looks at the first of them."""
+    """The points for the variance check, float64 [N, D]; `screen` uses the first of them."""
     table, last_words = tabulate(ifs, np.float64)
     exact = moments(ifs)
     if exact is None:
@@ -149,7 +149,7 @@ def checked_orbit(ifs: IFS, states: np.ndarray, num_points: int) -> np.ndarray:
 
 
 def screen(batch: SystemBatch, states: np.ndarray, threshold: float) -> np.ndarray:
-    """Code of what rules each system of the batch out, int64 [S]; 0 where only the check itself can tell."""
+    """Code of the reason to reject each system of the batch, int64 [S]; 0 if only the check itself can decide."""
     codes = np.empty(len(batch), np.int64)
     tables = np.concatenate([batch.matrices, batch.offsets[..., None]], axis=-1)
     last_words = choice_thresholds(batch.probabilities)
@@ -176,7 +176,7 @@ def _screen(matrices, offsets, probabilities, tables, last_words, states, thresh
         for d in range(1, dim):
             variance = min(variance, covariance[d, d])
         codes[s] = _SURVIVED
-        for prefix in _PREFIXES:  # a longer prefix repeats the shorter one: cheaper than keeping generator states
+        for prefix in _PREFIXES:  # a longer prefix replays the shorter one: cheaper than saving generator states
             orbit = points[: skipped + prefix]
             orbit[:NUM_LANES] = mean
             if play(tables[s], last_words[s], states[s], orbit) < len(orbit):
@@ -193,14 +193,14 @@ def _screen(matrices, offsets, probabilities, tables, last_words, states, thresh
 
 @dataclass(frozen=True, kw_only=True)
 class FillingSearchConfig(_DrawConfig):
-    """How 2D categories are found; the threshold means something only together with size and number of points."""
+    """How 2D categories are found; the threshold is meaningful only together with the size and number of points."""
 
     filling_threshold: float = option(0.2, "Least share of inked pixels.", minimum=0.0, maximum=1.0)
     image_size: int = option(512, "Side of the picture that the check draws, pixels.", minimum=16)
     num_points: int = option(100_000, "Points that the check draws.", minimum=100)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         yield from super().inconsistencies()
         if self.num_points < self.filling_threshold * self.image_size**2:
             yield (
@@ -212,7 +212,9 @@ class FillingSearchConfig(_DrawConfig):
 
 @dataclass(frozen=True, eq=False)
 class FillingSearch:
-    """A 2D category found: its system, the filling rate in the check, and the systems drawn, itself included."""
+    """Result of a 2D search: the system, its filling rate in the check, and the number of systems drawn, itself
+    included.
+    """
 
     ifs: IFS
     filling_rate: float
@@ -223,10 +225,10 @@ _FILLING_BLOCK = 64
 
 
 def search_by_filling(config: FillingSearchConfig, seed: int, category: int) -> FillingSearch:
-    """First system of the category's own stream whose picture is filled enough (FractalDB, ACCV 2020, section 3.1).
+    """First system of the category's own stream whose picture is full enough (FractalDB, ACCV 2020, section 3.1).
 
     Raises:
-        ConfigError: If `max_draws` systems were drawn in vain.
+        ConfigError: If none of `max_draws` systems passes.
     """
     pad = 6 * config.image_size // 512  # the published padding, scaled
     for first in range(0, config.max_draws, _FILLING_BLOCK):

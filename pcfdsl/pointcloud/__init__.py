@@ -1,1 +1,1 @@
-"""PC-FractalDB: categories, instances and the point clouds they stand for."""
+"""PC-FractalDB: point clouds of 3D fractals."""

@@ -46,7 +46,7 @@ class Augmentation:
 
 @dataclass(frozen=True, eq=False)
 class Playable:
-    """A system made ready for many short games: float32 table, choice thresholds and start."""
+    """A system prepared for many short games: float32 table, choice thresholds and start."""
 
     table: np.ndarray
     thresholds: np.ndarray
@@ -54,7 +54,7 @@ class Playable:
 
     @classmethod
     def of(cls, ifs: IFS) -> "Playable":
-        """The tables of a system."""
+        """Prepare a system."""
         table, thresholds = tabulate(ifs, np.float32)
         return cls(table, thresholds, start_point(ifs).astype(np.float32))
 
@@ -64,10 +64,10 @@ def mix(
 ) -> np.ndarray | None:
     """One FractalNoiseMix cloud, float32 [N, 3], its mean at the origin, about within [-1.2, 1.2]; None if degenerate.
 
-    Both clouds are normalised (joint min-max to [-1, 1]) and centred on their own means, put together, main points
-    first, and centred once more. No second min-max follows, as published. (PC-FractalDB, CVPR 2022, section 3.2.)
+    Both clouds are normalised (joint min-max to [-1, 1]), centred on their own means, concatenated, main points first,
+    and centred again. No second min-max follows, as published. (PC-FractalDB, CVPR 2022, section 3.2.)
 
-    Degenerate is what has no finite extent to normalise: a diverged orbit, or one that stays on a point.
+    A cloud is degenerate if it has no finite extent: the orbit diverged, or never left a point.
     """
     points = np.empty((num_points, 3), np.float32)
     num_main = num_points - round(num_points * noise_ratio)
@@ -89,7 +89,7 @@ def _mix(table, thresholds, start, partner_table, partner_thresholds, partner_st
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fill(table, thresholds, start, states, points):
-    """A normalised, centred orbit, in place; False where it diverged or has no extent."""
+    """Fill `points` with a normalised, centred orbit; False if it diverged or has no extent."""
     skipped = (_BURN_IN + 1) * NUM_LANES
     orbit = np.empty((skipped + len(points), 3), np.float32)
     orbit[:NUM_LANES] = start
@@ -99,12 +99,12 @@ def _fill(table, thresholds, start, states, points):
 
 
 def num_weightings(ifs_dim: int, steps: int) -> int:
-    """How many weightings `weighted` knows: the identity, and for each parameter +-1..+-steps."""
+    """Number of weightings of `weighted`: the identity, and +-1..+-steps for each parameter."""
     return 1 + ifs_dim * (ifs_dim + 1) * 2 * steps
 
 
 def weighted(ifs: IFS, weighting: int, *, step: float, steps: int) -> IFS:
-    """The system with one of its D(D+1) parameters scaled in every map; the probabilities stay (MV-FractalDB).
+    """The system with one of its D(D+1) parameters scaled in every map and the same probabilities (MV-FractalDB).
 
     Args:
         ifs: The system.
@@ -123,7 +123,7 @@ def weighted(ifs: IFS, weighting: int, *, step: float, steps: int) -> IFS:
 
 
 def augment(points: np.ndarray, rng: np.random.Generator, config: Augmentation) -> np.ndarray:
-    """Rotation about z, per-axis scale and jitter, in this order, as far as switched on; float32 [N, 3]."""
+    """Apply rotation about z, per-axis scale and jitter, in this order, if enabled; float32 [N, 3]."""
     if config.rotation:
         angle = rng.uniform(-np.pi, np.pi)
         c, s = np.cos(angle), np.sin(angle)

@@ -1,4 +1,4 @@
-"""PC-FractalDB: categories of 3D fractals and the point clouds that are their instances, generated when asked for.
+"""PC-FractalDB: point clouds of 3D fractals, generated on the fly.
 
 A category is a system that passes the variance check; an instance mixes its cloud with some points of another category.
 Cloud (k, j) depends on (config, k, j) alone.
@@ -28,7 +28,7 @@ class PCFractalConfig:
     """Everything a PC-FractalDB depends on."""
 
     variant: Literal["native", "released"] = option(
-        "native", "Clean rules, or the released scripts' to the letter.", formerly={"official": "released"}
+        "native", "Clean rules, or exactly those of the released scripts.", formerly={"official": "released"}
     )
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
@@ -42,7 +42,7 @@ class PCFractalConfig:
         validate(self)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         if self.mix.noise_ratio > 0 and self.num_categories < 2:
             yield "num_categories", "1 leaves no partner to mix with; use at least 2, or mix.noise_ratio=0"
         if self.variant == "released" and self.augmentation != Augmentation():
@@ -57,7 +57,7 @@ class FractalCloud:
         points: [N, 3] float32, mean at the origin, about within [-1.2, 1.2].
         category: Index of its category.
         instance: Index within the category.
-        num_redraws: Degenerate clouds (diverged, or without extent) that were thrown away before this one.
+        num_redraws: Degenerate clouds (diverged, or without extent) that were discarded before this one.
     """
 
     points: np.ndarray
@@ -70,7 +70,7 @@ def open_pcfractal(config: PCFractalConfig, categories: Sequence[IFS] | None = N
     """The data set of a recipe, native or as released by `config.variant`; arguments as for `PCFractalDB`."""
     if config.variant == "native":
         return PCFractalDB(config, categories)
-    from pcfdsl.pointcloud.released import ReleasedPCFractalDB  # which is made of what is in this module
+    from pcfdsl.pointcloud.released import ReleasedPCFractalDB  # imports this module
 
     return ReleasedPCFractalDB(config, categories)
 
@@ -78,15 +78,15 @@ def open_pcfractal(config: PCFractalConfig, categories: Sequence[IFS] | None = N
 class PCFractalDB(Sequence[FractalCloud]):
     """The data set as a sequence: item i is instance i % num_instances of category i // num_instances.
 
-    Categories are searched when first needed (about 50 ms each at threshold 0.15) and kept. Safe to use from several
-    threads; pickles with the categories found so far.
+    Categories are searched for on first use (about 50 ms each at threshold 0.15) and cached. Thread-safe; pickles with
+    the categories found so far.
 
     >>> config = PCFractalConfig(num_categories=4, num_instances=3, search=SearchConfig(variance_threshold=0.05))
     >>> db = PCFractalDB(config)
     >>> len(db), db[7].category, db[7].instance, db[7].points.shape
     (12, 2, 1, (10000, 3))
 
-    It is also a recipe for `pcfdsl.generate`: see `pcfdsl.generate.driver.Recipe` for name, inputs and arrays.
+    Also a `pcfdsl.generate.driver.Recipe`.
     """
 
     name = "pcfractal"
@@ -96,10 +96,10 @@ class PCFractalDB(Sequence[FractalCloud]):
 
         Args:
             config: The recipe.
-            categories: Systems found earlier, from a stored set or a published CSV folder; searched for if None.
+            categories: Systems of a stored set or a published CSV folder; searched for if None.
 
         Raises:
-            ConfigError: If the number of categories given is not the configured one, or one is not 3D.
+            ConfigError: If the number of categories differs from the configured one, or one is not 3D.
         """
         if categories is not None and len(categories) != config.num_categories:
             raise ConfigError(
@@ -145,7 +145,7 @@ class PCFractalDB(Sequence[FractalCloud]):
         return {"points": cloud.points, **{key: np.array(number, np.int64) for key, number in numbers.items()}}
 
     def search(self, category: int) -> CategorySearch:
-        """Search for a category anew, with the statistics of the search."""
+        """Search for a category, ignoring the cache, and return the statistics of the search."""
         return search_category(self.config.search, self.config.seed, category)
 
     def category(self, category: int) -> IFS:
@@ -157,7 +157,7 @@ class PCFractalDB(Sequence[FractalCloud]):
         return self._systems[category]
 
     def cloud(self, category: int, instance: int, *, num_points: int | None = None) -> FractalCloud:
-        """One instance, of another size where `num_points` says so.
+        """One instance, with `num_points` points if not None.
 
         Raises:
             ValueError: If `_MAX_REDRAWS` clouds in a row were degenerate.
@@ -177,7 +177,7 @@ class PCFractalDB(Sequence[FractalCloud]):
         )
 
     def _partner(self, category: int, rng: np.random.Generator) -> int:
-        """Another category, each equally likely."""
+        """Another category, drawn uniformly."""
         return (category + 1 + int(rng.integers(self.config.num_categories - 1))) % self.config.num_categories
 
     def _weighting(self, rng: np.random.Generator) -> int:

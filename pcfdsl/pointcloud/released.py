@@ -1,16 +1,15 @@
 """PC-FractalDB as its released scripts make it (`variant: released`), bugs included, with the seeds they lack.
 
-The scripts draw from NumPy's and Python's global generators, unseeded in two of three places, so no file of theirs can
-be made again; what can be kept is every rule. The search runs on `RandomState(seed)`, category after category, so
-asking for category k first searches for all before it. Clouds take their uniforms from pcfdsl's streams and stay
-functions of (config, category, instance).
+The scripts draw from NumPy's and Python's global generators, unseeded in two of three places, so their files cannot be
+reproduced, only their rules. The search runs on `RandomState(seed)`, category after category, so category k requires
+all earlier ones. Clouds take their uniforms from pcfdsl's streams and remain functions of (config, category, instance).
 
 - `split_iterations`: ratio r of n iterations goes to the main cloud and int(n (1 - r)) + 1 to the partner, and each
-  orbit has a point less than iterations: 7,999 + 1,999 = 9,998 points for n = 10,000 and r = 0.8.
-- `shared_partners`: one draw of partner categories, without repetition, serves all categories, so a category can be
-  mixed with itself and there can be no more instances than categories.
+  orbit has one point fewer than iterations: 7,999 + 1,999 = 9,998 points for n = 10,000 and r = 0.8.
+- `shared_partners`: all categories share one list of distinct partners, so a category can be mixed with itself and
+  there can be no more instances than categories.
 - The main cloud of a category is the same in all its instances.
-- Means are taken over n, not over the points there are, so every cloud stays somewhat off-centre.
+- Means divide by n, not by the number of points, so every cloud is slightly off-centre.
 """
 
 import random
@@ -47,7 +46,7 @@ class ReleasedPCFractalDB(PCFractalDB):
         return {**super().__getstate__(), "_partners": self._partners, "_search": None, "_found": []}
 
     def search(self, category: int) -> CategorySearch:
-        """Search on from the last category found until this one."""
+        """Continue the search from the last category found up to this one."""
         with self._lock:
             if self._search is None:
                 self._search = _published_search(self.config)
@@ -56,7 +55,7 @@ class ReleasedPCFractalDB(PCFractalDB):
         return self._found[category]
 
     def cloud(self, category: int, instance: int, *, num_points: int | None = None) -> FractalCloud:
-        """One instance. Degenerate clouds, which the scripts skip or write as NaN, are an error here.
+        """One instance. Degenerate clouds, which the scripts skip or write as NaN, raise an error here.
 
         Raises:
             ValueError: If a coordinate is not finite.
@@ -78,7 +77,7 @@ class ReleasedPCFractalDB(PCFractalDB):
 
 
 def split_iterations(num_iterations: int, ratio: float) -> tuple[int, int]:
-    """Iterations of main and partner cloud, in the published arithmetic: truncation of a float product, then one more.
+    """Iterations of main and partner cloud, in the published arithmetic: the partner gets a truncated product plus one.
 
     >>> split_iterations(10_000, 0.8)
     (8000, 2000)
