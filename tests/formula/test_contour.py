@@ -16,7 +16,7 @@ CONTOUR = RadialContour(
 
 
 def published(contour, noise, start):
-    """The rule as it is written down: one vertex after the other."""
+    """The published rule, literally: one vertex after another."""
     angle, result = 2 * math.pi / contour.num_vertices, []
     x = [math.cos(angle * k) * contour.radius * contour.oval[0] + start[0] for k in range(contour.num_vertices)]
     y = [math.sin(angle * k) * contour.radius * contour.oval[1] + start[1] for k in range(contour.num_vertices)]
@@ -72,18 +72,18 @@ def test_white_noise_is_independent_and_smooth_noise_is_not():
     ("change", "message"),
     [({"num_vertices": 2}, "2 vertices encloses nothing"), ({"num_polygons": 0}, "0 polygons has nothing to draw")],
 )
-def test_what_is_no_contour(change, message):
+def test_invalid_contours(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONTOUR, **change)
 
 
-def test_noise_of_another_shape_is_refused():
+def test_noise_of_another_shape_is_rejected():
     with pytest.raises(ValueError, match=r"noise has shape \(5, 2, 11\); expected \(5, 2, 12\)"):
         radial_polygons(CONTOUR, np.zeros((5, 2, 11)))
 
 
 @given(st.integers(2, 30), st.integers(2, 20), st.integers(0, 9))
-def test_bezier_curves_are_bernsteins_sums(num_controls, num_points, seed):
+def test_bezier_curves_equal_bernstein_sums(num_controls, num_points, seed):
     controls = np.random.default_rng(seed).normal(size=(3, num_controls, 2))
     t = np.linspace(0, 1, num_points)[:, None]
     degree = num_controls - 1

@@ -37,7 +37,7 @@ def test_fixed_points_are_fixed_and_contraction_bounds_the_spectrum(seed, dim):
     )
 
 
-def test_a_map_that_moves_a_whole_line_has_no_fixed_point():
+def test_a_translation_along_a_line_has_no_fixed_point():
     ifs = IFS.from_maps([np.diag([1.0, 0.5]), np.eye(2) / 2], [[1, 0], [0, 0]])
     assert np.isnan(ifs.fixed_points()[0]).all()
     assert not np.isnan(ifs.fixed_points()[1]).any()
@@ -62,12 +62,12 @@ def test_maps_that_all_flatten_are_equally_likely():
         ([HALF * np.nan], np.zeros((1, 3)), [1], "finite"),
     ],
 )
-def test_what_is_not_a_system_is_refused_with_a_reason(matrices, offsets, probabilities, message):
+def test_invalid_systems_are_rejected_with_a_reason(matrices, offsets, probabilities, message):
     with pytest.raises(ValueError, match=message):
         IFS(matrices, offsets, probabilities)
 
 
-def test_a_system_cannot_be_changed():
+def test_systems_are_immutable():
     ifs = similarity(0.5)
     with pytest.raises(ValueError, match="read-only"):
         ifs.matrices[0, 0, 0] = 1
@@ -141,7 +141,7 @@ def test_csv_errors_name_file_row_and_column(tmp_path, text, message):
 
 
 @given(st.text(alphabet="0123456789.,-e\nnaif x", max_size=300))
-def test_csv_parser_answers_any_text_with_a_system_or_a_named_error(tmp_path_factory, text):
+def test_csv_parser_returns_a_system_or_names_the_error_for_any_text(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("fuzz") / "x.csv"
     path.write_text(text)
     try:

@@ -51,14 +51,14 @@ def test_every_point_is_an_affine_image_of_its_predecessor(ifs, start):
 
 
 @given(systems, st.integers(1, 500), st.integers(1, 500))
-def test_the_first_points_are_the_same_whatever_number_is_asked_for(ifs, few, more):
+def test_the_first_points_do_not_depend_on_the_number_requested(ifs, few, more):
     short = chaos_game(ifs, few, stream(3)).points
     long = chaos_game(ifs, few + more, stream(3)).points
     np.testing.assert_array_equal(short[: len(long)], long[: len(short)])
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=6), st.sampled_from([2, 3]), st.integers(1, 300))
-def test_batches_hold_the_orbits_of_their_systems_alone(seeds, dim, num_points):
+def test_batched_orbits_equal_separate_ones(seeds, dim, num_points):
     systems = [uniform(stream(seed), 1, dim=dim)[0] for seed in seeds]
     together = chaos_games(systems, num_points, [stream(seed, "x") for seed in seeds])
     for ifs, seed, orbit in zip(systems, seeds, together, strict=True):
@@ -138,7 +138,7 @@ def test_an_expanding_system_stops_early_with_a_reason_and_finite_points():
     assert np.isfinite(orbit.points).all()
 
 
-def test_kernel_leaves_its_seeds_alone():
+def test_kernel_does_not_modify_its_seeds():
     table, thresholds = tabulate(contractive(stream(0), 1)[0], np.float32)
     states = draw_states(stream(0))
     kept = states.copy()

@@ -11,14 +11,14 @@ from tests.conftest import GOLDEN
 PLACES = st.floats(-300, 300, allow_nan=False)
 
 
-def test_noise_on_a_line_is_the_librarys_to_the_last_bit():
+def test_1d_noise_equals_the_librarys_bit_for_bit():
     measured = json.loads((GOLDEN / "contours.json").read_text())["noise"]
     made = perlin_1d(np.array(measured["arguments"]))
     assert made.dtype == np.float32
     np.testing.assert_array_equal(made.astype(np.float64), measured["values"])
 
 
-def test_noise_on_a_line_has_the_measured_spread():
+def test_1d_noise_has_the_measured_spread():
     values = perlin_1d(np.random.default_rng(0).random((4, 50_000)) * 10_000)
     assert values.shape == (4, 50_000)
     assert abs(values.mean()) < 0.005
@@ -28,7 +28,7 @@ def test_noise_on_a_line_has_the_measured_spread():
 
 
 @given(PLACES, PLACES, st.integers(0, 2**16 - 1))
-def test_noise_in_the_plane_is_smooth_bounded_and_periodic(x, y, salt):
+def test_2d_noise_is_smooth_bounded_and_periodic(x, y, salt):
     def at(x, y):
         return float(perlin_2d(np.array([x]), np.array([y]), salt=salt)[0])
 
@@ -40,7 +40,7 @@ def test_noise_in_the_plane_is_smooth_bounded_and_periodic(x, y, salt):
     assert at(np.floor(x), np.floor(y)) == 0
 
 
-def test_salts_give_unrelated_noise_and_no_axis_is_favoured():
+def test_salts_yield_unrelated_noise_and_no_axis_is_favoured():
     rng = np.random.default_rng(0)
     x, y = rng.random((2, 40_000)) * 250
     a, b = perlin_2d(x, y, salt=1), perlin_2d(x, y, salt=2)

@@ -84,7 +84,7 @@ def test_no_map_fires_where_rounding_leaves_the_uniform_above_the_sum():
     assert not np.array_equal(points[2], points[3])
 
 
-def test_the_hundred_points_before_the_first_nan_go_too():
+def test_the_hundred_points_before_the_first_nan_are_removed_too():
     points = np.arange(400.0).repeat(2).reshape(-1, 2)
     points[[250, 300], 0] = np.nan
     kept = released.cut_before_nan(points, axis=0)
@@ -97,7 +97,7 @@ def test_the_wrong_count_leaves_part_of_the_mean():
     np.testing.assert_allclose(released.center_by_wrong_count(points, num_iterations=10_000), 0.2001)
 
 
-def test_only_the_y_axis_is_looked_at_for_nan():
+def test_only_the_y_axis_is_checked_for_nan():
     points = np.random.default_rng(0).uniform(-1, 1, (100, 3))
     assert released.accept_3d(points, 0.1)
     points[0, 1] = np.nan

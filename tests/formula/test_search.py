@@ -35,7 +35,7 @@ clouds = hnp.arrays(
 
 
 @given(clouds)
-def test_normalisations_hold_what_they_promise(points):
+def test_normalisations_keep_their_contracts(points):
     joint = min_max_joint(points)
     np.testing.assert_allclose([joint.min(), joint.max()], [-1, 1])
     np.testing.assert_allclose(
@@ -63,7 +63,7 @@ def test_fused_kernel_equals_the_two_steps(points):
     ("points", "message"),
     [(np.zeros((0, 3)), "at least one"), (np.ones((5, 3)), "no extent"), (np.full((5, 3), np.nan), "finite")],
 )
-def test_what_cannot_be_normalised_is_refused(function, points, message):
+def test_points_that_cannot_be_normalised_are_rejected(function, points, message):
     with pytest.raises(ValueError, match=message), np.errstate(invalid="ignore"):
         function(points)
     points = points.astype(np.float32)
@@ -71,7 +71,7 @@ def test_what_cannot_be_normalised_is_refused(function, points, message):
 
 
 @given(clouds, st.floats(0.1, 10))
-def test_variance_check_does_not_depend_on_size_and_place(points, scale):
+def test_variance_check_does_not_depend_on_scale_and_position(points, scale):
     first = variance_check(points, 0.1)
     moved = variance_check(points * scale + scale, 0.1)
     np.testing.assert_allclose(moved.values, first.values, rtol=1e-6)
@@ -123,7 +123,7 @@ def test_contractive_sampler_needs_far_fewer_draws():
     assert np.mean(found) < 2000
 
 
-def test_a_threshold_that_nothing_reaches_ends_in_an_error_that_says_why():
+def test_an_unreachable_threshold_raises_an_error_that_says_why():
     with pytest.raises(ConfigError, match=r"none of 5000 systems passed at 0\.9 .*contract.*lower it"):
         search_category(SearchConfig(variance_threshold=0.9, max_draws=5000), 0, 0)
 
@@ -152,7 +152,7 @@ def test_one_draw_in_about_forty_fills_a_fifth_of_the_published_picture():
     assert 25 < np.mean(draws) < 75  # 42.7 in the published search
 
 
-def test_a_filling_that_cannot_be_or_is_not_reached_ends_in_an_error():
+def test_an_impossible_or_unreached_filling_rate_raises_an_error():
     with pytest.raises(ConfigError, match=r"filling_threshold: 0.5 of 512 x 512 pixels is more than num_points"):
         FillingSearchConfig(filling_threshold=0.5)
     with pytest.raises(ConfigError, match=r"none of 5 systems filled 0.9 of 64 x 64 pixels with 9000 points; lower it"):

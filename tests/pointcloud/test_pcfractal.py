@@ -64,7 +64,7 @@ def test_main_and_partner_parts_are_each_normalised():
     np.testing.assert_allclose(mixed[800:].mean(axis=0), shift[0], atol=1e-5)
 
 
-def test_the_partner_is_any_category_but_the_own(db):
+def test_the_partner_is_any_other_category(db):
     partners = np.array([db._partner(2, stream(i)) for i in range(400)])
     assert set(partners) == {0, 1, 3, 4}
     assert np.bincount(partners).max() < 150
@@ -84,7 +84,7 @@ def test_weightings_vary_one_parameter_of_all_maps():
     assert len(seen) == 145
 
 
-def test_augmentation_turns_about_z_and_stretches():
+def test_augmentation_rotates_about_z_and_stretches():
     points = stream(0).normal(size=(500, 3)).astype(np.float32)
     turned = augment(points, stream(1), Augmentation(rotation=True))
     np.testing.assert_allclose(np.linalg.norm(turned[:, :2], axis=1), np.linalg.norm(points[:, :2], axis=1), rtol=1e-5)
@@ -96,7 +96,7 @@ def test_augmentation_turns_about_z_and_stretches():
     assert augment(points, stream(1), Augmentation()) is points
 
 
-def test_degenerate_instances_are_redrawn_and_counted_then_refused():
+def test_degenerate_instances_are_redrawn_and_counted_then_rejected():
     wild = [IFS.from_maps(m, np.eye(3)[:2]) for m in [np.stack([np.eye(3) * 0.97] * 2)] * 2]
     config = PCFractalConfig(
         num_categories=2,
