@@ -1,3 +1,76 @@
-"""Formula-driven supervised learning in 3D: fractal point clouds, scenes of them, and detectors pre-trained on them."""
+"""Formula-driven supervised learning in 3D: fractal point clouds, scenes of them, and detectors pre-trained on them.
+
+The names below are the public interface. They are imported when they are first used, so `import pcfdsl` is quick and
+needs no torch; everything else in the package is internal and may change between versions.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pcfdsl.config import ConfigError, load
+    from pcfdsl.datasets.detection_set import DetectionSet
+    from pcfdsl.datasets.sources import SceneSet, open_scenes
+    from pcfdsl.formula.ifs import IFS
+    from pcfdsl.generate.images import generate_images
+    from pcfdsl.generate.pcfractal import generate_pcfractal
+    from pcfdsl.image.sets import ImageSetConfig, open_images
+    from pcfdsl.infer.detector import load_detector
+    from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
+    from pcfdsl.scene.boxes import Scene
+    from pcfdsl.scene.config import SceneConfig
+    from pcfdsl.scene.synthesize import Scenes
+    from pcfdsl.train.tasks.detection import DetectorConfig, detection_task, train_detector
+
+__all__ = [
+    "IFS",
+    "ConfigError",
+    "DetectionSet",
+    "DetectorConfig",
+    "ImageSetConfig",
+    "PCFractalConfig",
+    "PCFractalDB",
+    "Scene",
+    "SceneConfig",
+    "SceneSet",
+    "Scenes",
+    "detection_task",
+    "generate_images",
+    "generate_pcfractal",
+    "load",
+    "load_detector",
+    "open_images",
+    "open_pcfractal",
+    "open_scenes",
+    "train_detector",
+]
+
+_HOMES = {
+    "config": ("ConfigError", "load"),
+    "datasets.detection_set": ("DetectionSet",),
+    "datasets.sources": ("SceneSet", "open_scenes"),
+    "formula.ifs": ("IFS",),
+    "generate.images": ("generate_images",),
+    "generate.pcfractal": ("generate_pcfractal",),
+    "image.sets": ("ImageSetConfig", "open_images"),
+    "infer.detector": ("load_detector",),
+    "pointcloud.pcfractal": ("PCFractalConfig", "PCFractalDB", "open_pcfractal"),
+    "scene.boxes": ("Scene",),
+    "scene.config": ("SceneConfig",),
+    "scene.synthesize": ("Scenes",),
+    "train.tasks.detection": ("DetectorConfig", "detection_task", "train_detector"),
+}
+_HOME_OF = {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

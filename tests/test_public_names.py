@@ -1,0 +1,26 @@
+"""The public interface of the package."""
+
+import subprocess
+import sys
+
+import pytest
+
+import pcfdsl
+
+
+def test_every_public_name_is_there():
+    for name in pcfdsl.__all__:
+        assert getattr(pcfdsl, name).__name__ == name
+    assert set(pcfdsl.__all__) <= set(dir(pcfdsl))
+    with pytest.raises(AttributeError, match="has no attribute 'utils'"):
+        pcfdsl.utils  # noqa: B018
+
+
+def test_the_package_is_imported_without_what_its_names_need():
+    heavy = ("torch", "numba", "numpy", "scipy", "yaml")
+    command = f"import sys, pcfdsl; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    command = "import sys, pcfdsl; pcfdsl.PCFractalDB, pcfdsl.Scenes, pcfdsl.open_scenes; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
