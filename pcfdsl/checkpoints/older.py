@@ -28,16 +28,20 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     {'validation': {'kind': 'detection_set', 'folder': 'set', 'split': 'val'}, 'train': {'num_steps': 250}}
     >>> current_settings({"data": {"kind": "npz", "path": "a.npz", "up": "z", "bin_columns": 6, "fractals": {}}})
     {'data': {'kind': 'npz', 'path': 'a.npz'}}
+    >>> current_settings({"data": {"kind": "stored", "path": "set", "images_key": "images"}})
+    {'data': {'kind': 'shards', 'path': 'set', 'images_key': 'images'}}
     >>> current_settings({"data": {"recipe": {"rcdb": {"variant": "official"}}}})
     {'data': {'recipe': {'rcdb': {'variant': 'released'}}}}
     """
     settings = _with_variants(settings)
     for name in ("data", "validation"):
-        source = settings.get(name)
+        source: Any = settings.get(name)
         if isinstance(source, Mapping) and {"scenes", "fractals", "folder", "split"} <= source.keys():
             kind = _SCENE_KINDS.get(source["kind"], source["kind"])
             fields = _SCENE_FIELDS.get(kind, tuple(source))
             settings[name] = {"kind": kind} | {field: source[field] for field in fields}
+        if isinstance(source, Mapping) and "images_key" in source and source["kind"] == "stored":
+            settings[name] = {**source, "kind": "shards"}
     clouds = settings.get("data")
     if isinstance(clouds, Mapping) and {"path", "up", "bin_columns", "fractals"} <= clouds.keys():
         kept = _CLOUD_FIELDS.get(clouds["kind"], tuple(clouds))

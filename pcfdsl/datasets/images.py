@@ -1,4 +1,4 @@
-"""Labelled pictures from anywhere: made on the fly, stored, a folder, an npz file, a set of torchvision's."""
+"""Labelled pictures from anywhere: a recipe, shards, a folder, an npz file, a set of torchvision's."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,10 +41,11 @@ class Pictures(Protocol):
 class ImageSourceConfig:
     """Where pictures and labels come from."""
 
-    kind: Literal["recipe", "stored", "folder", "npz", "torchvision", "none"] = option(
+    kind: Literal["recipe", "shards", "folder", "npz", "torchvision", "none"] = option(
         "recipe",
-        "recipe: made while training. stored: a set that generate_images wrote. folder: CLASS/NAME.png. npz: arrays. "
+        "recipe: drawn on the fly. shards: a set that generate_images wrote. folder: CLASS/NAME.png. npz: arrays. "
         "torchvision: one of its sets that is on this machine already.",
+        formerly={"stored": "shards"},
     )
     recipe: ImageSetConfig = option(ImageSetConfig(), "The recipe.")
     path: str | None = option(None, "Folder or file; for torchvision its root.")
@@ -61,7 +62,7 @@ class ImageSourceConfig:
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
-        if self.kind in ("stored", "folder", "npz", "torchvision") and self.path is None:
+        if self.kind in ("shards", "folder", "npz", "torchvision") and self.path is None:
             yield "path", f"is needed where kind is {self.kind}"
         if self.kind == "torchvision" and self.dataset is None:
             yield "dataset", "is needed where kind is torchvision, such as CIFAR10"
@@ -224,11 +225,11 @@ def _as_array(image: Image.Image) -> np.ndarray:
 
 def _open(config: ImageSourceConfig) -> Pictures:
     if config.kind == "none":
-        raise ConfigError([("kind", "is none: there are no pictures; choose recipe, stored, folder, npz, torchvision")])
+        raise ConfigError([("kind", "is none: there are no pictures; choose recipe, shards, folder, npz, torchvision")])
     if config.kind == "recipe":
         return _Generated(open_labelled_images(config.recipe))
     assert config.path is not None
-    if config.kind == "stored":
+    if config.kind == "shards":
         return _Generated(StoredImages(config.path))
     if config.kind == "folder":
         return _Folder(Path(config.path) / (config.split or ""))

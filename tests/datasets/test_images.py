@@ -29,7 +29,7 @@ PICTURES = ArrayPictures(IMAGES, np.arange(12) % 3)
 STRONG = ImageAugmentConfig(auto_augment="rand-m9-mstd0.5-inc1", erasing=0.5)
 
 
-def test_recipe_and_stored_set_and_folder_hold_the_same_pictures(tmp_path):
+def test_recipe_and_shards_and_folder_hold_the_same_pictures(tmp_path):
     config = from_dict(ImageSetConfig, RECIPE)
     generate_images(config, tmp_path / "shards")
     expected = open_images(config)
@@ -39,7 +39,7 @@ def test_recipe_and_stored_set_and_folder_hold_the_same_pictures(tmp_path):
         Image.fromarray(item.image).save(folder / f"{index:02d}.png")
     sources = [
         {"kind": "recipe", "recipe": RECIPE},
-        {"kind": "stored", "path": str(tmp_path / "shards")},
+        {"kind": "shards", "path": str(tmp_path / "shards")},
         {"kind": "folder", "path": str(tmp_path / "folder"), "split": "train"},
     ]
     for source in sources:
