@@ -37,12 +37,12 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("data", "validation"):
         source: Any = settings.get(name)
         if isinstance(source, Mapping) and {"scenes", "fractals", "folder", "split"} <= source.keys():
-            kind = _SCENE_KINDS.get(source["kind"], source["kind"])
+            kind: str = _SCENE_KINDS.get(source["kind"], source["kind"])
             fields = _SCENE_FIELDS.get(kind, tuple(source))
             settings[name] = {"kind": kind} | {field: source[field] for field in fields}
         if isinstance(source, Mapping) and "images_key" in source and source["kind"] == "stored":
             settings[name] = {**source, "kind": "shards"}
-    clouds = settings.get("data")
+    clouds: Any = settings.get("data")
     if isinstance(clouds, Mapping) and {"path", "up", "bin_columns", "fractals"} <= clouds.keys():
         kept = _CLOUD_FIELDS.get(clouds["kind"], tuple(clouds))
         settings["data"] = {"kind": clouds["kind"]} | {field: clouds[field] for field in kept}
