@@ -219,7 +219,7 @@ def test_damaged_shards_are_named_and_made_anew(stand_in, tmp_path, whole, damag
         path.write_bytes(data)
     elif damage == "truncate":
         path.write_bytes(data[:-10])
-        with pytest.raises(ValueError, match=r"00005\.safetensors has \d+ bytes instead of \d+; run the command"):
+        with pytest.raises(ValueError, match=r"00005\.safetensors has \d+ bytes instead of \d+; rerun the command"):
             open_set(out)[20]
     elif damage == "remove":
         path.unlink()
