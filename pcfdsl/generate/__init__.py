@@ -1,1 +1,1 @@
-"""Recipes become stored sets on disk: on any number of processes and machines, resumable, verified."""
+"""Generation of stored sets from recipes: distributed, resumable, verifiable."""

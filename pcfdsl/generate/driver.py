@@ -1,7 +1,7 @@
-"""The driver: a recipe becomes a stored set, shard by shard, on any number of processes and machines.
+"""The driver: generates the stored set of a recipe, shard by shard, on any number of processes and machines.
 
-Sample i is a function of the recipe and i alone, and shard boundaries follow from the set alone. So the same bytes come
-out for any number of workers, split into `--shard i/n` jobs, order, and after being killed at any moment.
+Sample i depends on the recipe and i alone, and shard boundaries on the set alone. So the bytes are the same for any
+number of workers, any split into `--shard i/n` jobs, any order, and after being killed and resumed at any moment.
 """
 
 import hashlib
@@ -53,11 +53,11 @@ SAMPLES_PER_SHARD = 256
 
 
 class Recipe(Protocol):
-    """What the driver needs to know of a data set; it must pickle to be used with several workers.
+    """The interface of a data set to the driver; must be picklable for use with several workers.
 
     `arrays(i)` has the same keys for every i; only leading sizes may differ between samples. Scalar integers whose key
-    begins with `num_` are summed into the records and the summary. An attribute `inputs`, where there is one, holds the
-    SHA-256 of what the samples depend on besides `config`, by name.
+    begins with `num_` are summed into the records and the summary. An optional attribute `inputs` holds the SHA-256 of
+    what the samples depend on besides `config`, by name.
     """
 
     @property
@@ -79,12 +79,11 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a set is made; none of it changes what is made.
+    """How to run the generation of a set; none of it affects the content.
 
     Attributes:
         shard: (i, n): only the i-th of n equal parts. The parts may run at the same time, into one folder.
-        executor: What runs the shards: processes of this machine, or `pcfdsl.generate.ray.on_ray` for a cluster whose
-            nodes all see the folder.
+        executor: Runs the shards: local processes, or `pcfdsl.generate.ray.on_ray` for a cluster with a shared folder.
         overwrite: Replace a set in the folder that was made from other settings.
         progress: Show a bar on stderr.
     """
@@ -97,19 +96,19 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a run did. All but `complete` and `sha256` speak of this run's share of the shards.
+    """The result of a run. All but `complete`, `sha256` and `notes` refer to this run's share of the shards.
 
     Attributes:
         path: The folder.
-        recipe, digest: What the set is made from.
-        sha256: Of everything in the set, once it is complete.
-        complete: Whether all shards of the set are there, those of other jobs included.
-        num_samples, num_shards, num_bytes: What is there now.
-        num_made: Samples made in this run; the others were there already and were checked.
-        repaired: Shard files that were damaged and have been made anew.
-        counters: Sums of the samples' own counts.
-        seconds, samples_per_second: Of this run; the rate is of the samples made.
-        notes: What to know besides, such as that shards come from other versions than are at work here.
+        recipe, digest: Name of the recipe and digest of the manifest.
+        sha256: Checksum of the whole set, once it is complete.
+        complete: Whether all shards of the set exist, including those of other jobs.
+        num_samples, num_shards, num_bytes: Sizes of the finished share.
+        num_made: Samples made in this run; the others already existed and were checked.
+        repaired: Shard files that were damaged and have been regenerated.
+        counters: Sums of the samples' `num_*` scalars.
+        seconds, samples_per_second: Duration of this run, and rate of the samples made in it.
+        notes: Warnings, such as shards made with other versions than those installed here.
     """
 
     path: str
@@ -130,13 +129,13 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What generating a set would take, judged by a few samples made now.
+    """Estimated cost of generating a set, extrapolated from a few samples.
 
     Attributes:
-        recipe, digest: What the set would be made from.
-        num_samples, num_shards, num_bytes: Of the whole set.
-        samples_per_second: Of one process.
-        seconds: For the whole set, all workers together.
+        recipe, digest: Name of the recipe and digest of the manifest.
+        num_samples, num_shards, num_bytes: Sizes of the whole set.
+        samples_per_second: Rate of one process.
+        seconds: Wall-clock time for the whole set on all workers.
     """
 
     recipe: str
@@ -156,25 +155,25 @@ def generate(
     samples_per_shard: int = SAMPLES_PER_SHARD,
     note: Callable[[int, dict[str, int]], str] | None = None,
 ) -> Summary:
-    """Generate a stored set, or what is missing of it: existing shards are checked, damaged ones generated again.
+    """Generate a stored set, or resume one: existing shards are checked, missing and damaged ones generated.
 
     Args:
         recipe: What to generate.
         out: Folder of the set, or its URL.
-        options: Which part of it, where, and whether another set may be replaced.
-        samples_per_shard: A worker holds one shard in memory; part of what the set is made from.
-        note: Text at the end of the bar, from the samples done and their counters.
+        options: How to run.
+        samples_per_shard: Part of the set's identity; a worker holds one shard in memory.
+        note: (samples done, their counters) -> text at the end of the progress bar.
 
     Raises:
-        DifferentSetError: If `out` holds a set made from other settings and may not be replaced.
-        ValueError: If a sample cannot be made, naming it, or there is no such part.
-        OSError: If something cannot be written. Finished shards are kept, and a later run goes on from there.
+        DifferentSetError: If `out` holds a set made from other settings and `options.overwrite` is off.
+        ValueError: If a sample cannot be made (the message names it), or `options.shard` is invalid.
+        OSError: If something cannot be written. Finished shards are kept, and a later run resumes.
     """
     out = as_path(out)
     manifest = manifest_of(recipe, samples_per_shard)
-    share_of(manifest, options.shard)  # complains before anything is written
+    share_of(manifest, options.shard)  # fails before anything is written
     if options.overwrite and len(recipe):
-        make_sample(recipe, 0)  # settings from which nothing can be made must not cost an existing set
+        make_sample(recipe, 0)  # settings that cannot produce a sample must not destroy an existing set
     return make_shards(_MakeShard(recipe, manifest, out), manifest, out, options=options, note=note)
 
 
@@ -182,7 +181,7 @@ def share_of(manifest: Manifest, shard: tuple[int, int]) -> range:
     """Numbers of the shards in the i-th of n parts.
 
     Raises:
-        ValueError: If there is no such part.
+        ValueError: If i is not in 0..n-1.
     """
     part, parts = shard
     if not 0 <= part < parts:
@@ -192,7 +191,7 @@ def share_of(manifest: Manifest, shard: tuple[int, int]) -> range:
 
 @dataclass(frozen=True)
 class ShardDone:
-    """What became of a shard: its file as messages name it, its record, and whether it was made now, or made anew."""
+    """A finished shard: its path, record, whether it was made in this run, and whether it replaced a damaged one."""
 
     path: Path
     record: ShardRecord
@@ -208,10 +207,10 @@ def make_shards(
     options: RunOptions,
     note: Callable[[int, dict[str, int]], str] | None = None,
 ) -> Summary:
-    """Run a job on the shards of a share, whatever it makes of them; arguments and errors as for `generate`.
+    """Run any job on the shards of a share; other arguments and errors as for `generate`.
 
     Args:
-        job: Shard number -> the shard, made and recorded now unless it is there and whole; pickles.
+        job: Shard number -> the finished shard, made and recorded unless it exists intact; picklable.
         manifest: The set.
         out: Its folder.
     """
@@ -233,11 +232,11 @@ def make_shards(
                     bar.set_postfix_str(note(sum(result.record.num_samples for result in done), counters))
     except (OSError, ValueError):
         with suppress(OSError):
-            require_same(out, manifest)  # where someone overwrites the set meanwhile, that is what is wrong
+            require_same(out, manifest)  # a concurrent overwrite is the more useful error
         raise
     finally:
-        remove_stale(folder)  # of workers that were ended
-    require_same(out, manifest)  # someone may have overwritten the set meanwhile
+        remove_stale(folder)  # of terminated workers
+    require_same(out, manifest)  # another job may have overwritten the set
     records = [read_record(manifest.shard_path(out, number)) for number in range(manifest.num_shards)]
     finished = [record for record in records if record is not None]
     complete = len(finished) == manifest.num_shards
@@ -273,16 +272,17 @@ def plan(
     timed: Recipe | None = None,
     seconds: float = 1.0,
 ) -> Plan:
-    """What generating a set would take. Writes nothing.
+    """Estimate the cost of generating a set. Writes nothing.
 
     Args:
         recipe: The set.
-        workers, samples_per_shard: As for `generate`.
-        timed: A smaller recipe whose samples cost as much, where the whole one is slow to begin.
-        seconds: How long to make samples for; at least two are made, the first of them untimed.
+        workers: Number of local processes.
+        samples_per_shard: As for `generate`.
+        timed: A smaller recipe with equally costly samples, for recipes that are slow to start.
+        seconds: How long to make samples; at least two are made, the first of them untimed.
     """
     manifest, timed = manifest_of(recipe, samples_per_shard), timed or recipe
-    num_bytes = sum(array.nbytes for array in timed.arrays(0).values())  # compiles what is not yet compiled
+    num_bytes = sum(array.nbytes for array in timed.arrays(0).values())  # also triggers compilation
     num_timed, begin = 0, time.perf_counter()
     while num_timed == 0 or (time.perf_counter() - begin < seconds and num_timed + 1 < len(timed)):
         num_timed += 1
@@ -302,10 +302,10 @@ def plan(
 
 
 def manifest_of(recipe: Recipe, samples_per_shard: int) -> Manifest:
-    """What a set of this recipe is made from.
+    """The manifest of a recipe's set.
 
     Raises:
-        ValueError: If shards are to hold no samples.
+        ValueError: If samples_per_shard is less than 1.
     """
     if samples_per_shard < 1:
         raise ValueError(f"samples_per_shard is {samples_per_shard}; expected at least 1")
@@ -320,7 +320,7 @@ def manifest_of(recipe: Recipe, samples_per_shard: int) -> Manifest:
 
 @dataclass(frozen=True)
 class _MakeShard:
-    """Job: shard number -> the shard on disk, made now unless it is there and whole."""
+    """Job: shard number -> the finished shard, made unless it exists intact."""
 
     recipe: Recipe
     manifest: Manifest
@@ -349,7 +349,7 @@ class _MakeShard:
 
 
 def make_sample(recipe: Recipe, index: int) -> dict[str, np.ndarray]:
-    """Sample of a recipe; what goes wrong is reported with its number."""
+    """Make a sample of a recipe; errors name its number."""
     try:
         return recipe.arrays(index)
     except (OSError, ValueError) as error:

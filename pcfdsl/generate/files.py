@@ -1,12 +1,11 @@
-"""Images written as files: folders that every loader reads, or tars that WebDataset readers read.
+"""Images as files: image folders that every loader reads, or WebDataset tars.
 
     out/manifest.json                  what the set is made from
-    out/image/<category>/<name>.png    the images, in the published layout; of pairs, image/ and mask/
+    out/image/<category>/<name>.png    images in the published layout; pairs have image/ and mask/
     out/<number>.tar                   or, as WebDataset: <sample>.png and <sample>.cls, or .mask.png, and .json
     out/shards-<digest>/<number>.json  a record per block of samples, written last, so it says "finished"
 
-Blocks of samples are made as `pcfdsl.generate.driver` makes shards: by any number of processes and machines, in any
-order, killed and run again, with the same bytes coming out.
+Blocks of samples are made like the shards of `pcfdsl.generate.driver`: distributed, resumable, with reproducible bytes.
 """
 
 import hashlib
@@ -63,25 +62,25 @@ def write_image_files(
     options: RunOptions = RunOptions(),
     samples_per_block: int = SAMPLES_PER_BLOCK,
 ) -> Summary:
-    """Write the files of a set, or what is missing of them: existing files are checked, damaged ones written again.
+    """Write the files of a set, or resume: existing files are checked, missing and damaged ones written.
 
     Args:
         recipe: What to make.
         out: Folder of the set, or its URL.
         file_format: One PNG file per picture, or tars.
         options: As for `pcfdsl.generate.driver.generate`.
-        samples_per_block: Samples in a tar; what is made and recorded at a time.
+        samples_per_block: Samples per tar and per record.
 
     Raises:
-        DifferentSetError: If `out` holds a set made from other settings and may not be replaced.
-        ValueError: If a sample cannot be made, naming it.
-        OSError: If something cannot be written. Finished blocks are kept, and a later run goes on from there.
+        DifferentSetError: If `out` holds a set made from other settings and `options.overwrite` is off.
+        ValueError: If a sample cannot be made; the message names it.
+        OSError: If something cannot be written. Finished blocks are kept, and a later run resumes.
     """
     out = as_path(out)
     manifest = files_manifest(recipe, file_format, samples_per_block)
-    share_of(manifest, options.shard)  # complains before anything is written
+    share_of(manifest, options.shard)  # fails before anything is written
     if options.overwrite:
-        make_sample(recipe, 0)  # settings from which nothing can be made must not cost an existing set
+        make_sample(recipe, 0)  # settings that cannot produce a sample must not destroy an existing set
         remove_other_files(out, manifest)
     made = make_shards(_WriteBlock(recipe, manifest, out, file_format), manifest, out, options=options)
     if made.complete and file_format == "webdataset":
@@ -93,7 +92,7 @@ def write_image_files(
 def files_manifest(
     recipe: ImageRecipe, file_format: FileFormat, samples_per_block: int = SAMPLES_PER_BLOCK
 ) -> Manifest:
-    """What a set of files is made from: as of shards, and the format."""
+    """The manifest of a set of files: that of a set of shards, plus the format."""
     manifest = manifest_of(recipe, samples_per_block)
     return replace(manifest, inputs={**manifest.inputs, "file_format": file_format})
 
@@ -106,19 +105,19 @@ def compare_files(
     num_samples: int | None = None,
     samples_per_block: int = SAMPLES_PER_BLOCK,
 ) -> tuple[int, list[str]]:
-    """Check all checksums, draw samples again, and compare the pictures pixel for pixel.
+    """Verify all checksums, redraw samples, and compare the pictures pixel for pixel.
 
     Args:
-        recipe, out, file_format, samples_per_block: As they were written.
-        num_samples: How many samples to draw again, spread evenly; all if None.
+        recipe, out, file_format, samples_per_block: As for `write_image_files`.
+        num_samples: How many samples to redraw, spread evenly; all if None.
 
     Returns:
-        How many were compared, and the files that differ.
+        The number of samples compared, and the files that differ.
 
     Raises:
-        DifferentSetError: If the set is made from other settings.
-        ValueError: Naming a file that is damaged.
-        FileNotFoundError: If the set is not finished.
+        DifferentSetError: If the set was made from other settings.
+        ValueError: If a block is damaged; the message names it.
+        FileNotFoundError: If the set is incomplete.
     """
     out = as_path(out)
     manifest = files_manifest(recipe, file_format, samples_per_block)
@@ -143,7 +142,7 @@ def compare_files(
 
 @dataclass(frozen=True)
 class _WriteBlock:
-    """Job: block number -> its files on disk, made now unless they are there and whole."""
+    """Job: block number -> its finished files, made unless they exist intact."""
 
     recipe: ImageRecipe
     manifest: Manifest
@@ -157,7 +156,7 @@ class _WriteBlock:
             return ShardDone(record_path, found, made=False, repaired=False)
         numbers = self.manifest.samples_of(block)
         for folder in {(self.out / path).parent for path in self._paths(block)}:
-            remove_stale(folder)  # of one that was killed while it made this block
+            remove_stale(folder)  # of a worker that was killed while making this block
         checksums, counters, num_bytes = [], Counter[str](), 0
         for path, data, counts in self._write(block):
             write_file(self.out / path, data, durable=False)  # the record has the checksum
@@ -177,7 +176,7 @@ class _WriteBlock:
         return ShardDone(record_path, record, made=True, repaired=found is not None)
 
     def checksum(self, block: int) -> str | None:
-        """Of a block's files as they are; None if one is missing."""
+        """Checksum of a block's files on disk; None if one is missing."""
         try:
             checksums = [file_checksum(self.out / path) for path in self._paths(block)]
         except FileNotFoundError:
@@ -185,7 +184,7 @@ class _WriteBlock:
         return hashlib.sha256("".join(checksums).encode()).hexdigest()
 
     def pictures(self, place: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """By name: each picture of a sample as it is on disk and as it is made now."""
+        """Each picture of a sample, by name: (as stored, as redrawn)."""
         if self.file_format == "folder":
             made, names = make_sample(self.recipe, place), self.recipe.file_names(place)
             return {
@@ -237,7 +236,7 @@ def _counts(sample: dict[str, np.ndarray]) -> dict[str, int]:
 
 
 def remove_other_files(out: str | Path, manifest: Manifest) -> None:
-    """Remove the picture files of a set made from other settings; nothing else that is in the folder."""
+    """Remove the picture files of a set made from other settings, and nothing else in the folder."""
     out = as_path(out)
     try:
         found = read_manifest(out)

@@ -1,8 +1,8 @@
-"""Image sets on disk, as shards, as image folders or as WebDataset tars: made, checked, and read back.
+"""Image sets on disk, as shards, image folders or WebDataset tars: generating, verifying and reading.
 
 out/             the images: shards with image, category, instance, num_redraws (SegRCDB: image, mask), or files
-out/categories/  what defines each category, as a stored set of its own
-out/param/       beside image folders: the same as one CSV file per category, as published
+out/categories/  the parameters of each category, as a stored set of its own
+out/param/       for image folders: the same parameters as one CSV file per category, as published
 """
 
 import csv
@@ -54,15 +54,15 @@ _SHARD_BYTES = 2**26
 
 
 class StoredImages(ImageSet):
-    """A stored set of labelled images: the same items as `open_images` gives, read instead of made.
+    """A stored set of labelled images: the same items as from `open_images`, read from disk.
 
     Attributes:
         stored: The samples as dictionaries of arrays.
-        config: What they were made from.
+        config: The settings that they were made from.
 
     Raises:
-        FileNotFoundError: If there is none, or it is not finished.
-        ValueError: If the folder holds something else, or files of it are damaged.
+        FileNotFoundError: If there is none, or it is incomplete.
+        ValueError: If the folder holds another kind of set, or is damaged.
     """
 
     def __init__(self, path: str | Path):
@@ -96,12 +96,12 @@ def generate_images(
     categories: str | Path | None = None,
     options: RunOptions = RunOptions(),
 ) -> dict[str, Any]:
-    """Find the categories, then draw the images, or what is missing of either.
+    """Find the categories, then draw the images; resumes a set that is incomplete.
 
     Args:
         config: The set.
         out: Its folder.
-        image_format: Shards, or files that other programs read.
+        image_format: Shards, or files for other programs.
         categories: For fractals: folder of published CSV files, at any depth, to use instead of a search.
         options: As for `pcfdsl.generate.driver.generate`.
 
@@ -109,8 +109,8 @@ def generate_images(
         Summaries of both sets.
 
     Raises:
-        ConfigError: If settings do not go together.
-        ValueError, OSError: As `generate` and `read_systems`.
+        ConfigError: If settings are inconsistent.
+        ValueError, OSError: As for `generate` and `read_systems`.
     """
     stages = _stages(config, None if categories is None else read_systems(categories)[0])
 
@@ -118,7 +118,7 @@ def generate_images(
         if image_format != "shards":
             return write_image_files(images, out, image_format, options=options)
         if options.overwrite:
-            make_sample(images, 0)  # settings from which nothing can be made must not cost an existing set
+            make_sample(images, 0)  # settings that cannot produce a sample must not destroy an existing set
             remove_other_files(out, manifest_of(images, stages.samples_per_shard))
         return generate(images, out, options=options, samples_per_shard=stages.samples_per_shard)
 
@@ -137,9 +137,9 @@ def verify_images(
     num_samples: int | None = None,
     options: RunOptions = RunOptions(),
 ) -> dict[str, Any]:
-    """Generate categories and images again and compare them with the stored ones; see `verify_both`.
+    """Regenerate categories and images and compare them with the stored ones; see `verify_both`.
 
-    Picture files are drawn again in this process.
+    Picture files are redrawn in this process.
     """
     stages = _stages(config, None if categories is None else read_systems(categories)[0])
 
@@ -154,22 +154,22 @@ def verify_images(
 
 
 def plan_images(config: ImageSetConfig, *, categories: str | Path | None = None, workers: int = 1) -> dict[str, Any]:
-    """What `generate_images` would take; see `plan_both`.
+    """Estimate the cost of `generate_images`; see `plan_both`.
 
-    Bytes are those of shards; as PNG files, most sets take a tenth to a third of them.
+    Sizes are those of shards; as PNG files, most sets take a tenth to a third of that.
     """
     return plan_both(_stages(config, None if categories is None else read_systems(categories)[0]), workers=workers)
 
 
 def samples_per_shard(config: ImageSetConfig) -> int:
-    """As many images as make a shard of about 64 MB, a power of two."""
+    """Number of images in a shard of about 64 MB, a power of two."""
     chosen = config.chosen
     channels = 3 if getattr(getattr(chosen, "draw", None), "color", False) else 1
     return 2 ** max(4, min(12, (_SHARD_BYTES // (chosen.image_size**2 * channels)).bit_length() - 1))
 
 
 def searched_categories(config: ImageSetConfig) -> Categories:
-    """Recipe whose sample k is what defines category k, found by search where the set is one of fractals."""
+    """Recipe whose sample k holds the parameters of category k, which for fractals are searched for."""
     images = open_images(config)
     return Categories(f"{images.name}_categories", config.chosen, images.category_parameters)
 
@@ -194,15 +194,15 @@ def _stages(config: ImageSetConfig, given: Sequence[IFS] | None) -> TwoStages:
 
 
 def _write_parameters(config: ImageSetConfig, out: str | Path, *, progress: bool) -> None:
-    """Write one CSV per category: of fractals a row per map, as published; of others a key and its value per row."""
+    """Write one CSV per category: for fractals one row per map, as published; for others a key and value per row."""
     folder = as_path(out) / "param"
-    first = 1 if config.dataset == "segrcdb" else 0  # its files go by labels
+    first = 1 if config.dataset == "segrcdb" else 0  # its files are numbered by label
     for k, sample in enumerate(tqdm(open_categories(out), desc="param", unit=" files", disable=not progress)):
         text = format_ifs(systems_of([sample])[0]) if "matrices" in sample else _rows(config, sample)
         write_file(folder / f"{k + first:05d}.csv", text.encode(), durable=False)
 
 
-# What the released RCDB script calls its nine parameters, in its order.
+# Names and order of the nine parameters in the released RCDB script.
 _PUBLISHED_ROWS = {
     "Vertex": ("num_vertices", 0),
     "Perlin_noise": ("noise", 0),

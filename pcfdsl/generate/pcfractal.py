@@ -1,7 +1,7 @@
-"""PC-FractalDB on disk: its categories and its clouds as two stored sets, made, checked, read and exported.
+"""PC-FractalDB on disk, categories and clouds as two stored sets: generating, verifying, reading and exporting.
 
 out/             clouds: points, category, instance, num_redraws
-out/categories/  systems: matrices, offsets, probabilities, and how the search for each went
+out/categories/  systems: matrices, offsets, probabilities, and the statistics of each search
 """
 
 import dataclasses
@@ -46,16 +46,16 @@ __all__ = [
 
 
 class StoredPCFractalDB(Sequence[FractalCloud]):
-    """A stored PC-FractalDB: the same items as `PCFractalDB`, read instead of made.
+    """A stored PC-FractalDB: the same items as `PCFractalDB`, read from disk.
 
     Attributes:
         stored: The clouds as dictionaries of arrays.
-        config: What they were made from.
+        config: The settings that they were made from.
         categories: The systems.
 
     Raises:
-        FileNotFoundError: If there is none, or it is not finished.
-        ValueError: If the folder holds something else, or files of it are damaged.
+        FileNotFoundError: If there is none, or it is incomplete.
+        ValueError: If the folder holds another kind of set, or is damaged.
     """
 
     def __init__(self, path: str | Path):
@@ -68,8 +68,8 @@ class StoredPCFractalDB(Sequence[FractalCloud]):
         found = categories.manifest
         if found.inputs != manifest.inputs or not found.config.items() <= manifest.config.items():
             raise ValueError(
-                f"{path} holds clouds of one set and categories of another, as when overwriting it was interrupted; "
-                "run that command again, or the one that made the clouds with --overwrite"
+                f"{path} holds clouds of one set and categories of another, perhaps from an interrupted overwrite; "
+                "rerun that command, or the one that made the clouds with --overwrite"
             )
         self.categories = systems_of(categories)
 
@@ -96,19 +96,19 @@ def generate_pcfractal(
     categories: str | Path | None = None,
     options: RunOptions = RunOptions(),
 ) -> dict[str, Any]:
-    """Find the categories, then generate the clouds, or what is missing of either.
+    """Find the categories, then generate the clouds; resumes a set that is incomplete.
 
     Args:
         config: The data set.
         out: Its folder.
         categories: Folder of published CSV files to use instead of a search.
-        options: As for `generate`; on its shards see `generate_both`.
+        options: As for `generate`; for `shard` see `generate_both`.
 
     Returns:
-        Summaries of both sets, and the names of the files in the CSV folder that were ignored.
+        Summaries of both sets, and the names of ignored files in the CSV folder.
 
     Raises:
-        ValueError, OSError: As `generate` and `read_systems`.
+        ValueError, OSError: As for `generate` and `read_systems`.
     """
     given, ignored = (None, []) if categories is None else read_systems(categories)
     result = generate_both(_stages(config, given), out, options=options)
@@ -123,7 +123,7 @@ def verify_pcfractal(
     num_samples: int | None = None,
     options: RunOptions = RunOptions(),
 ) -> dict[str, Any]:
-    """Generate categories and clouds again and compare them with the stored ones; see `verify_both`."""
+    """Regenerate categories and clouds and compare them with the stored ones; see `verify_both`."""
     given = None if categories is None else read_systems(categories)[0]
     return verify_both(_stages(config, given), out, num_samples=num_samples, options=options)
 
@@ -131,23 +131,23 @@ def verify_pcfractal(
 def plan_pcfractal(
     config: PCFractalConfig, *, categories: str | Path | None = None, workers: int = 1
 ) -> dict[str, Any]:
-    """What `generate_pcfractal` would take; see `plan_both`."""
+    """Estimate the cost of `generate_pcfractal`; see `plan_both`."""
     given = None if categories is None else read_systems(categories)[0]
     return plan_both(_stages(config, given), workers=workers)
 
 
 def export_published(path: str | Path, folder: str | Path, *, progress: bool = True) -> dict[str, int]:
-    """Write a stored PC-FractalDB as the released scripts lay it out.
+    """Export a stored PC-FractalDB in the layout of the released scripts.
 
-    `3DIFS_param/<category>.csv` and `3Dfractalmodel/<category>/<category>_<instance>.ply`, numbers with leading zeros
-    to 6 and 4 digits. The PLY files are binary little-endian; their coordinates are float32, which loses nothing.
+    `3DIFS_param/<category>.csv` and `3Dfractalmodel/<category>/<category>_<instance>.ply`, with numbers zero-padded to
+    6 and 4 digits. The PLY files are binary little-endian; their float32 coordinates are lossless.
 
     Returns:
-        How many files of each kind were written.
+        The number of files of each kind.
 
     Raises:
-        OSError, ValueError: As `StoredPCFractalDB`, or if files cannot be written, or the folder holds files that
-            this export would not replace, so that two sets would be mixed.
+        OSError, ValueError: As for `StoredPCFractalDB`, or if files cannot be written, or the folder holds files that
+            this export would not replace.
     """
     database, folder = StoredPCFractalDB(path), Path(folder)
     instances = database.config.num_instances
@@ -163,7 +163,7 @@ def export_published(path: str | Path, folder: str | Path, *, progress: bool = T
     return {"csv_files": len(database.categories), "ply_files": len(database)}
 
 
-# A Sierpinski tetrahedron, where any system does.
+# A Sierpinski tetrahedron, where any system will do.
 _ANY_SYSTEM = IFS.from_maps([np.eye(3) / 2] * 4, [[0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]])
 
 
@@ -180,7 +180,7 @@ class SearchedCategoriesConfig:
 
 
 def searched_categories(config: PCFractalConfig) -> Categories:
-    """Recipe whose sample k is category k with its variances and the counts of its search."""
+    """Recipe whose sample k is category k with its variances and search statistics."""
     own = {field.name: getattr(config, field.name) for field in dataclasses.fields(SearchedCategoriesConfig)}
     search = partial(_search, open_pcfractal(config))
     return Categories("pcfractal_categories", SearchedCategoriesConfig(**own), search)

@@ -1,8 +1,7 @@
-"""Tasks on a Ray cluster, whose nodes all have pcfdsl and see the output folder.
+"""Tasks on a Ray cluster, whose nodes all have pcfdsl installed and share the output folder.
 
-Ray runs a task again when its worker or its node is lost. A task that meets an OSError, such as a full disk, is run
-again on another node. Tasks may therefore be run more than once; those of `pcfdsl.generate.driver` then find their
-work done.
+Ray retries a task whose worker or node is lost. A task that raises OSError, for example on a full disk, is retried on
+another node. So tasks may run more than once; those of `pcfdsl.generate.driver` then find their work done.
 """
 
 import sys
@@ -17,23 +16,23 @@ __all__ = ["on_ray"]
 
 T = TypeVar("T")
 
-_TASKS_PER_CPU = 2  # submitted at a time, so that a node which joins later gets some, and the driver holds few
-_LOST_WORKERS = 10  # times that a task may lose its worker or node; one that kills its workers shall not do so forever
+_TASKS_PER_CPU = 2  # submitted at a time: leaves work for nodes that join later, and few results in the driver
+_LOST_WORKERS = 10  # retries of a task that loses its worker or node; bounds a task that kills its workers
 
 
 def on_ray(job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]:
-    """`job(task)` for every task, in the order in which they finish, on the cluster that `ray.init` finds.
+    """`job(task)` for every task, in order of completion, on the cluster that `ray.init` finds.
 
-    That is the one this process is connected to, else the one of RAY_ADDRESS, else one started on this machine for as
-    long as the iteration lasts.
+    That is the one this process is connected to, else that of RAY_ADDRESS, else a local one for the duration of the
+    iteration.
 
     Raises:
         ImportError: If Ray is not installed.
-        ValueError: A task's ValueError, or its OSError where no node is left that could do better.
+        ValueError: A task's ValueError, or its OSError if no other node is left to retry on.
         pcfdsl.generate.workers.WorkerError: Any other exception of a task.
         OSError: If a task lost its worker or its node too often.
     """
-    with redirect_stdout(sys.stderr):  # Ray's threads print of lost workers, where tools print their result
+    with redirect_stdout(sys.stderr):  # Ray prints about lost workers to stdout, which is for results
         yield from _run(_import_ray(), job, tasks)
 
 
@@ -63,8 +62,8 @@ def _run(ray: Any, job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterator[T]
                 kind, value, node = ray.get(done)
             except ray.exceptions.RayError as error:
                 raise OSError(
-                    f"a task on Ray was given up after it lost its worker or node {_LOST_WORKERS} times ({error}); "
-                    "what is finished is kept: run the same command again"
+                    f"a Ray task failed after losing its worker or node {_LOST_WORKERS} times ({error}); "
+                    "finished files are kept: run the same command again to resume"
                 ) from error
             if kind == "failed here":
                 failed_on[number].append(node)
@@ -86,7 +85,7 @@ def _attempt_on_node(job: Callable[[Any], Any], task: Any) -> tuple[str, Any, st
 
 
 def _others(ray: Any, nodes: list[str]) -> list[str]:
-    """Living nodes with processors besides these."""
+    """Live nodes with CPUs, other than these."""
     alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     return [node["NodeID"] for node in alive if node["NodeID"] not in nodes]
 

@@ -1,7 +1,7 @@
-"""Sets made in two stages: first what defines each category, then the samples of all categories.
+"""Two-stage generation: first the parameters of each category, then the samples of all categories.
 
 out/             the samples, made by the recipe of the data set
-out/categories/  what defines each category, as a stored set of its own
+out/categories/  the parameters of each category, as a stored set of its own
 """
 
 import dataclasses
@@ -33,18 +33,18 @@ __all__ = [
     "verify_both",
 ]
 
-_CATEGORIES_PER_SHARD = 16  # a search takes some hundred times as long as a sample
+_CATEGORIES_PER_SHARD = 16  # a search takes about a hundred times as long as a sample
 
 
 @dataclass(frozen=True)
 class Categories:
-    """Recipe whose sample k is what defines category k.
+    """Recipe whose sample k holds the parameters of category k.
 
     Attributes:
-        name: Of the kind of set.
+        name: Name of the recipe.
         config: The settings that categories depend on, with `num_categories`.
-        parameters: Category -> named arrays or numbers; pickles.
-        inputs: As of `Recipe`.
+        parameters: Category -> named arrays or numbers; picklable.
+        inputs: As for `Recipe`.
     """
 
     name: str
@@ -62,13 +62,13 @@ class Categories:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedCategoriesConfig:
-    """The settings of categories that were not searched for: only their number."""
+    """The settings of imported categories: only their number."""
 
     num_categories: int = option(1, "Categories.", minimum=1)
 
 
 def imported_categories(dataset: str, systems: Sequence[IFS]) -> Categories:
-    """Recipe of categories that are given, not searched for."""
+    """Recipe of existing categories, which need no search."""
     return Categories(
         name=f"{dataset}_imported_categories",
         config=ImportedCategoriesConfig(num_categories=len(systems)),
@@ -83,15 +83,15 @@ def _given(systems: Sequence[IFS], index: int) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, kw_only=True)
 class TwoStages:
-    """What a set is made by.
+    """The recipes of a two-stage set.
 
     Attributes:
         categories: Recipe of the first stage.
-        samples: Recipe of the second stage, from the categories of the first; None stands for categories that do not
-            matter, as when settings are checked or a plan is made.
-        word: What a sample is called in results, such as "clouds".
-        in_order: Categories have to be searched one after the other, in one process.
-        samples_per_shard: Of the second stage.
+        samples: Categories of the first stage -> recipe of the second; None if the categories do not matter, as when
+            checking settings or planning.
+        word: Name of the samples in results, such as "clouds".
+        in_order: Whether categories must be searched for sequentially, in one process.
+        samples_per_shard: Shard size of the second stage.
         note: Text at the end of the first stage's progress bar, see `generate`.
     """
 
@@ -104,7 +104,7 @@ class TwoStages:
 
     @property
     def categories_per_shard(self) -> int:
-        """Categories in a shard; all, where splitting the search would repeat its beginning."""
+        """Categories per shard; all in one if each part of the search would have to repeat the earlier ones."""
         return len(self.categories) if self.in_order else _CATEGORIES_PER_SHARD
 
 
@@ -115,10 +115,10 @@ def generate_both(
     options: RunOptions = RunOptions(),
     make: Callable[[Any], Summary] | None = None,
 ) -> dict[str, Any]:
-    """Generate the categories, then the samples, or what is missing of either.
+    """Generate the categories, then the samples; resumes a set that is incomplete.
 
-    Of several jobs (`options.shard`) each searches its own part of the categories first and then those that the others
-    have not found yet, since every sample may need any category.
+    Each of several jobs (`options.shard`) searches its own part of the categories, then all those still missing, since
+    a sample may need any category.
 
     Args:
         stages: What to generate.
@@ -130,10 +130,10 @@ def generate_both(
         Summaries of both sets as dictionaries.
 
     Raises:
-        ConfigError: If settings do not go together.
-        ValueError, OSError: As `generate`.
+        ConfigError: If settings are inconsistent.
+        ValueError, OSError: As for `generate`.
     """
-    stages.samples(None)  # complains before the search, not after it
+    stages.samples(None)  # fails before the search, not after it
     where = as_path(out) / "categories"
     search: dict[str, Any] = {"samples_per_shard": stages.categories_per_shard, "note": stages.note}
     found = generate(stages.categories, where, options=options, **search)
@@ -155,12 +155,12 @@ def verify_both(
     options: RunOptions = RunOptions(),
     compare: Callable[[Any], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Generate categories and samples again and compare them with the stored ones.
+    """Regenerate categories and samples and compare them with the stored ones.
 
     Args:
-        stages: What the set was made by.
+        stages: The recipes of the set.
         out: Its folder.
-        num_samples: How many of each to generate again, drawn at random; all if None.
+        num_samples: How many of each to regenerate, drawn at random; all if None.
         options: Executor and progress, as for `generate`.
         compare: Compares the samples of a recipe with stored ones; `verify` if None. Its result has `path`,
             `num_compared` and `mismatches`.
@@ -169,7 +169,7 @@ def verify_both(
         Reports on both sets as dictionaries.
 
     Raises:
-        ValueError: Naming what is not bit for bit the same.
+        ValueError: If anything differs; the message names it.
         OSError: If something is missing.
     """
     where = as_path(out) / "categories"
@@ -187,7 +187,7 @@ def verify_both(
 
 
 def plan_both(stages: TwoStages, *, workers: int = 1) -> dict[str, Any]:
-    """What `generate_both` would take, judged by two seconds of categories and samples. Writes nothing."""
+    """Estimate the cost of `generate_both` from about a second each of categories and samples. Writes nothing."""
     found = plan(stages.categories, samples_per_shard=stages.categories_per_shard, workers=workers)
     made = plan(stages.samples(None), samples_per_shard=stages.samples_per_shard, workers=workers)
     return {"categories": dataclasses.asdict(found), stages.word: dataclasses.asdict(made)}
@@ -204,13 +204,13 @@ def systems_of(categories: Iterable[Mapping[str, np.ndarray]]) -> list[IFS]:
 
 
 def read_systems(folder: str | Path) -> tuple[list[IFS], list[str]]:
-    """Systems of the .csv files below a folder by file name, such as the published 3DIFS_param.
+    """Systems of all .csv files below a folder such as the published 3DIFS_param, sorted by file name.
 
     Returns:
         The systems, and the names of all other files.
 
     Raises:
-        ValueError: If there are none, or naming file, row and column of what cannot be used.
+        ValueError: If there are none, or one is invalid; the message names file, row and column.
         OSError: If the folder cannot be read.
     """
     if not Path(folder).is_dir():

@@ -1,4 +1,4 @@
-"""Is a stored set the one that its recipe names? Samples are made again and compared bit for bit."""
+"""Verification of stored sets: samples are regenerated and compared bit for bit."""
 
 import sys
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ __all__ = ["VerifyReport", "require_no_mismatches", "verify"]
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyReport:
-    """What came of making samples again.
+    """Result of a verification.
 
     Attributes:
         path, digest, sha256: The set.
-        num_compared: Samples made again; the checksums of all were compared.
-        mismatches: "sample i: key" for everything that is not bit for bit the same.
-        notes: What may explain them: versions that the set was made with, where they are not those at work here.
+        num_compared: Samples regenerated; the checksums of all shards were verified.
+        mismatches: "sample i: key" for every array that differs.
+        notes: Possible explanations: versions used for the set, if they differ from those installed here.
     """
 
     path: str
@@ -42,18 +42,18 @@ def verify(
     options: RunOptions = RunOptions(),
     samples_per_shard: int = SAMPLES_PER_SHARD,
 ) -> VerifyReport:
-    """Check all checksums of a stored set, make samples again, and compare them bit for bit.
+    """Verify all checksums of a stored set, regenerate samples, and compare them bit for bit.
 
     Args:
-        recipe: What the set should be.
+        recipe: The recipe of the set.
         out: Its folder.
-        num_samples: How many samples to make again, drawn from the digest; all of them if None.
+        num_samples: How many samples to regenerate, drawn with the digest as seed; all if None.
         options: Executor and progress, as for `generate`.
-        samples_per_shard: As the set was made with.
+        samples_per_shard: As for `generate`.
 
     Raises:
-        DifferentSetError: If the set is made from other settings.
-        ValueError, OSError: If the set is damaged or not finished.
+        DifferentSetError: If the set was made from other settings.
+        ValueError, OSError: If the set is damaged or incomplete.
     """
     manifest = manifest_of(recipe, samples_per_shard)
     require_same(out, manifest)
@@ -84,26 +84,26 @@ def verify(
 
 
 def require_no_mismatches(path: str, mismatches: list[str]) -> None:
-    """See that nothing differed when it was made again.
+    """Ensure that a verification found no differences.
 
     Args:
         path: The set.
         mismatches: What differs.
 
     Raises:
-        ValueError: Naming the first of what differs.
+        ValueError: If anything differs; the message names the first five.
     """
     if mismatches:
         shown = ", ".join(mismatches[:5]) + (", ..." if len(mismatches) > 5 else "")
         raise ValueError(
-            f"{path}: {len(mismatches)} differ when made again ({shown}); the files are as they were written, so they "
-            "were made by another pcfdsl, or other libraries below it: see the .json record of each shard"
+            f"{path}: {len(mismatches)} differ when regenerated ({shown}); the checksums match, so they were made "
+            "with another version of pcfdsl or its dependencies: see the .json record of each shard"
         )
 
 
 @dataclass(frozen=True)
 class _Compare:
-    """Job: sample numbers -> (how many, what differs from the stored samples)."""
+    """Job: sample numbers -> (their count, mismatches with the stored samples)."""
 
     recipe: Recipe
     stored: StoredSet

@@ -1,4 +1,4 @@
-"""Executors: tasks on worker processes that never fail silently, be it an exception, a killed worker or Ctrl-C."""
+"""Executors: tasks on worker processes that never fail silently, whether by an exception, a killed worker or Ctrl-C."""
 
 import multiprocessing
 import signal
@@ -13,21 +13,21 @@ __all__ = ["Executor", "WorkerError", "attempt", "local", "outcome"]
 
 T = TypeVar("T")
 
-# (job, tasks) -> job(task) for every task, in the order in which they finish. `local` makes one, `ray.on_ray` is one.
+# (job, tasks) -> job(task) for every task, in order of completion. `local` makes one, `ray.on_ray` is one.
 Executor = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 
 class WorkerError(RuntimeError):
-    """A worker met a bug; the message holds its traceback."""
+    """An unexpected exception in a worker; the message contains its traceback."""
 
 
 def local(workers: int = 1) -> Executor:
-    """Executor that runs tasks on this machine, in so many processes.
+    """Executor that runs tasks in this many local processes.
 
-    With one worker everything happens in the calling process. Otherwise each worker is a fresh process (spawned, so a
-    script that gets here needs the usual `if __name__ == "__main__"`) that keeps one copy of the job for all its tasks.
-    If the calling process dies, its workers finish their current task and stop; if the iteration is left early, by an
-    exception or Ctrl-C, they are terminated at once. The iteration raises
+    With one worker everything runs in the calling process. Otherwise each worker is a spawned process (so a calling
+    script needs the usual `if __name__ == "__main__"`) that keeps one copy of the job for all its tasks. If the calling
+    process dies, its workers finish their current task and stop; if the iteration ends early, by an exception or
+    Ctrl-C, they are terminated at once. The iteration raises
 
     - ValueError: A worker's ValueError or OSError, with its message; with a single worker, the exception itself.
     - WorkerError: Any other exception of a worker.
@@ -62,14 +62,14 @@ def _run(workers: int, job: Callable[[Any], T], tasks: Iterable[Any]) -> Iterato
                     busy.remove(connection)
     finally:
         for process in processes.values():
-            process.terminate()  # also when all is done: an idle worker takes a second to shut down in good order
+            process.terminate()  # even when all is done: an idle worker takes a second to shut down cleanly
         for connection, process in processes.items():
             connection.close()
             process.join()
 
 
 def _send(connection: Connection, task: Any) -> None:
-    with suppress(ConnectionError):  # a worker that has died is noticed when its answer is read
+    with suppress(ConnectionError):  # a dead worker is detected when its answer is read
         connection.send(task)
 
 
@@ -80,17 +80,17 @@ def _receive(connection: Connection, process: Any) -> Any:
         process.join()
         raise OSError(
             f"a worker process ended with code {process.exitcode} (killed, or out of memory?); "
-            "what is finished is kept: run the same command again, perhaps with fewer --workers"
+            "finished files are kept: run the same command again to resume, perhaps with fewer --workers"
         ) from None
     return outcome(kind, value)
 
 
 def attempt(job: Callable[[Any], Any], task: Any) -> tuple[str, Any]:
-    """What came of a task, in a form that pickles whatever was raised: for `outcome`, in another process.
+    """Run a task and return its outcome in picklable form, for `outcome` in another process.
 
     Returns:
-        "done" and what the job gave; or a message, after "failed here" for an OSError, which another machine may not
-        meet, "failed" for a ValueError, and "bug", with the traceback, for anything else.
+        "done" and the result; "failed here" and the message of an OSError, which may not occur on another machine;
+        "failed" and the message of a ValueError; or "bug" and the traceback of any other exception.
     """
     try:
         return "done", job(task)
@@ -103,11 +103,11 @@ def attempt(job: Callable[[Any], Any], task: Any) -> tuple[str, Any]:
 
 
 def outcome(kind: str, value: Any) -> Any:
-    """What the job of an `attempt` gave.
+    """The result of an `attempt`.
 
     Raises:
-        ValueError: If it failed.
-        WorkerError: If it met a bug.
+        ValueError: If it raised OSError or ValueError.
+        WorkerError: If it raised anything else.
     """
     if kind == "bug":
         raise WorkerError(f"in a worker process:\n{value}")
@@ -117,7 +117,7 @@ def outcome(kind: str, value: Any) -> Any:
 
 
 def _serve(connection: Connection, job: Callable[[Any], Any]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides what becomes of it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent handles it
     while True:
         try:
             task = connection.recv()

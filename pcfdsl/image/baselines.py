@@ -1,7 +1,7 @@
 """The baselines that FractalDB is compared with: Bezier curves (144, 1,024 categories), Perlin noise (100, 1,296).
 
-No code of them was ever released, and the papers say little more than these numbers, all of them squares. So this is
-our reading: categories are the cells of a square grid of two integer parameters, and instances are random otherwise.
+Their code was never released, and the papers say little more than these numbers, all of them squares. This is our
+interpretation: categories are the cells of a square grid of two integer parameters; all else varies by instance.
 (Kataoka et al., Pre-training without Natural Images, ACCV 2020, IJCV 2022.)
 """
 
@@ -32,13 +32,15 @@ class BezierConfig:
     controls_min: int = option(3, "Fewest control points of a curve.", minimum=2)
     curves_min: int = option(1, "Fewest curves of an image.", minimum=1)
     ink: tuple[int, int] = option((64, 255), "Range of greys of the curves, on black.", minimum=0, maximum=255)
-    supersample: int = option(1, "Draw so many times larger and average; thinner lines in small images.", minimum=1)
+    supersample: int = option(
+        1, "Draw at this multiple of the size, then average; thinner lines in small images.", minimum=1
+    )
 
     def __post_init__(self):
         validate(self)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         yield from descending_ranges(self, "ink")
 
 
@@ -68,13 +70,13 @@ class Bezier(ImageSet):
         return self.config.controls_min + row, self.config.curves_min + column
 
     def instance(self, category: int, instance: int) -> LabelledImage:
-        """Draw one instance; control points are uniform over it."""
+        """Draw one instance; control points are uniform over the image."""
         config, (num_controls, num_curves) = self.config, self.category(category)
         rng = stream(config.seed, "instance", category, instance)
         pixels = config.image_size * config.supersample
         inks = rng.integers(*config.ink, num_curves, dtype=np.uint8, endpoint=True)
         controls = rng.random((num_curves, num_controls, 2)) * pixels
-        # The higher its degree the faster a curve turns towards its ends; with fewer points corners can be seen there.
+        # The higher the degree, the sharper a curve bends near its ends; fewer points would show corners there.
         curves = bezier_curves(controls, 8 * num_controls)
         image = np.zeros((pixels, pixels), np.uint8)
         draw_polygons(image, curves, inks, closed=False)
@@ -139,9 +141,9 @@ class Perlin(ImageSet):
         return LabelledImage(image, category, instance)
 
 
-_PERLIN_BOUND = 0.71  # what the noise never exceeds
+_PERLIN_BOUND = 0.71  # bound on the magnitude of the noise
 
 
 def _grid_side(num_categories: int) -> int:
-    """Side of the smallest square grid with so many cells."""
+    """Side of the smallest square grid with at least this many cells."""
     return math.isqrt(num_categories - 1) + 1

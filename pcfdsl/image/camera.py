@@ -1,4 +1,4 @@
-"""Pictures of point clouds: a pinhole camera that looks at the origin, and points drawn with a depth test."""
+"""Rendering of point clouds: a pinhole camera that looks at the origin, and points drawn with a depth test."""
 
 import numpy as np
 from numba import njit
@@ -45,16 +45,16 @@ def render_points(
 ) -> np.ndarray:
     """Perspective picture of a cloud about the origin, uint8 [size, size], white on black.
 
-    Each point is a square of point_size pixels, and where points meet the nearer one is seen. What is nearer to the
-    camera than 1, or outside the picture, is not drawn.
+    Each point is a square of point_size pixels; nearer points hide farther ones. Points at a depth below 1 or outside
+    the picture are not drawn.
 
     Args:
         points: [N, 3] float32, about within [-1.2, 1.2].
         rotation: World to camera, [3, 3]; rows are the camera's right, up and backward axes.
-        size: Side, pixels.
-        field_of_view: Of the whole side, degrees.
-        distance: Of the camera from the origin.
-        point_size: Pixels.
+        size: Side of the picture, in pixels.
+        field_of_view: Full angle across the side, in degrees.
+        distance: Distance of the camera from the origin.
+        point_size: Side of a point, in pixels.
         shade_by_depth: Grey from 255 at depth distance - 1 to 64 at distance + 1, instead of white.
     """
     image = np.zeros((size, size), np.uint8)
@@ -69,7 +69,7 @@ def render_points(
 
 @njit(inline="always")
 def _project(point, rotation, focal, distance, half):
-    """Column, row and depth of a point, pixels from the top left corner."""
+    """Column and row of a point, in pixels from the top left corner, and its depth."""
     x, y, z = point[0], point[1], point[2]
     depth = distance - (rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z)
     scale = focal / depth
@@ -80,7 +80,7 @@ def _project(point, rotation, focal, distance, half):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _draw_white(points, rotation, focal, distance, point_size, image):
-    """All ink is alike, so which point is nearest does not matter."""
+    """Draw without a depth test, since all points are equally white."""
     size = image.shape[0]
     half, before = np.float32(size / 2), np.float32((point_size - 1) / 2)
     for i in range(np.uintp(len(points))):

@@ -1,4 +1,4 @@
-"""Contours as pictures: scale, noise, inks, breaks, colour and supersampling, the same for every contour set."""
+"""Drawing of contours, common to all contour sets: scale, noise, inks, breaks, colour and supersampling."""
 
 import math
 from collections.abc import Iterator
@@ -33,8 +33,10 @@ class ContourDrawConfig:
     color: bool = option(False, "A random RGB colour per polygon instead of a random grey.")
     background: int = option(255, "Grey of the background.", minimum=0, maximum=255)
     ink: tuple[int, int] = option((0, 255), "Range of greys, or of each channel.", minimum=0, maximum=255)
-    canvas: int = option(512, "Image size, in pixels, that all lengths are meant for; others are scaled.", minimum=1)
-    supersample: int = option(1, "Draw so many times larger and average; thinner lines in small images.", minimum=1)
+    canvas: int = option(512, "Image size, in pixels, that all lengths refer to; scaled for other sizes.", minimum=1)
+    supersample: int = option(
+        1, "Draw at this multiple of the size, then average; thinner lines in small images.", minimum=1
+    )
     noise_kind: Literal["white", "smooth"] = option("white", "Independent at every vertex (published), or smooth.")
     noise_cells: int = option(8, "With smooth noise: bumps along a contour.", minimum=1)
     break_fraction: float = option(
@@ -45,12 +47,12 @@ class ContourDrawConfig:
         validate(self)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         yield from descending_ranges(self, "ink")
 
 
 def descending_ranges(config: Any, *names: str) -> Iterator[tuple[str, str]]:
-    """(field, message) for every one of these fields whose lower end is above its upper end."""
+    """(field, message) for each of these fields whose lower bound exceeds its upper bound."""
     for name in names:
         low, high = getattr(config, name)
         if low > high:
@@ -58,14 +60,14 @@ def descending_ranges(config: Any, *names: str) -> Iterator[tuple[str, str]]:
 
 
 def draw_vertices(rng: np.random.Generator, low: int, high: int, *, mean: float) -> int:
-    """Whole part of an exponential number, given that it lies in the range. By inversion, so of one random number."""
+    """Integer part of an exponential variate truncated to the range; by inversion, from a single random number."""
     u = rng.random()
     first, beyond = math.exp(-low / mean), math.exp(-(high + 1) / mean)
     return min(high, max(low, math.floor(-mean * math.log(first - u * (first - beyond)))))
 
 
 def canvas_pixels(draw: ContourDrawConfig, size: int) -> int:
-    """Side of the image that is drawn into."""
+    """Side of the supersampled image."""
     return size * draw.supersample
 
 
@@ -81,7 +83,7 @@ def background_ink(draw: ContourDrawConfig) -> int:
 
 
 def draw_inks(draw: ContourDrawConfig, num_polygons: int, rng: np.random.Generator) -> np.ndarray:
-    """One random ink per polygon, as `blank`'s picture takes them."""
+    """One random ink per polygon, in the format of `blank`'s picture."""
     low, high = draw.ink
     if draw.color:
         return pack(rng.integers(low, high, (num_polygons, 3), dtype=np.uint8, endpoint=True))
@@ -97,13 +99,13 @@ def pack(colors: np.ndarray) -> np.ndarray:
 def contour_polygons(
     contour: RadialContour, draw: ContourDrawConfig, size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Polygons around the origin, float64 [L, V, 2] in pixels of the picture that is drawn into.
+    """Polygons around the origin, float64 [L, V, 2] in pixels of the supersampled picture.
 
     Args:
-        contour: Its lengths in pixels of the canvas.
-        draw: How noise is made and what a length means.
-        size: Of the finished image.
-        rng: Of the noise.
+        contour: Lengths are in pixels of the canvas.
+        draw: Kind of noise, canvas and supersampling.
+        size: Side of the finished image.
+        rng: Randomness of the noise.
     """
     noise = contour_noise(contour.num_polygons, contour.num_vertices, rng, kind=draw.noise_kind, cells=draw.noise_cells)
     return radial_polygons(contour, noise) * (canvas_pixels(draw, size) / draw.canvas)
@@ -121,12 +123,12 @@ def draw_contour(
     """One contour: uint8 [size, size] or [size, size, 3].
 
     Args:
-        contour: Its lengths in pixels of the canvas.
+        contour: Lengths are in pixels of the canvas.
         draw: How to draw it.
-        size: Of the image.
-        centre: Of the contour (x, y), in pixels of the canvas.
-        rng: Of noise and inks.
-        break_rng: Of the breaks, so that a broken contour is the whole one but for them.
+        size: Side of the image.
+        centre: Centre (x, y) of the contour, in pixels of the canvas.
+        rng: Randomness of noise and inks.
+        break_rng: Randomness of the breaks; separate, so that breaks change nothing else.
     """
     picture = blank(draw, size)
     polygons = contour_polygons(contour, draw, size, rng)
@@ -141,12 +143,12 @@ def draw_contour(
 
 
 def finish(picture: np.ndarray, supersample: int = 1) -> np.ndarray:
-    """The image of a picture that was drawn into: colours unpacked, averaged down."""
+    """The finished image: colours unpacked, supersampling averaged."""
     return average_down(picture if picture.dtype == np.uint8 else unpack(picture), supersample)
 
 
 def average_down(image: np.ndarray, times: int) -> np.ndarray:
-    """uint8 [H, W] or [H, W, 3] -> the same, so many times smaller; means of blocks, rounded."""
+    """Shrink uint8 [H, W] or [H, W, 3] by an integer factor; rounded means of blocks."""
     if times == 1:
         return image
     rows, columns, channels = image.shape[0] // times, image.shape[1] // times, image[0, 0].size

@@ -1,11 +1,10 @@
 """ExFractalDB: pictures of 3D fractals from random viewpoints, and MV-FractalDB's twelve views around them.
 
 A category is a 3D system that passes the variance check; an instance weights one kind of its parameters, plays its own
-orbit and looks at it from its own viewpoint. The cloud that was looked at is there for the asking: same instance, same
-label (`ExFractalDB.pair`).
+orbit and renders it from its own viewpoint. `ExFractalDB.pair` also returns the rendered cloud.
 
 The script published for ExFractalDB makes MV-FractalDB, and its authors say to randomise the viewpoints; "uniform on
-the sphere" is our reading of that. (Kataoka et al., Replacing Labeled Real-image Datasets with Auto-generated Contours,
+the sphere" is our interpretation. (Kataoka et al., Replacing Labeled Real-image Datasets with Auto-generated Contours,
 CVPR 2022; Yamada et al., MV-FractalDB, IROS 2021.)
 """
 
@@ -27,7 +26,7 @@ from pcfdsl.rng import stream
 
 __all__ = ["ExFractalDB", "ExFractalDBConfig"]
 
-_RING_JITTER = np.radians(np.pi)  # published: a number drawn as radians is taken for degrees, so 3.14 degrees at most
+_RING_JITTER = np.radians(np.pi)  # published: a number drawn in radians is used as degrees, hence at most 3.14 degrees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ class ExFractalDBConfig:
         validate(self)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         possible = self.num_weights * self.num_views
         if self.views == "ring" and self.num_instances > possible:
             yield (
@@ -82,8 +81,8 @@ class ExFractalDBConfig:
 class ExFractalDB(FractalSet):
     """The data set as a sequence; picture (k, j) depends on (config, k, j) alone.
 
-    From the sphere, every instance draws its weight and viewpoint. On the ring, instances are all combinations of
-    weights and views, or a draw of some. Categories are searched when first needed (about 20 ms each) and kept.
+    On the sphere, every instance draws its weight and viewpoint. On the ring, instances are all combinations of weights
+    and views, or a sample of them. Categories are searched for on first use (about 20 ms each) and cached.
 
     >>> db = ExFractalDB(ExFractalDBConfig(num_categories=2, num_instances=3))
     >>> image, cloud = db.pair(4)
@@ -99,20 +98,20 @@ class ExFractalDB(FractalSet):
 
         Args:
             config: The recipe.
-            categories: Systems found earlier, from a stored set or a published CSV folder; searched for if None.
+            categories: Systems of a stored set or a published CSV folder; searched for if None.
 
         Raises:
-            ConfigError: If the number of categories given is not the configured one, or one is not 3D.
+            ConfigError: If the number of categories differs from the configured one, or one is not 3D.
         """
         super().__init__(config.num_categories, config.num_instances, categories, dim=3)
         self.config = config
 
     def search(self, category: int) -> IFS:
-        """Search for the system of a category anew."""
+        """Search for the system of a category, ignoring the cache."""
         return search_category(self.config.search, self.config.seed, category).ifs
 
     def weighted_system(self, category: int, weight: int, halvings: int) -> IFS:
-        """The category's system in one of its weightings, with its step halved so many times, at last without."""
+        """The category's system in one of its weightings; the step is halved `halvings` times, finally set to 0."""
         if halvings == MOST_HALVINGS:
             return self.category(category)
         step = self.config.parameter_step / 2**halvings
@@ -130,19 +129,19 @@ class ExFractalDB(FractalSet):
         """Draw one instance; a degenerate one that is kept may be blank.
 
         Raises:
-            ValueError: If the category's own system diverges, or does not move.
+            ValueError: If the category's unweighted system diverges or stays on a point.
         """
         return self._draw(category, instance)[0]
 
     def pair(self, index: int) -> tuple[LabelledImage, np.ndarray]:
-        """Picture `index` and the cloud in it, float32 [num_points, 3], in its own frame: normalised and not rotated.
+        """Picture `index` and its cloud, float32 [num_points, 3], normalised and not rotated.
 
-        Empty, [0, 3], where the orbit diverged and degenerate instances are kept.
+        The cloud is empty, [0, 3], if the orbit diverged and degenerate instances are kept.
         """
         return self._draw(*divmod(self._checked(index), self.num_instances))
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """What a stored set holds of item `index`: as other sets, and its points where the settings ask for clouds."""
+        """Item `index` as stored: the arrays of `ImageSet`, plus the points if `clouds` is set."""
         item, points = self.pair(index)
         return arrays_of(item) | ({"points": points} if self.config.clouds else {})
 
@@ -154,7 +153,7 @@ class ExFractalDB(FractalSet):
         else:
             weight, view = self._ring_keys(category, instance)
             rotation = ring_rotation(view, config.num_views, jitter=rng.uniform(-_RING_JITTER, _RING_JITTER))
-            rng = stream(config.seed, "cloud", category, weight)  # all views look at one cloud
+            rng = stream(config.seed, "cloud", category, weight)  # all views show the same cloud
         states = rng.bit_generator.state
         least = config.least_ink * min(config.image_size**2, config.num_points)
         for halvings in range(MOST_HALVINGS + 1):

@@ -7,15 +7,15 @@ __all__ = ["fill_even_odd"]
 
 
 def fill_even_odd(image: np.ndarray, polygons: np.ndarray, ink: int) -> None:
-    """Give every pixel an ink whose centre lies inside an odd number of times.
+    """Ink every pixel whose centre lies inside an odd number of the polygons.
 
-    Two polygons together, one in the other, are a ring. Pixel (row, column) stands for the point (column, row), as in
-    `draw_polygons`, so an outline drawn there runs along the border of what is filled here.
+    Two nested polygons make a ring. Pixel (row, column) has its centre at the point (column, row), as in
+    `draw_polygons`, so an outline drawn there follows the border of the area filled here.
 
     Args:
         image: [H, W], drawn into.
         polygons: float64 [P, V, 2] of x, y in pixels.
-        ink: What is written.
+        ink: The value written.
     """
     _fill_even_odd(image, np.ascontiguousarray(polygons, np.float64), image.dtype.type(ink))
 

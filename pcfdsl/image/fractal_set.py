@@ -1,4 +1,4 @@
-"""What FractalDB and ExFractalDB share: categories that are systems, searched for when first needed or given."""
+"""The common base of FractalDB and ExFractalDB: categories are systems, given or searched for on first use."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ MOST_HALVINGS = 6
 class FractalSet(ImageSet):
     """Pictures whose categories are iterated function systems.
 
-    Systems are kept once found, and so is what was made ready to play. Safe to use from several threads: two may search
-    for the same category, and find the same. Pickles with the categories found so far.
+    Systems and their prepared forms are cached. Thread-safe: two threads may search for the same category, but find the
+    same system. Pickles with the categories found so far.
     """
 
     def __init__(self, num_categories: int, num_instances: int, categories: Sequence[IFS] | None, *, dim: int):
         """Set up without generating anything.
 
         Raises:
-            ConfigError: If the number of categories given is not the configured one, or one has another dimension.
+            ConfigError: If the number of categories differs from the configured one, or one has another dimension.
         """
         super().__init__(num_categories, num_instances)
         if categories is not None and len(categories) != num_categories:
@@ -45,11 +45,11 @@ class FractalSet(ImageSet):
 
     @abstractmethod
     def search(self, category: int) -> IFS:
-        """Search for the system of a category anew."""
+        """Search for the system of a category, ignoring the cache."""
 
     @abstractmethod
     def weighted_system(self, category: int, weight: int, halvings: int) -> IFS:
-        """The category's system in one of its weightings, which is halved so many times."""
+        """The category's system in one of its weightings; the step is halved `halvings` times."""
 
     def category(self, category: int) -> IFS:
         """The system of a category."""
@@ -62,7 +62,7 @@ class FractalSet(ImageSet):
         return dict(self.category(category).arrays())
 
     def ready(self, category: int, weight: int, halvings: int) -> Playable:
-        """`weighted_system`, made ready to play."""
+        """`weighted_system`, prepared for playing and cached."""
         playable = self._playable.get((category, weight, halvings))
         if playable is None:
             playable = Playable.of(self.weighted_system(category, weight, halvings))
@@ -71,9 +71,10 @@ class FractalSet(ImageSet):
 
 
 def chosen_combination(seed: int, category: int, instance: int, num_instances: int, num_combinations: int) -> int:
-    """Which of the combinations of weight, patch, flip or view an instance is.
+    """Index of an instance's combination of weight, patch, flip or view.
 
-    All in order where there are as many instances; otherwise one of a category's draw without repetition, in order.
+    All combinations in order if there are as many instances; otherwise a sorted sample per category, without
+    replacement.
     """
     if num_instances == num_combinations:
         return instance

@@ -41,7 +41,7 @@ class FractalDBConfig:
     """Everything a FractalDB depends on; by default the recommended recipe: 362 px, 200,000 points, weight 0.4."""
 
     variant: Literal["native", "released"] = option(
-        "native", "Clean rules, or the released scripts' to the letter.", formerly={"official": "released"}
+        "native", "Clean rules, or exactly those of the released scripts.", formerly={"official": "released"}
     )
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
@@ -65,7 +65,7 @@ class FractalDBConfig:
         validate(self)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         possible = NUM_WEIGHTS * self.num_patches * self.num_flips
         if self.num_instances > possible:
             yield (
@@ -98,7 +98,7 @@ def open_fractaldb(config: FractalDBConfig, categories: Sequence[IFS] | None = N
     """The data set of a recipe, native or as released by `config.variant`; arguments as for `FractalDB`."""
     if config.variant == "native":
         return FractalDB(config, categories)
-    from pcfdsl.image.released_fractaldb import ReleasedFractalDB  # which is made of what is in this module
+    from pcfdsl.image.released_fractaldb import ReleasedFractalDB  # imports this module
 
     return ReleasedFractalDB(config, categories)
 
@@ -106,7 +106,7 @@ def open_fractaldb(config: FractalDBConfig, categories: Sequence[IFS] | None = N
 class FractalDB(FractalSet):
     """The data set as a sequence; picture (k, j) depends on (config, k, j) alone.
 
-    Categories are searched when first needed (about 30 ms each) and kept.
+    Categories are searched for on first use (about 30 ms each) and cached.
 
     >>> db = FractalDB(FractalDBConfig(num_categories=4, num_instances=6, image_size=64, num_points=5000))
     >>> len(db), db[8].category, db[8].instance, db[8].image.shape
@@ -123,11 +123,11 @@ class FractalDB(FractalSet):
 
         Args:
             config: The recipe.
-            categories: Systems found earlier, from a stored set or a published CSV folder; searched for if None.
+            categories: Systems of a stored set or a published CSV folder; searched for if None.
 
         Raises:
-            ConfigError: If the number of categories given is not the configured one, or one is not 2D; or if the
-                variant is another one (`open_fractaldb` opens both).
+            ConfigError: If the number of categories differs from the configured one, or one is not 2D; or for the other
+                variant (`open_fractaldb` opens both).
         """
         super().__init__(config.num_categories, config.num_instances, categories, dim=2)
         if config.variant not in self.variants:
@@ -137,11 +137,11 @@ class FractalDB(FractalSet):
         self.config = config
 
     def search(self, category: int) -> IFS:
-        """Search for the system of a category anew."""
+        """Search for the system of a category, ignoring the cache."""
         return search_by_filling(self.config.search, self.config.seed, category).ifs
 
     def weighted_system(self, category: int, weight: int, halvings: int) -> IFS:
-        """The category's system in one of its 25 weightings, with its step halved so many times, at last without."""
+        """The category's system in one of its 25 weightings; the step is halved `halvings` times, finally set to 0."""
         if halvings == MOST_HALVINGS:
             return self.category(category)
         return weighted(self.category(category), weight_factors(self.config.weight / 2**halvings)[weight])
@@ -164,21 +164,21 @@ class FractalDB(FractalSet):
         """Draw one instance; a degenerate one that is kept may be blank.
 
         Raises:
-            ValueError: If the category's own system diverges, or does not move.
+            ValueError: If the category's unweighted system diverges or stays on a point.
         """
         weight, patch, flip = self.combination(category, instance)
         image, num_redraws = self._draw(category, weight, patch, self.config.draw)
         return LabelledImage(orient(image, flip), category, instance, num_redraws)
 
     def isolated_fraction(self, index: int) -> float:
-        """Share of isolated pixels among those that the points of item `index` fall on; patches would hide them."""
+        """Share of isolated pixels among those hit by the points of item `index`, drawn as dots: patches hide them."""
         category, instance = divmod(self._checked(index), self.num_instances)
         weight, patch, _ = self.combination(category, instance)
         dots = dataclasses.replace(self.config.draw, style="dot")
         return isolated_fraction(self._draw(category, weight, patch, dots)[0])
 
     def _draw(self, category: int, weight: int, patch: int, draw: DrawConfig) -> tuple[np.ndarray, int]:
-        """Picture without its flip, and how often the weight was halved for it."""
+        """The picture before its flip, and how often its weight was halved."""
         config, size = self.config, self.config.image_size
         least = config.least_ink * min(size * size, config.num_points)
         for halvings in range(MOST_HALVINGS + 1):
@@ -193,7 +193,7 @@ class FractalDB(FractalSet):
         raise ValueError(f"the system of category {category} itself diverges or stays on a point; search for another")
 
     def _orbit(self, playable: Playable, rng: np.random.Generator) -> np.ndarray:
-        """Points float32 [N, 2]; fewer where the orbit diverged."""
+        """Points, float32 [N, 2]; fewer if the orbit diverged."""
         skipped = (_BURN_IN + 1) * NUM_LANES
         orbit = np.empty((skipped + self.config.num_points, 2), np.float32)
         orbit[:NUM_LANES] = playable.start
@@ -202,12 +202,12 @@ class FractalDB(FractalSet):
 
 
 def weight_factors(step: float) -> np.ndarray:
-    """The 25 weightings, float64 [25, 6]: factors of a b c d (matrix, row by row) and e f (offset), one not 1 per row.
+    """The 25 weightings, float64 [25, 6]: factors of a b c d (matrix, row by row) and e f (offset), one per row not 1.
 
     In the published order: five factors 1 - 2w .. 1 + 2w for a (the third is the identity), then four for each of the
     other parameters. A factor of 0 becomes 0.01, as published for w = 0.5.
     """
-    values = np.round(1 + step * np.array([-2.0, -1, 0, 1, 2]), 12)  # as written: 0.2, not 1 - 2 * 0.4
+    values = np.round(1 + step * np.array([-2.0, -1, 0, 1, 2]), 12)  # decimal 0.2, not the float64 of 1 - 2 * 0.4
     values[0] = max(values[0], 0.01)
     rows = [(0, value) for value in values] + [(p, value) for p in range(1, 6) for value in np.delete(values, 2)]
     factors = np.ones((NUM_WEIGHTS, 6))
@@ -217,12 +217,12 @@ def weight_factors(step: float) -> np.ndarray:
 
 
 def weighted(ifs: IFS, factors: np.ndarray) -> IFS:
-    """The 2D system with a b c d e f of every map times the six factors; the probabilities stay, as published."""
+    """The 2D system with a b c d e f of every map times the six factors; same probabilities, as published."""
     return IFS(ifs.matrices * factors[:4].reshape(2, 2), ifs.offsets * factors[4:], ifs.probabilities)
 
 
 def orient(image: np.ndarray, flip: int) -> np.ndarray:
-    """0 as it is, 1 top-bottom, 2 left-right, 3 both (the published numbers); 4-7 the same, transposed first.
+    """0: unchanged, 1: top-bottom, 2: left-right, 3: both (the published numbers); 4-7: the same after transposing.
 
     Args:
         image: uint8 [H, W], or contiguous [H, W, 3].

@@ -1,4 +1,4 @@
-"""What every image data set is: a recipe of pictures that are drawn on request, with what tells their categories."""
+"""The common interface of the image data sets: recipes of pictures drawn on the fly, with their categories."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ class LabelledImage:
         image: uint8, [H, W] grey or [H, W, 3] RGB; row 0 is the top.
         category: Index of its category, the label.
         instance: Index within the category.
-        num_redraws: Degenerate pictures (diverged, or nearly blank) that were given up before this one.
+        num_redraws: Degenerate pictures (diverged, or nearly blank) that were discarded before this one.
     """
 
     image: np.ndarray
@@ -38,13 +38,13 @@ def arrays_of(item: LabelledImage) -> dict[str, np.ndarray]:
 
 
 class ImageRecipe(ABC):
-    """Pictures by number, as the driver of stored sets and the writers of picture files need them.
+    """Pictures by number, for the driver of stored sets and the writers of picture files.
 
     Attributes:
         name: Name of the data set.
         config: Its settings.
         num_categories: How many categories there are.
-        inputs: SHA-256 of what the pictures depend on besides `config`, by name: of categories that were imported.
+        inputs: SHA-256 of what the pictures depend on besides `config`, by name, such as imported categories.
     """
 
     name: str
@@ -57,31 +57,31 @@ class ImageRecipe(ABC):
 
     @abstractmethod
     def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """What a stored set holds of item `index`; `image`, and `mask` where there is one, are pictures."""
+        """Item `index` as stored; `image`, and `mask` if present, are pictures."""
 
     @abstractmethod
     def file_names(self, index: int) -> dict[str, str]:
-        """Path in a folder of picture files, in the published layout, of each array that is a picture."""
+        """Relative path, in the published layout, of each array that is a picture."""
 
     @abstractmethod
     def interleaved(self, index: int) -> int:
-        """Number of the item at a place in an order in which neighbours are of different categories."""
+        """Number of the item at a position in an order where neighbours have different categories."""
 
     @abstractmethod
     def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
-        """The numbers that define a category, for the manifest of class parameters."""
+        """The parameters of a category."""
 
     def file_picture(self, picture: np.ndarray) -> np.ndarray:
-        """A picture as its file holds it: those of the released scripts are RGB, even when grey."""
+        """A picture as written to files: those of the released scripts are RGB, even if grey."""
         if getattr(self.config, "variant", "native") == "released" and picture.ndim == 2:
             return np.repeat(picture[:, :, None], 3, axis=2)
         return picture
 
 
 class ImageSet(ImageRecipe, Sequence[LabelledImage]):
-    """Labelled pictures drawn on request: item i is instance i % num_instances of category i // num_instances.
+    """Labelled pictures drawn on the fly: item i is instance i % num_instances of category i // num_instances.
 
-    A set states its numbers of categories and instances and draws one instance; the rest is here.
+    Subclasses pass their numbers of categories and instances and implement `instance`.
     """
 
     def __init__(self, num_categories: int, num_instances: int):
@@ -94,12 +94,12 @@ class ImageSet(ImageRecipe, Sequence[LabelledImage]):
         """Draw one instance of one category, a function of the configuration and these two numbers alone."""
 
     def file_name(self, index: int) -> str:
-        """Path of item `index` in an image folder, without an ending: the category's folder and the picture's name."""
+        """Path of item `index` in an image folder, without a suffix: the category's folder and the picture's name."""
         category, instance = divmod(self._checked(index), self.num_instances)
         return f"{category:05d}/{category:05d}_{instance:04d}"
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """What a stored set holds of item `index`: the image, and its labels and count of redraws as int64."""
+        """Item `index` as stored: the image, and its labels and number of redraws as int64."""
         return arrays_of(self[index])
 
     def file_names(self, index: int) -> dict[str, str]:
@@ -111,11 +111,11 @@ class ImageSet(ImageRecipe, Sequence[LabelledImage]):
         return index % self.num_categories * self.num_instances + index // self.num_categories
 
     def isolated_fraction(self, index: int) -> float:
-        """Share of the inked pixels of item `index` without inked neighbours; where points are drawn, as dots."""
+        """Share of the inked pixels of item `index` without inked neighbours; points are drawn as dots."""
         return isolated_fraction(self[index].image)
 
     def sparsity_warning(self, *, num_images: int = 64) -> str | None:
-        """A sentence to print where pictures (so many, spread over the set, are drawn) are mostly dust, else None.
+        """A warning if the pictures (`num_images`, spread over the set, are drawn) are mostly dust, else None.
 
         The limit of 0.1 lies between the 10,000 points at which FractalDB is reported to fail and the 50,000 at which
         it works: 0.43 and 0.07 at 512 px.

@@ -5,7 +5,7 @@ from numba import njit
 
 __all__ = ["draw_polygons"]
 
-_FAR = 2**20  # pixels; what is further out is drawn as if it were here
+_FAR = 2**20  # pixels; coordinates are clamped to this
 
 
 def draw_polygons(
@@ -18,19 +18,19 @@ def draw_polygons(
     background: int = 0,
     closed: bool = True,
 ) -> None:
-    """Draw the sides of polygons, one polygon after the other, over what is there.
+    """Draw the sides of polygons over an image, one polygon after another.
 
-    Side k of a polygon joins its vertices k and k + 1, and the last joins the first. Coordinates are cut to integers
-    towards zero, as Pillow cuts them. What lies outside the image is left out.
+    Side k joins vertices k and k + 1, and the last side returns to the first vertex. Coordinates are truncated towards
+    zero, as in Pillow. Pixels outside the image are skipped.
 
     Args:
-        image: [H, W], C-contiguous; any unsigned integers. Drawn into.
+        image: [H, W], C-contiguous, of any unsigned integer type; modified.
         polygons: float64 [L, V, 2] of x, y in pixels; row 0 is the top.
         inks: [L], of the image's dtype.
         origin: Added to every vertex.
-        broken: Bool [L, V]: sides to draw in the background's colour.
-        background: That colour.
-        closed: Whether the last vertex is joined to the first.
+        broken: Bool [L, V]: sides to draw with the background ink.
+        background: That ink.
+        closed: Whether to join the last vertex to the first.
     """
     if inks.dtype != image.dtype or inks.shape != polygons.shape[:1]:
         raise ValueError(f"inks are {inks.dtype} {inks.shape}; expected {image.dtype} {polygons.shape[:1]}")
@@ -62,8 +62,8 @@ def _pixel(coordinate):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _draw_line(image, x0, y0, x1, y1, ink):
-    """Bresenham's line with both ends. Along the longer axis there is one pixel a step, and the error decides when the
-    other axis follows; at a tie it follows, and of two equal axes y counts as the longer, as in Pillow.
+    """Bresenham's line, endpoints included. As in Pillow, ties step along the shorter axis, and y counts as the longer
+    of two equal axes.
     """
     height, width = image.shape
     if (x0 < 0 and x1 < 0) or (y0 < 0 and y1 < 0) or (x0 >= width and x1 >= width) or (y0 >= height and y1 >= height):

@@ -1,4 +1,4 @@
-"""What to measure of a picture before training on many like it."""
+"""Quality metrics of pictures."""
 
 import numpy as np
 from numba import njit
@@ -7,9 +7,9 @@ __all__ = ["isolated_fraction"]
 
 
 def isolated_fraction(image: np.ndarray) -> float:
-    """Share of the inked pixels none of whose eight neighbours is inked; 0 for a blank picture.
+    """Share of the inked pixels with no inked pixel among their eight neighbours; 0 for a blank picture.
 
-    High where a fractal has too few points for the size of its picture: contours dissolve into dust. For FractalDB's
+    High if a fractal has too few points for the size of its picture: contours dissolve into dust. For FractalDB's
     own categories, drawn with dots at 512 px, it is 0.43 at 10,000 points, 0.07 at 50,000 and 0.03 at 100,000. Patches
     hide it.
 

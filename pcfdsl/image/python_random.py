@@ -1,7 +1,7 @@
-"""Python's `random.Random`, number for number, with many numbers at a time and its state at hand.
+"""Python's `random.Random`, number for number, with batched draws and accessible state.
 
-Both Python and NumPy's `RandomState` run the Mersenne twister MT19937 and make doubles of it in the same way; NumPy
-makes a thousand in the time of Python's twenty.
+Python and NumPy's `RandomState` both derive doubles from the Mersenne twister MT19937 in the same way; NumPy is about
+50 times as fast.
 """
 
 import math
@@ -26,7 +26,7 @@ class PythonRandom:
 
     @property
     def state(self) -> Any:
-        """Where the generator stands; may be set to an earlier value."""
+        """State of the generator; can be set to an earlier value."""
         return self._twister.get_state()
 
     @state.setter
@@ -34,7 +34,7 @@ class PythonRandom:
         self._twister.set_state(state)
 
     def random(self, count: int) -> np.ndarray:
-        """As many numbers in [0, 1), float64."""
+        """`count` numbers in [0, 1), float64."""
         return self._twister.random_sample(count)
 
     def uniform(self, low: float, high: float) -> float:
@@ -42,7 +42,7 @@ class PythonRandom:
         return low + (high - low) * float(self._twister.random_sample())
 
     def randint(self, low: int, high: int) -> int:
-        """`random.randint`: both ends are possible. Takes words until one is small enough, as Python does."""
+        """`random.randint`: both bounds inclusive; rejection sampling, as in Python."""
         span = high - low + 1
         bits = span.bit_length()
         if bits > 32:

@@ -1,8 +1,8 @@
-"""The rasteriser: points in the plane -> a picture.
+"""The rasteriser: 2D points -> a picture.
 
-Points are framed (stretched to the picture, or scaled with their aspect kept), drawn as tones into a plane of bytes
-where 0 is the background, and the tones are coloured. Every drawing style is one short kernel; all of them hold no
-interpreter lock. Rows count from the top, so y points up in the picture.
+Points are framed (stretched to the picture, or scaled uniformly), drawn as tones into a plane of bytes where 0 is the
+background, and the tones are coloured. Every drawing style is one short kernel that releases the GIL. Row 0 is the top,
+and y points up.
 """
 
 import colorsys
@@ -29,7 +29,7 @@ class DrawConfig:
 
     style: Literal["dot", "patch", "image_patch", "density"] = option(
         "patch",
-        "dot: a pixel per point. patch: a random 3x3 mask per point that covers what was there, as published. "
+        "dot: a pixel per point. patch: a random 3x3 mask per point, drawn over earlier ones, as published. "
         "image_patch: one random 3x3 mask for the whole picture. density: the more points, the brighter.",
     )
     color: bool = option(False, "Hue by point number (128 hues in turn, as published), or by density; else grey.")
@@ -45,19 +45,19 @@ class DrawConfig:
 def rasterize(
     points: np.ndarray, height: int, width: int, config: DrawConfig, *, rng: np.random.Generator | None = None
 ) -> np.ndarray | None:
-    """The picture of one point set, or None where there is nothing to frame: a point is not finite, or all are one.
+    """Picture of one point set, or None if it cannot be framed: a point is not finite, or all coincide.
 
     Args:
         points: [N, 2] float32, x to the right and y up.
-        height, width: Of the picture, pixels.
+        height, width: Size of the picture, in pixels.
         config: Style, colours and framing.
-        rng: Draws the masks of the two patch styles; not needed for the others.
+        rng: For the masks of the two patch styles; unused by the others.
 
     Returns:
         uint8 [height, width], or [height, width, 3] RGB in colour.
 
     Raises:
-        ValueError: If the picture has no room inside its padding, or masks are needed and no generator is given.
+        ValueError: If the padding leaves no room in the picture, or masks are needed and `rng` is None.
 
     >>> rasterize(np.array([[0, 0], [1, 1], [1, 0]], np.float32), 2, 2, DrawConfig(style="dot", pad=0))
     array([[  0, 127],
@@ -98,7 +98,7 @@ def rasterize_batch(
     *,
     rngs: Iterable[np.random.Generator | None] | None = None,
 ) -> np.ndarray:
-    """`rasterize` of several point sets, [B, height, width] or [B, height, width, 3]; what has no frame is blank."""
+    """`rasterize` for several point sets, [B, height, width] or [B, height, width, 3]; blank where it returns None."""
     clouds = list(clouds)
     blank = np.zeros((height, width, 3) if config.color else (height, width), np.uint8)
     drawn = [
@@ -111,15 +111,15 @@ def rasterize_batch(
 def fit_frame(
     points: np.ndarray, height: int, width: int, *, pad: int = 0, keep_aspect: bool = False
 ) -> np.ndarray | None:
-    """Where points fall: column = int((x - f0) f1 + f2), row = int((y - f3) f4 + f5), float32.
+    """The mapping from points to pixels: column = int((x - f0) f1 + f2), row = int((y - f3) f4 + f5), float32.
 
-    None where a point is not finite, or all are one.
+    None if a point is not finite, or all coincide.
 
-    The bounding box takes the picture within `pad` pixels of each side; with the aspect kept it is centred there. A set
-    without extent on one axis lies in the middle of it.
+    The bounding box fills the picture up to `pad` pixels from each side; with the aspect ratio kept it is centred. A
+    set without extent on one axis is centred on that axis.
 
     Raises:
-        ValueError: If no pixel is left inside the padding.
+        ValueError: If the padding leaves no pixel.
     """
     if height <= 2 * pad or width <= 2 * pad:
         raise ValueError(f"a picture of {height} x {width} pixels has no room inside a padding of {pad} on each side")
@@ -140,7 +140,7 @@ def fit_frame(
 
 
 def shrink(image: np.ndarray, factor: int) -> np.ndarray:
-    """Mean over squares of factor x factor pixels, rounded; uint8 [H, W] or [H, W, C], sides divisible by factor."""
+    """Rounded means over factor x factor pixels; uint8 [H, W] or [H, W, C], sides divisible by factor."""
     height, width = image.shape[0] // factor, image.shape[1] // factor
     squares = image.reshape(height, factor, width, factor, *image.shape[2:])
     total = squares.sum(axis=(1, 3), dtype=np.uint32)
@@ -148,12 +148,12 @@ def shrink(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def count_ink(image: np.ndarray) -> int:
-    """Pixels of a grey or colour picture that are not black."""
+    """Number of pixels of a grey or colour picture that are not black."""
     return int(np.count_nonzero(image)) if image.ndim == 2 else _count_colored(image)
 
 
 def published_hues() -> np.ndarray:
-    """FractalDB's colours: hue n / 128 at saturation and value 0.75, red and blue exchanged, uint8 [128, 3]."""
+    """FractalDB's colours: hue n / 128 at saturation and value 0.75, red and blue swapped, uint8 [128, 3]."""
     colors = [colorsys.hsv_to_rgb(n / NUM_HUES, 0.75, 0.75)[::-1] for n in range(NUM_HUES)]
     return (np.array(colors) * 255).astype(np.uint8)
 
@@ -165,7 +165,7 @@ def _index_hues() -> np.ndarray:
 
 @cache
 def _density_hues() -> np.ndarray:
-    """From violet where there are few points to red and bright where there are many."""
+    """From violet for few points to bright red for many."""
     colors = [colorsys.hsv_to_rgb(0.75 * (1 - t / 255), 0.9, 0.5 + 0.5 * t / 255) for t in range(256)]
     return np.concatenate([np.zeros((1, 3)), np.array(colors)[1:] * 255]).round().astype(np.uint8)
 
@@ -176,10 +176,10 @@ def _patch_key(rng: np.random.Generator | None) -> np.ndarray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _bounds(points, low, high):
-    """Smallest and largest x and y of float32 [N, 2]; NaN where there is one."""
+    """Minimum and maximum of x and y of float32 [N, 2]; NaN if a coordinate is not finite."""
     flat = points.reshape(points.size)
     smallest, largest = np.empty(_WIDTH, np.float32), np.empty(_WIDTH, np.float32)
-    total = np.zeros(_WIDTH, np.float32)  # 0 * x is NaN for what is not finite, and comparisons hide NaN
+    total = np.zeros(_WIDTH, np.float32)  # 0 * x is NaN if x is not finite; comparisons would hide NaN
     for j in range(_WIDTH):
         smallest[j] = largest[j] = flat[j % 2]
     for block in range(np.uintp(len(flat) // _WIDTH)):
@@ -215,9 +215,9 @@ def _dots(points, frame, first, num_tones, plane):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _patches(points, frame, key, first, num_tones, plane):
-    """A 3x3 mask around each point, ink and background both covering what was there before.
+    """A 3x3 mask around each point, whose ink and background both overwrite earlier pixels.
 
-    Masks are uniform in 1..511; mask i is a hash of (key, i), so it depends on no other.
+    Masks are uniform in 1..511; mask i is a hash of (key, i), independent of the others.
     """
     height, width = np.uint64(plane.shape[0] - 2), np.uint64(plane.shape[1] - 2)
     x_low, x_scale, left, y_high, y_scale, top = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
@@ -251,7 +251,7 @@ def _counts(points, frame, counts):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _tone_of_density(counts, first, plane):
-    """From `first` at one point to 255 at the most, by the logarithm of the count."""
+    """From `first` for one point to 255 for the largest count, by the logarithm of the count."""
     most = np.log(np.float32(counts.max()))
     step = np.float32(255 - first) / most if most > 0 else np.float32(0)
     for r in range(counts.shape[0]):
@@ -262,7 +262,7 @@ def _tone_of_density(counts, first, plane):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _spread(plane, mask):
-    """The plane with the mask laid around each inked pixel; where two meet, the higher tone wins."""
+    """The plane with the mask applied around each inked pixel; where masks overlap, the higher tone wins."""
     out = np.zeros_like(plane)
     for r in range(3):
         for c in range(3):

@@ -1,6 +1,6 @@
 """RCDB: radial contours whose category is their numbers of vertices and polygons, their noise and their step.
 
-Everything else (radius, oval, centre, greys, and the noise itself) is drawn anew for every instance.
+Everything else (radius, oval, centre, greys, and the noise itself) is drawn separately for every instance.
 (Kataoka et al., Replacing Labeled Real-Image Datasets with Auto-Generated Contours, CVPR 2022.)
 """
 
@@ -25,7 +25,7 @@ class RCDBConfig:
     """Everything an RCDB depends on. Lengths are in pixels of `draw.canvas`."""
 
     variant: Literal["native", "released"] = option(
-        "native", "Clean rules, or the released script's to the letter.", formerly={"official": "released"}
+        "native", "Clean rules, or exactly those of the released script.", formerly={"official": "released"}
     )
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
@@ -48,7 +48,7 @@ class RCDBConfig:
         validate(self)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "oval")
         if self.variant == "released":
             yield from released_inconsistencies(self, ContourDrawConfig())
@@ -56,7 +56,7 @@ class RCDBConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RCDBCategory:
-    """What all instances of a category have in common; see `RadialContour`."""
+    """The parameters shared by all instances of a category; see `RadialContour`."""
 
     num_vertices: int
     num_polygons: int
@@ -85,7 +85,7 @@ class RCDB(ImageSet):
         return asdict(self.category(category))
 
     def category(self, category: int) -> RCDBCategory:
-        """What defines a category."""
+        """The parameters of a category."""
         config, rng = self.config, stream(self.config.seed, "category", category)
         return RCDBCategory(
             num_vertices=draw_vertices(rng, *config.vertices, mean=config.mean_vertices),
@@ -121,15 +121,14 @@ class RCDB(ImageSet):
 
 
 def open_rcdb(config: RCDBConfig) -> ImageSet:
-    """The data set of a recipe, native or official by `config.variant`."""
+    """The data set of a recipe, native or as released by `config.variant`."""
     return (ReleasedRCDB if config.variant == "released" else RCDB)(config)
 
 
 class ReleasedRCDB(ReleasedContours):
     """RCDB as its released script makes it, pixel for pixel; `seed` is added to the seed of every job.
 
-    `category_parameters` also gives what the script writes down of a category, which describes its instance 0 only:
-    radius, ovals and centre.
+    `category_parameters` includes the radius, ovals and centre that the script records, which describe instance 0 only.
     """
 
     name = "rcdb"
@@ -155,7 +154,7 @@ class ReleasedRCDB(ReleasedContours):
         return contour, self.draw_start(random, config.start)
 
     def draw_next(self, random: PythonRandom, contour: RadialContour) -> tuple[RadialContour, Start]:
-        """What the next instance has of its own."""
+        """The contour and centre of the next instance."""
         oval = (random.uniform(*self.config.oval), random.uniform(*self.config.oval))
         contour = replace(contour, oval=oval, radius=random.randint(*self.config.radius))
         return contour, self.draw_start(random, self.config.start)

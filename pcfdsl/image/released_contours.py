@@ -1,11 +1,11 @@
-"""What the released contour scripts (RCDB, VisualAtom) share, random number for random number.
+"""The common part of the released contour scripts (RCDB, VisualAtom), random number for random number.
 
-A script runs as several jobs; job j seeds Python's generator with j + 1 and makes its categories one after the other,
-so an image depends on all that its job drew before it, and on the number of jobs. Here a category's beginning is
-reached by drawing, without rendering, what comes before it (about half a millisecond an image, once), and images in
-order cost nothing extra.
+A script runs as several jobs; job j seeds Python's generator with j + 1 and makes its categories one after another, so
+an image depends on everything its job drew before it, and on the number of jobs. To reach a category, this module draws
+the random numbers of all earlier images without rendering them (about half a millisecond per image, once); sequential
+access costs nothing extra.
 
-Of every polygon the script draws its grey, then the noise arguments of all x, then those of all y.
+For every polygon the script draws its grey, then the noise arguments of all x, then those of all y.
 """
 
 from abc import abstractmethod
@@ -23,17 +23,17 @@ from pcfdsl.image.python_random import PythonRandom
 
 __all__ = ["ReleasedContours", "Start", "released_inconsistencies", "redraw_vertices"]
 
-Start = tuple[float, float]  # centre (row, column) in pixels: a whole number of halves
+Start = tuple[float, float]  # centre (row, column) in pixels: multiples of one half
 _Position = tuple[int, RadialContour, Start, Any]  # instance, its contour and centre, the generator's state before it
 
 
 class ReleasedContours(ImageSet):
-    """Contours drawn one after the other from one generator per job. Pickles without what it has been through.
+    """Contours drawn sequentially from one generator per job. Pickles without its cached positions.
 
     Attributes:
         background: Grey of the canvas.
-        most_ink: Upper end of the range of greys; more than 255 is drawn as 255.
-        centre_first: Whether vertices grow from the centre, or get it added when drawn; sums round differently.
+        most_ink: Upper bound of the range of greys; more than 255 is drawn as 255.
+        centre_first: Whether vertices grow from the centre, or it is added when drawing; sums round differently.
     """
 
     background = 255
@@ -56,10 +56,10 @@ class ReleasedContours(ImageSet):
 
     @abstractmethod
     def draw_next(self, random: PythonRandom, contour: RadialContour) -> tuple[RadialContour, Start]:
-        """What the next instance has of its own."""
+        """The contour and centre of the next instance."""
 
     def draw_start(self, random: PythonRandom, width: int) -> Start:
-        """A centre in the middle square of this width."""
+        """A centre in the central square of this width."""
         row, column = (self._size + random.randint(-width, width) for _ in range(2))
         return row / 2, column / 2
 
@@ -72,7 +72,7 @@ class ReleasedContours(ImageSet):
         }
 
     def instance(self, category: int, instance: int) -> LabelledImage:
-        """Draw one instance; in order is fastest."""
+        """Draw one instance; sequential access is fastest."""
         last = self._last
         begin = self._beginning(category)
         if last is not None and last[0] == category and last[1][0] <= instance:
@@ -104,7 +104,7 @@ class ReleasedContours(ImageSet):
             yield ink, random.random(2 * contour.num_vertices).reshape(2, -1)
 
     def _beginning(self, category: int) -> _Position:
-        """Where a category's first instance begins, by way of its job's earlier categories."""
+        """Position of a category's first instance, reached through its job's earlier categories."""
         known = category
         while known not in self._beginnings and known % self._job_categories:
             known -= 1
@@ -132,7 +132,7 @@ class ReleasedContours(ImageSet):
 
 
 def redraw_vertices(random: PythonRandom, low: int, high: int, *, mean: float) -> int:
-    """Whole parts of exponential numbers, until one is in the range."""
+    """Integer part of an exponential variate, redrawn until it lies in the range."""
     while True:
         vertices = int(random.expovariate(1 / mean))
         if low <= vertices <= high:
@@ -140,7 +140,7 @@ def redraw_vertices(random: PythonRandom, low: int, high: int, *, mean: float) -
 
 
 def released_inconsistencies(config: Any, draw: ContourDrawConfig) -> Iterator[tuple[str, str]]:
-    """(field, message) for what the released scripts do not admit; `draw` is how they draw."""
+    """(field, message) for settings that the released scripts do not support; `draw` holds their drawing settings."""
     if config.num_categories % config.jobs:
         yield (
             "jobs",

@@ -7,12 +7,12 @@ The search, seeded with 1, finds the 1,000 published categories; seed 1 is there
 - Each axis is stretched by itself, from 0 where it has no negative coordinate, and truncated (`formula.released`).
 - A patch lies below and to the right of its point: the mask's top left pixel is one off on both axes, so the pixel of
   the point itself stays as it was.
-- The finished picture is turned upside down, then flipped. Nothing is ever rotated.
-- Diverged orbits are drawn as far as they go, with whatever is left after `cut_before_nan`: blank at worst.
-- Files are RGB, and colours have red and blue exchanged.
+- The finished picture is turned upside down, then flipped, but never rotated.
+- Diverged orbits are drawn up to where `cut_before_nan` truncates them; the picture may be blank.
+- Files are RGB, and colours have red and blue swapped.
 
-Masks come from Python's unseeded generator there and cannot be made again; here they come from pcfdsl's streams.
-`published_picture` takes any masks.
+The scripts draw masks from Python's unseeded generator, so they cannot be reproduced; here they come from pcfdsl's
+streams. `published_picture` accepts any masks.
 
 Fewer instances than 25 x num_patches x 4 are the first in the published order. One instance gives the one-instance set
 (OFDB, ICCV 2023) with its trap: the first row of weights is not the identity but multiplies a by 1 - 2 weight.
@@ -39,7 +39,7 @@ _ORBIT_SEED = 100
 
 
 class ReleasedFractalDB(FractalDB):
-    """`FractalDB` by the released scripts' rules. Categories are found in order: the 1,000th takes all before it."""
+    """`FractalDB` by the released scripts' rules. Categories are found in order, so the 1,000th requires all others."""
 
     variants = ("released",)
 
@@ -56,7 +56,7 @@ class ReleasedFractalDB(FractalDB):
         vars(self).update(state | {"_lock": threading.Lock()})
 
     def search(self, category: int) -> IFS:
-        """Search on from the last category found until this one."""
+        """Continue the search from the last category found up to this one."""
         search = self.config.search
         with self._lock:
             if self._search is None:
@@ -71,7 +71,7 @@ class ReleasedFractalDB(FractalDB):
         return self._found[category]
 
     def combination(self, category: int, instance: int) -> tuple[int, int, int]:
-        """Weight, patch and flip of an instance: the published order, from the start."""
+        """Weight, patch and flip of an instance: always the first ones in the published order."""
         weight, rest = divmod(instance, self.config.num_patches * self.config.num_flips)
         return weight, *divmod(rest, self.config.num_flips)
 
@@ -93,7 +93,7 @@ class ReleasedFractalDB(FractalDB):
         return LabelledImage(orient(image, flip), category, instance)
 
     def isolated_fraction(self, index: int) -> float:
-        """As for the native set: of the points as dots."""
+        """As for the native set, with points drawn as dots."""
         category, instance = divmod(self._checked(index), self.num_instances)
         weight, _, _ = self.combination(category, instance)
         system = self.weighted_system(category, weight, 0)
@@ -106,9 +106,9 @@ def published_picture(
     """The published renderer's picture before its flips (flip0), uint8 [size, size, 3].
 
     Args:
-        ifs: System, weighted already.
-        num_points: Points, the origin included.
-        size: Side, pixels.
+        ifs: The weighted system.
+        num_points: Number of points, including the origin.
+        size: Side of the picture, in pixels.
         masks: [num_points] in 1..511 for patches: bit 8 is the top left pixel, then row by row. None draws dots.
         color: Hue by point number instead of grey 127.
     """
@@ -127,7 +127,7 @@ def published_picture(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _draw_dots(columns, rows, plane):
-    """1 + number of the last point on it modulo the number of hues, for each pixel."""
+    """Set each hit pixel to 1 + (number of its last point modulo the number of hues)."""
     for i in range(len(columns)):
         if rows[i] < plane.shape[0] and columns[i] < plane.shape[1]:
             plane[rows[i], columns[i]] = 1 + i % NUM_HUES

@@ -1,8 +1,8 @@
-"""SegRCDB: many contours in one picture, and a mask that tells where which category is.
+"""SegRCDB: many contours in one picture, with a segmentation mask of their categories.
 
 A category is a contour without its centre; its label is its number plus one, and 0 is the background. Three masks are
 published: M1, the lines themselves; M2, the ring between the first and the last polygon; M3, all within the last one.
-Unlike in the released script, the hole of a ring lets what is under it show, instead of erasing it.
+Unlike in the released script, the hole of a ring is transparent and does not erase what lies beneath.
 (Shinoda et al., SegRCDB: Semantic Segmentation via Formula-Driven Supervised Learning, ICCV 2023.)
 """
 
@@ -60,15 +60,15 @@ class SegRCDBConfig:
         validate(self)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "oval")
         if self.draw.supersample != 1:
-            yield "draw", "has supersample, which labels do not take; leave it at 1"
+            yield "draw", "sets supersample, which labels do not support; leave it at 1"
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentedImage:
-    """A picture and what is where in it.
+    """A picture and its segmentation mask.
 
     Attributes:
         image: uint8, [H, W] grey or [H, W, 3] RGB; row 0 is the top.
@@ -123,7 +123,7 @@ class SegRCDB(ImageRecipe, Sequence[SegmentedImage]):
         return {key: f"{key}/{index:06d}.png" for key in ("image", "mask")}
 
     def interleaved(self, index: int) -> int:
-        """The same number: every image is of many categories."""
+        """The same number: every image has many categories."""
         return index
 
     def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
@@ -144,7 +144,7 @@ class SegRCDB(ImageRecipe, Sequence[SegmentedImage]):
         )
 
     def _pair(self, index: int) -> SegmentedImage:
-        """Contours one over the other; labels likewise, so a later contour's hide an earlier one's."""
+        """Draw contours on top of one another, labels likewise: later ones hide earlier ones."""
         config, draw, size = self.config, self.config.draw, self.config.image_size
         rng, break_rng = stream(config.seed, "image", index), stream(config.seed, "breaks", index)
         picture, mask = blank(draw, size), np.zeros((size, size), np.uint8)
@@ -164,7 +164,7 @@ class SegRCDB(ImageRecipe, Sequence[SegmentedImage]):
 
 
 def _label(mask: np.ndarray, polygons: np.ndarray, label: int, kind: str) -> None:
-    """Write a contour into a mask. Of a filled shape the outlines are drawn too, so that thin parts are not lost."""
+    """Write a contour into a mask. Filled shapes get their outlines too, so that thin parts are not lost."""
     if kind == "M1":
         outlines = polygons
     elif kind == "M2":

@@ -1,4 +1,4 @@
-"""Any image set by its name: one configuration that holds them all, and what opens it."""
+"""Image sets by name: one configuration for all of them, and functions to open it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ FRACTAL_SETS = ("fractaldb", "exfractaldb")
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSetConfig:
-    """Which set, and its settings; those of the others are not looked at."""
+    """Which set, and its settings; those of the others are ignored."""
 
     dataset: ImageSetName = option("fractaldb", "The set; all have labels but segrcdb, which has masks.")
     seed: int | None = option(None, "Root of every random decision, in place of the chosen set's own.")
@@ -45,7 +45,7 @@ class ImageSetConfig:
 
 
 def open_labelled_images(config: ImageSetConfig) -> ImageSet:
-    """The chosen set, where its images have labels.
+    """Open the chosen set, whose images must have labels.
 
     Raises:
         ConfigError: If they have masks instead.
@@ -57,14 +57,14 @@ def open_labelled_images(config: ImageSetConfig) -> ImageSet:
 
 
 def open_images(config: ImageSetConfig, categories: Sequence[IFS] | None = None) -> ImageRecipe:
-    """The chosen set of images; nothing is generated until it is requested.
+    """Open the chosen set of images, which are generated on the fly.
 
     Args:
         config: Which one.
-        categories: For fractals: systems found earlier. Searched for when needed if None.
+        categories: For fractals: existing systems. Searched for on first use if None.
 
     Raises:
-        ConfigError: If the chosen set cannot take the categories.
+        ConfigError: If the chosen set does not accept the categories.
 
     >>> db = open_images(ImageSetConfig(dataset="rcdb", rcdb=RCDBConfig(num_categories=2, num_instances=3)))
     >>> len(db), db[4].category

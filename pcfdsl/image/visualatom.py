@@ -1,6 +1,6 @@
 """VisualAtom: radial contours with two sinusoids around them, on black.
 
-A category is everything but the centre, the greys and the noise, which every instance draws anew.
+A category fixes everything but the centre, the greys and the noise, which every instance draws for itself.
 (Takashima et al., Visual Atoms: Pre-training Vision Transformers with Sinusoidal Waves, CVPR 2023.)
 """
 
@@ -27,7 +27,7 @@ class VisualAtomConfig:
     """Everything a VisualAtom depends on. Lengths are in pixels of `draw.canvas`; ranges are the released script's."""
 
     variant: Literal["native", "released"] = option(
-        "native", "Clean rules, or the released script's to the letter.", formerly={"official": "released"}
+        "native", "Clean rules, or exactly those of the released script.", formerly={"official": "released"}
     )
     seed: int = option(0, "Root of every random decision.")
     num_categories: int = option(1000, "Categories.", minimum=1)
@@ -50,7 +50,7 @@ class VisualAtomConfig:
         validate(self)
 
     def inconsistencies(self):
-        """Yield (field, message) for what no field shows alone."""
+        """Yield (field, message) for settings that are inconsistent with one another."""
         yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "waves", "oval")
         if self.waves[0] == self.waves[1] != 0:
             yield "waves", f"leaves both sinusoids {self.waves[0]} periods; widen the range"
@@ -113,7 +113,7 @@ class VisualAtom(ImageSet):
 
 
 def open_visualatom(config: VisualAtomConfig) -> ImageSet:
-    """The data set of a recipe, native or official by `config.variant`."""
+    """The data set of a recipe, native or as released by `config.variant`."""
     return (ReleasedVisualAtom if config.variant == "released" else VisualAtom)(config)
 
 
@@ -132,7 +132,7 @@ class ReleasedVisualAtom(ReleasedContours):
         self.config = config
 
     def file_name(self, index: int) -> str:
-        """The published name, which tells the number of vertices."""
+        """The published name, which contains the number of vertices."""
         category, instance = divmod(self._checked(index), self.num_instances)
         vertices = self.category_parameters(category)["num_vertices"]
         return f"{category:05d}/vertex_{vertices:04d}_instance_{instance:04d}"
@@ -160,5 +160,5 @@ class ReleasedVisualAtom(ReleasedContours):
         return contour, self.draw_start(random, config.start)
 
     def draw_next(self, random: PythonRandom, contour: RadialContour) -> tuple[RadialContour, Start]:
-        """What the next instance has of its own: its centre."""
+        """The contour and centre of the next instance; only the centre differs."""
         return contour, self.draw_start(random, self.config.start)

@@ -214,7 +214,7 @@ def test_pictures_that_come_out_otherwise_are_named(tmp_path, monkeypatch):
         return sample | ({"image": sample["image"] ^ 1} if index == 7 else {})
 
     monkeypatch.setattr(ImageSet, "arrays", altered)
-    with pytest.raises(ValueError, match=r"1 differ when made again \(image/00001/00001_0003.png\)"):
+    with pytest.raises(ValueError, match=r"1 differ when regenerated \(image/00001/00001_0003.png\)"):
         verify_images(RCDB, tmp_path, image_format="folder", options=QUIET)
 
 

@@ -133,7 +133,7 @@ def test_published_folders_that_cannot_be_used(path, tmp_path):
 
 def test_verify_names_what_differs(path, tmp_path, monkeypatch):
     monkeypatch.setattr("pcfdsl.pointcloud.pcfractal.augment", lambda points, rng, config: points + np.float32(1))
-    with pytest.raises(ValueError, match=r"40 differ when made again \(sample 0: points, .*\.\.\.\)"):
+    with pytest.raises(ValueError, match=r"40 differ when regenerated \(sample 0: points, .*\.\.\.\)"):
         verify_pcfractal(CONFIG, path, options=QUIET)
 
 
@@ -155,7 +155,7 @@ def test_clouds_are_not_read_with_the_categories_of_another_set(tmp_path, monkey
         patch.setattr("pcfdsl.generate.two_stage.generate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             generate_pcfractal(replace(config, seed=9), tmp_path / "set", options=replace(QUIET, overwrite=True))
-    with pytest.raises(ValueError, match=r"clouds of one set and categories of another.* run that command again"):
+    with pytest.raises(ValueError, match=r"clouds of one set and categories of another.* rerun that command"):
         StoredPCFractalDB(tmp_path / "set")
     generate_pcfractal(replace(config, seed=9), tmp_path / "set", options=replace(QUIET, overwrite=True))
     assert StoredPCFractalDB(tmp_path / "set").config.seed == 9

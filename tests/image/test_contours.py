@@ -188,7 +188,7 @@ def test_averages_are_rounded_means():
         (lambda: ContourDrawConfig(break_fraction=1.1), "break_fraction: must be at most 1"),
         (lambda: VisualAtomConfig(waves=(3, 3)), "waves: leaves both sinusoids 3 periods"),
         (lambda: SegRCDBConfig(num_categories=255), "num_categories: must be at most 254"),
-        (lambda: SegRCDBConfig(draw=ContourDrawConfig(supersample=2)), "draw: has supersample"),
+        (lambda: SegRCDBConfig(draw=ContourDrawConfig(supersample=2)), "draw: sets supersample"),
     ],
 )
 def test_settings_that_cannot_be_used(make, message):
