@@ -37,7 +37,8 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("data", "validation"):
         source: Any = settings.get(name)
         if isinstance(source, Mapping) and {"scenes", "fractals", "folder", "split"} <= source.keys():
-            kind: str = _SCENE_KINDS.get(source["kind"], source["kind"])
+            written = str(source["kind"])
+            kind = _SCENE_KINDS.get(written, written)
             fields = _SCENE_FIELDS.get(kind, tuple(source))
             settings[name] = {"kind": kind} | {field: source[field] for field in fields}
         if isinstance(source, Mapping) and "images_key" in source and source["kind"] == "stored":
