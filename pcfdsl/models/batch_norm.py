@@ -18,6 +18,7 @@ from pcfdsl.ops.rows import (
     norm_relu_max,
     norm_relu_max_torch,
     norm_relu_torch,
+    without_autocast,
 )
 
 __all__ = [
@@ -127,8 +128,9 @@ def moments_over_processes(rows: Tensor, multiplicity: Tensor | None = None) -> 
     weight = rows.new_ones(len(rows)) if multiplicity is None else multiplicity.to(rows.dtype)
     total = _sum_over_processes(weight.sum(dtype=torch.float64))
     share = weight / total.to(rows.dtype)
-    mean = _sum_over_processes(share @ rows)
-    return torch.stack([mean, _sum_over_processes(share @ (rows - mean).square())]), total
+    with without_autocast(rows):
+        mean = _sum_over_processes(share @ rows)
+        return torch.stack([mean, _sum_over_processes(share @ (rows - mean).square())]), total
 
 
 def _track(norm: _BatchNorm, used: Tensor, total: Tensor) -> None:

@@ -4,18 +4,29 @@ Ball query pads a neighbourhood by repeating its first hit. The copies go throug
 not compute them: one row per distinct neighbour, and a multiplicity wherever rows are averaged. The results are those
 of the padded layout, from a tenth of its rows where points are sparse to nearly all where they are dense.
 
-On the CPU fused kernels run on blocks of rows; block sums are added in order, so results do not depend on the number of
-threads. Elsewhere, and as their twins, the same in plain torch.
+Fused kernels run on blocks of rows, numba's on the CPU and Triton's on CUDA (in float32); the sums of blocks are added
+in order, so results do not depend on the number of threads and repeat to the last bit. Elsewhere, and as their twins,
+the same in plain torch. Statistics are never taken in half precision, whatever autocast says.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pcfdsl.ops.backends import numba_rows as kernels
+from pcfdsl.ops.backends import triton_runtime
 
-__all__ = ["NeighborRows", "neighbor_rows", "norm_relu", "norm_relu_max", "norm_relu_max_torch", "norm_relu_torch"]
+__all__ = [
+    "NeighborRows",
+    "neighbor_rows",
+    "norm_relu",
+    "norm_relu_max",
+    "norm_relu_max_torch",
+    "norm_relu_torch",
+    "without_autocast",
+]
 
 
 @dataclass(frozen=True)
@@ -43,16 +54,16 @@ def neighbor_rows(indices: Tensor, counts: Tensor, *, num_points: int) -> Neighb
         counts: [B, S] int64.
         num_points: N, the number of points per batch item that `indices` counts in.
     """
-    num_neighbors = indices.shape[2]
+    _, num_centers, num_neighbors = indices.shape
     counts = counts.clamp(min=1).flatten()
     starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-    first_point = torch.arange(indices.shape[0], device=indices.device)[:, None, None] * num_points
-    kept = torch.arange(num_neighbors, device=indices.device) < counts[:, None]
-    center_idx = torch.repeat_interleave(counts)
+    num_rows = int(starts[-1])  # the one wait for a GPU: the host has to know how much memory the rows take
+    center_idx = torch.repeat_interleave(counts, output_size=num_rows)
+    rank = torch.arange(num_rows, device=indices.device) - starts[center_idx]
     multiplicity = torch.ones_like(center_idx, dtype=torch.float32)
     multiplicity[starts[:-1]] += num_neighbors - counts
     return NeighborRows(
-        point_idx=(indices + first_point).flatten(0, 1)[kept],
+        point_idx=indices.flatten()[center_idx * num_neighbors + rank] + center_idx // num_centers * num_points,
         center_idx=center_idx,
         starts=starts,
         multiplicity=multiplicity,
@@ -74,7 +85,7 @@ def norm_relu(
     Returns:
         [R, C], and the [2, C] mean and (biased) variance used.
     """
-    if rows.device.type != "cpu":
+    if not _has_kernels(rows):
         return norm_relu_torch(rows, weight, bias, multiplicity=multiplicity, eps=eps, statistics=statistics)
     out, used = _norm_relu(rows, weight, bias, multiplicity, eps, statistics)
     return out, used.detach()
@@ -97,7 +108,7 @@ def norm_relu_max(
     Returns:
         [S, C], and the [2, C] mean and (biased) variance used.
     """
-    if rows.device.type != "cpu":
+    if not _has_kernels(rows):
         return norm_relu_max_torch(
             rows, weight, bias, starts=starts, multiplicity=multiplicity, eps=eps, statistics=statistics
         )
@@ -112,8 +123,9 @@ def norm_relu_torch(
     if statistics is None:
         multiplicity = multiplicity.to(rows.dtype)
         share = multiplicity / multiplicity.sum()
-        mean = share @ rows
-        statistics = torch.stack([mean, share @ (rows - mean).square()])
+        with without_autocast(rows):
+            mean = share @ rows
+            statistics = torch.stack([mean, share @ (rows - mean).square()])
     mean, variance = statistics.to(rows.dtype)
     return torch.relu((rows - mean) * (weight * torch.rsqrt(variance + eps)) + bias), statistics.detach()
 
@@ -130,9 +142,21 @@ def norm_relu_max_torch(
 ) -> tuple[Tensor, Tensor]:
     """`norm_relu_max` in plain torch, for any device (tied rows share the gradient)."""
     values, statistics = norm_relu_torch(rows, weight, bias, multiplicity=multiplicity, eps=eps, statistics=statistics)
-    segments = torch.repeat_interleave(starts.diff())[:, None].expand_as(values)
+    segments = torch.repeat_interleave(starts.diff(), output_size=len(rows))[:, None].expand_as(values)
     pooled = values.new_zeros(len(starts) - 1, values.shape[1])
     return pooled.scatter_reduce(0, segments, values, "amax", include_self=False), statistics
+
+
+def without_autocast(rows: Tensor) -> contextlib.AbstractContextManager:
+    """A context in which products of these rows stay in their own precision; autocast takes matrix products in half."""
+    device = rows.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+
+
+def _has_kernels(rows: Tensor) -> bool:
+    if rows.device.type == "cuda":
+        return rows.dtype == torch.float32 and triton_runtime.usable("batch norm and max pooling over rows")
+    return rows.device.type == "cpu"
 
 
 @torch.library.custom_op("pcfdsl::norm_relu", mutates_args=(), device_types="cpu")
@@ -212,6 +236,43 @@ def _norm_relu_max_backward(
     arrays = kernels.arrays_of(grad, rows, winner, starts, multiplicity, scale, common, slope, grad_rows)
     kernels.over_blocks(kernels.backward_max, len(grad), *arrays)
     return grad_rows, sums.to(rows.dtype)
+
+
+@_norm_relu.register_kernel("cuda")
+def _norm_relu_triton(rows, weight, bias, multiplicity, eps, statistics):
+    from pcfdsl.ops.backends import triton_rows  # there is no Triton on macOS
+
+    rows = rows.contiguous()
+    used = triton_rows.moments(rows, multiplicity) if statistics is None else statistics.clone()
+    return triton_rows.forward(rows, used, weight, bias, eps), used
+
+
+@_norm_relu_backward.register_kernel("cuda")
+def _norm_relu_backward_triton(grad, rows, weight, bias, multiplicity, eps, used, through_statistics):
+    from pcfdsl.ops.backends import triton_rows
+
+    arguments = grad.contiguous(), rows.contiguous(), multiplicity, used, weight, bias, eps
+    return triton_rows.backward(*arguments, through_statistics=through_statistics)
+
+
+@_norm_relu_max.register_kernel("cuda")
+def _norm_relu_max_triton(rows, weight, bias, starts, multiplicity, eps, statistics):
+    from pcfdsl.ops.backends import triton_rows
+
+    rows = rows.contiguous()
+    used = triton_rows.moments(rows, multiplicity) if statistics is None else statistics.clone()
+    out, winner = triton_rows.forward_max(rows, starts, used, weight, bias, eps)
+    return out, used, winner
+
+
+@_norm_relu_max_backward.register_kernel("cuda")
+def _norm_relu_max_backward_triton(
+    grad, rows, weight, starts, multiplicity, eps, out, used, winner, through_statistics
+):
+    from pcfdsl.ops.backends import triton_rows
+
+    arguments = grad.contiguous(), rows.contiguous(), out, winner, starts, multiplicity, used, weight, eps
+    return triton_rows.backward_max(*arguments, through_statistics=through_statistics)
 
 
 @_norm_relu.register_fake

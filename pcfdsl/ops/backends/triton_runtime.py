@@ -4,10 +4,11 @@ import functools
 import importlib.util
 import os
 import shutil
+import sys
 
 import torch
 
-__all__ = ["why_unusable"]
+__all__ = ["usable", "why_unusable"]
 
 
 @functools.cache
@@ -29,3 +30,17 @@ def why_unusable() -> str | None:
     except Exception as error:  # compilers, drivers and old versions fail in many ways; every one has a way around
         return f"a Triton kernel failed: {type(error).__name__}: {error}"
     return None
+
+
+@torch.compiler.assume_constant_result
+def usable(operators: str) -> bool:
+    """Whether the Triton kernels of some operators run here; if not, prints once that torch's run instead, and why."""
+    return _usable(operators)
+
+
+@functools.cache
+def _usable(operators: str) -> bool:
+    reason = why_unusable()
+    if reason is not None:
+        print(f"{operators} run in plain torch, which is slower: {reason}", file=sys.stderr)
+    return reason is None

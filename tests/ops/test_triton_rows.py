@@ -1,0 +1,64 @@
+"""The Triton kernels of rows without a GPU: their answers in Triton's interpreter, and what they compile to."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ops.compiled import compile_for
+
+pytest.importorskip("triton", reason="Triton is not installed (it comes with torch on Linux)")
+
+SIZES = {"eps": "fp32", "num_rows": "i32", "num_channels": "i32:16", "num_partial": "i32", "num_segments": "i32"}
+POINTERS = {"starts": "*i64", "winner": "*i32"} | dict.fromkeys(
+    ("rows", "multiplicity", "partial", "used", "weight", "bias", "grad", "sums", "total", "out", "grad_rows"), "*fp32"
+)
+TILE, RUN, FOLD = {"ROWS": 32, "CHANNELS": 64}, {"ROWS": 16, "CHANNELS": 64}, {"FOLD": 32, "CHANNELS": 16}
+THROUGH = {"THROUGH": True}
+KERNELS = {
+    "moments_kernel": TILE,
+    "join_moments_kernel": FOLD,
+    "forward_kernel": TILE,
+    "sums_kernel": TILE,
+    "join_sums_kernel": FOLD,
+    "backward_kernel": TILE | THROUGH,
+    "forward_max_kernel": RUN,
+    "sums_max_kernel": TILE,
+    "backward_max_kernel": RUN | THROUGH,
+}
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_interpreted_kernels_equal_the_torch_forms_forward_and_backward():
+    script = Path(__file__).with_name("interpreted_rows.py")
+    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    answer = json.loads(run.stdout)
+    assert len(answer["errors"]) == 320
+    assert [(name, error) for name, error in answer["errors"] if not error < 1e-5] == []
+    assert answer["unequal"] == []
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_compile_without_spills_and_in_few_registers(cache, name, capability):
+    from pcfdsl.ops.backends import triton_rows
+
+    kernel, constants = getattr(triton_rows, name), KERNELS[name]
+    arguments = {
+        argument: (POINTERS | SIZES).get(argument) for argument in kernel.arg_names if argument not in constants
+    }
+    used = compile_for(capability, kernel, arguments, constants, cache)
+    print(f"{name} sm_{capability}: {used.registers} registers, {used.stack} bytes of stack, {used.shared} shared")
+    assert used.stack == 0
+    assert used.registers <= 80  # then 6 blocks of 128 threads share a multiprocessor, each with 8 wide loads in flight
+    assert not {"ATOM", "ATOMG", "RED"} & set(used.instructions)
