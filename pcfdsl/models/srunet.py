@@ -140,7 +140,7 @@ class SRUNet(nn.Module):
         """
         check_coordinates(coordinates, features)
         order = pack(coordinates).argsort()
-        x = sparse_tensor(coordinates[order], features[order], backend=self.backend)
+        x = sparse_tensor(coordinates[order], features[order], backend=self.backend, trusted=True)
         x = self.relu(self.bn0(self.conv0p1s1(x)))
         levels = [x]
         for level in range(4):

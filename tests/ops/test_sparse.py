@@ -22,7 +22,9 @@ from pcfdsl.ops.sparse import (
     sparse_tensor,
 )
 from pcfdsl.ops.sparse.coordinates import pack
+from pcfdsl.ops.sparse.implicit_gemm import TILE
 from pcfdsl.ops.sparse.kernels import add_rows, find_pairs, find_pairs_torch
+from pcfdsl.ops.sparse.voxels import TritonVoxels
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 CONVOLUTIONS = [f"conv_k{k}_s{s}" for k in (1, 2, 3, 5) for s in (1, 2)]
@@ -388,3 +390,59 @@ def test_values_that_are_not_numbers_stay_visible_in_pools():
         pooled = SparseGlobalPool(kind)(x)
         assert pooled[0].isnan()
         assert pooled[1] == 3
+
+
+# --- tables of the implicit product, which are plain torch -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+@pytest.mark.parametrize(
+    ("kernel_size", "stride", "region"),
+    [(3, 1, "cube"), (3, 1, "hybrid"), (3, 1, "cross"), (5, 1, "cube"), (2, 1, "cube"), (2, 2, "cube"), (3, 2, "cube")],
+)
+def test_tables_hold_the_pairs_of_the_kernel_maps(kernel_size, stride, region, in_order):
+    coordinates = scattered(400, 7)
+    if in_order:
+        coordinates = coordinates[pack(coordinates).argsort()]
+    voxels = TritonVoxels.of(coordinates)
+    kernel_map = voxels.kernel_map(kernel_size, stride, region)
+    in_idx, out_idx = kernel_map.all_pairs()
+    sizes = [kernel_map.num_in if k == kernel_map.identity else b - a for k, (a, b) in enumerate(kernel_map.groups)]
+    weight_idx = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    expected = set(zip(weight_idx.tolist(), in_idx.tolist(), out_idx.tolist(), strict=True))
+    down, up = voxels.meetings(kernel_size, stride, region)
+    assert pairs_of(down) == expected
+    assert {(k, i, j) for k, j, i in pairs_of(up)} == expected
+    assert (down.table is up.table) == (stride == 1 and kernel_size % 2 == 1 and region != "cross")
+    assert voxels.meetings(kernel_size, stride, region)[0].table is down.table
+
+
+def pairs_of(meetings):
+    """(weight, input row, output row) of all that meet, after checking that tiles list what they hold."""
+    table = meetings.table
+    num_splits, num_tiles, num_offsets = table.offsets.shape
+    rows = table.rows.view(num_splits, num_offsets, num_tiles, TILE)
+    pairs = set()
+    for split in range(num_splits):
+        order = table.order[split].view(num_tiles, TILE)
+        assert sorted(order[order >= 0].tolist()) == list(range(table.num_out))
+        for tile in range(num_tiles):
+            listed = table.offsets[split, tile, : table.num_offsets[split, tile]].tolist()
+            assert listed == (rows[split, :, tile] >= 0).any(1).nonzero()[:, 0].tolist()
+            for offset in listed:
+                assert (
+                    tile in table.tiles[split * num_offsets + offset, : table.num_tiles[split * num_offsets + offset]]
+                )
+                weight = int(meetings.weight_idx[split * num_offsets + offset])
+                found = zip(rows[split, offset, tile].tolist(), order[tile].tolist(), strict=True)
+                pairs |= {(weight, i, j) for i, j in found if i >= 0}
+    return pairs
+
+
+def test_rows_with_the_same_offsets_lie_together():
+    """Or else every tile would compute every offset: 27 for the few that a row of a surface has."""
+    coordinates = scattered(3000, 11, extent=14)
+    coordinates = coordinates[pack(coordinates).argsort()]
+    table = TritonVoxels.of(coordinates).meetings(3, 1)[0].table
+    needed, computed = int((table.rows >= 0).sum()), int(table.num_offsets.sum()) * TILE
+    assert needed < computed < 2.5 * needed

@@ -125,7 +125,7 @@ def test_layers_say_what_does_not_fit():
         SparseConv3d(3, 5, kernel_size=3, stride=0)
     with pytest.raises(ValueError, match="expected max, avg or sum"):
         SparseGlobalPool("min")(x)
-    with pytest.raises(ValueError, match="expected auto, torch or minkowski"):
+    with pytest.raises(ValueError, match="expected auto, torch, triton or minkowski"):
         sparse_tensor(torch.zeros(1, 4).long(), torch.zeros(1, 1), backend="spconv")
 
 

@@ -49,38 +49,38 @@ def quantize(
         raise ValueError("there are no points to quantize; leave empty clouds out")
     if not 0 < voxel_size < float("inf"):
         raise ValueError(f"voxel_size must be positive and finite (metres), got {voxel_size}")
-    if not bool(torch.isfinite(points).all()):
-        row = int((~torch.isfinite(points)).any(1).nonzero()[0])
-        raise ValueError(f"points hold NaN or infinity, first at point {row}: {points[row].tolist()}")
     for name, other in (("origin", origin), ("batch_idx", batch_idx)):
         if other is not None and other.device != points.device:
             raise ValueError(f"points are on {points.device}, {name} is on {other.device}; move them to one device")
     if origin is not None and origin.shape != (3,):
         raise ValueError(f"origin must be [3] metres, got {list(origin.shape)}")
+    if batch_idx is not None and (batch_idx.shape != points.shape[:1] or batch_idx.is_floating_point()):
+        raise ValueError(
+            f"batch_idx must be integer [N] = [{len(points)}], got {batch_idx.dtype} {list(batch_idx.shape)}"
+        )
     cells = torch.floor((points if origin is None else points - origin) / voxel_size)
-    far = (cells < -COORDINATE_LIMIT) | (cells >= COORDINATE_LIMIT)
-    if bool(far.any()):
-        row = int(far.any(1).nonzero()[0])
+    batch = points.new_zeros(len(points), dtype=torch.int64) if batch_idx is None else batch_idx.long()
+    near = (cells >= -COORDINATE_LIMIT) & (cells < COORDINATE_LIMIT)  # nor is NaN
+    # Every number that the host has to know, in one answer.
+    all_near, first_item, last_item = torch.stack([near.all().long(), batch.min(), batch.max()]).tolist()
+    if not all_near:
+        finite = torch.isfinite(points)
+        if not bool(finite.all()):
+            row = int((~finite).any(1).nonzero()[0])
+            raise ValueError(f"points hold NaN or infinity, first at point {row}: {points[row].tolist()}")
+        row = int((~near).any(1).nonzero()[0])
         raise ValueError(
             f"point {row} at {points[row].tolist()} m falls outside voxels {-COORDINATE_LIMIT}..{COORDINATE_LIMIT - 1} "
             f"of {voxel_size} m; centre the cloud, give an origin near it, or use larger voxels"
         )
-    if batch_idx is None:
-        batch = points.new_zeros(len(points), dtype=torch.int64)
-    else:
-        if batch_idx.shape != points.shape[:1] or batch_idx.is_floating_point():
-            raise ValueError(
-                f"batch_idx must be integer [N] = [{len(points)}], got {batch_idx.dtype} {list(batch_idx.shape)}"
-            )
-        batch = _checked_batch(batch_idx)
+    _check_batch(first_item, last_item)
     cells = torch.cat([batch[:, None], cells.long()], 1)
-    _, sorted_idx = torch.unique(pack(cells), return_inverse=True)
-    num_voxels = int(sorted_idx.max()) + 1
+    keys, sorted_idx = torch.unique(pack(cells), return_inverse=True)
     point = torch.arange(len(points), device=points.device)
-    first = point.new_full((num_voxels,), len(points)).scatter_reduce(0, sorted_idx, point, "amin")
+    first = torch.full_like(keys, len(points)).scatter_reduce(0, sorted_idx, point, "amin")
     first, order = first.sort()
     rank = torch.empty_like(order)
-    rank[order] = torch.arange(num_voxels, device=points.device)
+    rank[order] = torch.arange(len(keys), device=points.device)
     return cells[first, int(batch_idx is None) :], first, rank[sorted_idx]
 
 
@@ -106,27 +106,26 @@ def check_coordinates(coordinates: Tensor, features: Tensor) -> None:
         raise ValueError(
             f"coordinates are on {coordinates.device}, features on {features.device}; move them to one device"
         )
-    xyz = coordinates[:, 1:]
-    if int(xyz.min()) < -COORDINATE_LIMIT or int(xyz.max()) >= COORDINATE_LIMIT:
+    batch_idx, xyz = coordinates[:, 0].long(), coordinates[:, 1:]
+    occurs = batch_idx.new_zeros(MAX_BATCH).index_fill(0, batch_idx.clamp(0, MAX_BATCH - 1), 1)
+    # Every number that the host has to know, in one answer.
+    numbers = torch.stack([xyz.min().long(), xyz.max().long(), batch_idx.min(), batch_idx.max(), occurs.sum()])
+    lowest, highest, first_item, last_item, num_items = numbers.tolist()
+    if lowest < -COORDINATE_LIMIT or highest >= COORDINATE_LIMIT:
         raise ValueError(
-            f"voxel coordinates run from {int(xyz.min())} to {int(xyz.max())}; "
-            f"they must lie in {-COORDINATE_LIMIT}..{COORDINATE_LIMIT - 1}"
+            f"voxel coordinates run from {lowest} to {highest}; they must lie in "
+            f"{-COORDINATE_LIMIT}..{COORDINATE_LIMIT - 1}"
         )
-    counts = torch.bincount(_checked_batch(coordinates[:, 0]))
-    if not bool(counts.all()):
-        empty = int((counts == 0).nonzero()[0])
+    _check_batch(first_item, last_item)
+    if num_items <= last_item:
         raise ValueError(
-            f"batch item {empty} has no voxels, item {len(counts) - 1} has; number items from 0 without gaps"
+            f"batch item {int(occurs.argmin())} has no voxels, item {last_item} has; number items from 0 without gaps"
         )
 
 
-def _checked_batch(batch_idx: Tensor) -> Tensor:
-    if int(batch_idx.min()) < 0 or int(batch_idx.max()) >= MAX_BATCH:
-        raise ValueError(
-            f"batch indices run from {int(batch_idx.min())} to {int(batch_idx.max())}; they must lie in "
-            f"0..{MAX_BATCH - 1}"
-        )
-    return batch_idx.long()
+def _check_batch(first_item: int, last_item: int) -> None:
+    if first_item < 0 or last_item >= MAX_BATCH:
+        raise ValueError(f"batch indices run from {first_item} to {last_item}; they must lie in 0..{MAX_BATCH - 1}")
 
 
 def pack(coordinates: Tensor) -> Tensor:

@@ -48,8 +48,9 @@ def find_pairs_torch(in_keys: Tensor, out_keys: Tensor, shifts: Tensor) -> tuple
     """`find_pairs` in plain torch, for any device."""
     wanted = out_keys + shifts[:, None]
     place = torch.searchsorted(in_keys, wanted).clamp_(max=len(in_keys) - 1)
-    group, out_idx = (in_keys[place] == wanted).nonzero(as_tuple=True)
-    return place[group, out_idx], out_idx, torch.bincount(group, minlength=len(shifts))
+    met = in_keys[place] == wanted
+    group, out_idx = met.nonzero(as_tuple=True)
+    return place[group, out_idx], out_idx, met.sum(1)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -6,11 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pcfdsl.ops.backends import triton_runtime
 from pcfdsl.ops.sparse import minkowski
 from pcfdsl.ops.sparse.coordinates import check_coordinates
 from pcfdsl.ops.sparse.kernel_map import Region, kernel_offsets
 from pcfdsl.ops.sparse.pooling import Pool
-from pcfdsl.ops.sparse.voxels import TorchVoxels, Voxels
+from pcfdsl.ops.sparse.voxels import TorchVoxels, TritonVoxels, Voxels
 
 __all__ = [
     "SparseBackend",
@@ -24,7 +25,7 @@ __all__ = [
     "sparse_tensor",
 ]
 
-SparseBackend = Literal["auto", "torch", "minkowski"]
+SparseBackend = Literal["auto", "torch", "triton", "minkowski"]
 
 
 @dataclass(frozen=True)
@@ -44,37 +45,50 @@ class SparseTensor:
         return SparseTensor(features, self.voxels)
 
 
-def sparse_tensor(coordinates: Tensor, features: Tensor, *, backend: SparseBackend = "auto") -> SparseTensor:
+def sparse_tensor(
+    coordinates: Tensor, features: Tensor, *, backend: SparseBackend = "auto", trusted: bool = False
+) -> SparseTensor:
     """A sparse tensor at the finest resolution; rows keep their order.
 
     Args:
         coordinates: [V, 4] int32 or int64 (batch, x, y, z), each voxel once, as `quantize` gives them. Batch items
             count from 0 without gaps; x, y, z lie in -32768..32767.
         features: [V, C] floating point, on the same device.
-        backend: What computes: "torch", or "minkowski" (MinkowskiEngine, where it is installed). "auto" is torch on
-            the CPU, where it is the faster, and MinkowskiEngine on CUDA where that was built for it.
+        backend: What computes: "torch", "triton" (on CUDA), or "minkowski" (MinkowskiEngine, where it is installed).
+            "auto" is torch on the CPU, where it is the fastest; on CUDA it is the first of Triton, MinkowskiEngine
+            and torch that runs there.
+        trusted: The caller has called `check_coordinates`. Spares a GPU's answer.
 
     Raises:
         ValueError: For other shapes, types, values or devices, for voxels given twice, and for a backend that is
             unknown or not installed.
     """
-    check_coordinates(coordinates, features)
-    voxels = TorchVoxels.of(coordinates)  # for either backend: it sees duplicates, which MinkowskiEngine drops
-    if _chosen(backend, coordinates) == "torch":
-        return SparseTensor(features, voxels)
-    return SparseTensor(features, minkowski.MinkowskiVoxels.of(coordinates))
+    if not trusted:
+        check_coordinates(coordinates, features)
+    chosen = _chosen(backend, coordinates)
+    # For every backend: it sees duplicates, which MinkowskiEngine drops.
+    voxels = (TritonVoxels if chosen == "triton" else TorchVoxels).of(coordinates)
+    return SparseTensor(features, minkowski.MinkowskiVoxels.of(coordinates) if chosen == "minkowski" else voxels)
 
 
 def _chosen(backend: SparseBackend, coordinates: Tensor) -> str:
     if backend == "auto":
-        return "minkowski" if coordinates.is_cuda and minkowski.has_cuda() else "torch"
+        if not coordinates.is_cuda:
+            return "torch"
+        if minkowski.has_cuda():  # no reason to say that Triton is missing
+            return "minkowski" if triton_runtime.why_unusable() else "triton"
+        return "triton" if triton_runtime.usable("sparse convolutions") else "torch"
     if backend == "minkowski" and not minkowski.is_available():
         raise ValueError(
             "backend 'minkowski' needs MinkowskiEngine, which is not installed; use 'auto', or build it with "
             "third_party/minkowskiengine/build.sh"
         )
-    if backend not in ("torch", "minkowski"):
-        raise ValueError(f"backend {backend!r} is unknown; expected auto, torch or minkowski")
+    if backend == "triton" and not coordinates.is_cuda:
+        raise ValueError(f"backend 'triton' runs on CUDA, the voxels are on {coordinates.device}; use 'auto'")
+    if backend == "triton" and (reason := triton_runtime.why_unusable()):
+        raise ValueError(f"backend 'triton' cannot run: {reason}; use 'auto'")
+    if backend not in ("torch", "triton", "minkowski"):
+        raise ValueError(f"backend {backend!r} is unknown; expected auto, torch, triton or minkowski")
     return backend
 
 

@@ -1,16 +1,18 @@
 """Voxels of a batch of clouds at one resolution, those of coarser ones, and the kernel maps between them."""
 
-from typing import Protocol
+import functools
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
+from pcfdsl.ops.sparse import implicit_gemm
 from pcfdsl.ops.sparse.convolution import convolve
 from pcfdsl.ops.sparse.coordinates import pack, unpack
 from pcfdsl.ops.sparse.kernel_map import KernelMap, Region, kernel_offsets, match
 from pcfdsl.ops.sparse.pooling import Pool, pool_pairs
 
-__all__ = ["TorchVoxels", "Voxels"]
+__all__ = ["TorchVoxels", "TritonVoxels", "Voxels"]
 
 
 class Voxels(Protocol):
@@ -57,20 +59,21 @@ class TorchVoxels:
         """Coordinates [V, 4], their keys sorted, and the rows of the sorted keys (None where rows are sorted)."""
         self.coordinates, self.stride = coordinates, stride
         self._keys, self._order = keys, order
-        self._coarser: dict[int, TorchVoxels] = {}
+        self._coarser: dict[int, Self] = {}
         self._maps: dict[tuple[int, int, Region], KernelMap] = {}
 
     @classmethod
-    def of(cls, coordinates: Tensor) -> "TorchVoxels":
-        """The finest voxels, from coordinates [V, 4] as `check_coordinates` admits them.
+    def of(cls, coordinates: Tensor) -> Self:
+        """The finest voxels, from coordinates [V, 4] as `check_coordinates` admits them. Waits for a GPU once or twice.
 
         Raises:
             ValueError: If a voxel occurs twice.
         """
         coordinates = coordinates.long()
-        keys, order = pack(coordinates), None
-        if not bool((keys[1:] > keys[:-1]).all()):
-            keys, order = keys.sort()
+        keys = pack(coordinates)
+        if bool((keys[1:] > keys[:-1]).all()):
+            return cls(coordinates, keys, None, stride=1)
+        keys, order = keys.sort()
         twice = keys[1:] == keys[:-1]
         if bool(twice.any()):
             again = unpack(keys[1:][twice][:1])[0].tolist()
@@ -80,7 +83,7 @@ class TorchVoxels:
             )
         return cls(coordinates, keys, order, stride=1)
 
-    def coarser(self, stride: int) -> "TorchVoxels":
+    def coarser(self, stride: int) -> Self:
         if stride == 1:
             return self
         if stride not in self._coarser:
@@ -88,7 +91,7 @@ class TorchVoxels:
             corners = torch.div(self.coordinates, step, rounding_mode="floor") * step
             corners[:, 0] = self.coordinates[:, 0]
             keys = torch.unique(pack(corners))
-            self._coarser[stride] = TorchVoxels(unpack(keys), keys, None, stride=step)
+            self._coarser[stride] = type(self)(unpack(keys), keys, None, stride=step)
         return self._coarser[stride]
 
     def convolve(self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region) -> Tensor:
@@ -104,9 +107,12 @@ class TorchVoxels:
         return pool_pairs(features, *pairs, len(self.coarser(stride).coordinates), kind)
 
     def pool_all(self, features: Tensor, *, kind: Pool) -> Tensor:
-        batch_idx = self.coordinates[:, 0]
         rows = torch.arange(len(features), device=features.device)
-        return pool_pairs(features, rows, batch_idx, int(batch_idx.max()) + 1, kind)
+        return pool_pairs(features, rows, self.coordinates[:, 0], self._num_items, kind)
+
+    @functools.cached_property
+    def _num_items(self) -> int:
+        return int(self.coordinates[:, 0].max()) + 1
 
     def kernel_map(self, kernel_size: int, stride: int, region: Region = "cube") -> KernelMap:
         """Map from these voxels to `coarser(stride)`; the same object at every call."""
@@ -128,3 +134,46 @@ class TorchVoxels:
                 order = tuple(cube.index(offset) for offset in offsets)
                 self._maps[key] = self.kernel_map(kernel_size, stride).reordered(order)
         return self._maps[key]
+
+
+class TritonVoxels(TorchVoxels):
+    """The same voxels where Triton runs: convolutions are implicit matrix products; pooling and float64 are torch's."""
+
+    def __init__(self, coordinates: Tensor, keys: Tensor, order: Tensor | None, *, stride: int):
+        super().__init__(coordinates, keys, order, stride=stride)
+        self._tables: dict[tuple[int, bool, implicit_gemm.Offsets], implicit_gemm.NeighborTable] = {}
+
+    def convolve(self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region) -> Tensor:
+        if features.dtype == torch.float64:
+            return super().convolve(features, weight, kernel_size=kernel_size, stride=stride, region=region)
+        down, up = self.meetings(kernel_size, stride, region)
+        return implicit_gemm.convolve(features, weight, down, up)
+
+    def convolve_transpose(
+        self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region
+    ) -> Tensor:
+        if features.dtype == torch.float64:
+            return super().convolve_transpose(features, weight, kernel_size=kernel_size, stride=stride, region=region)
+        down, up = self.meetings(kernel_size, stride, region)
+        return implicit_gemm.convolve(features, weight, up, down)
+
+    def meetings(
+        self, kernel_size: int, stride: int, region: Region = "cube"
+    ) -> tuple[implicit_gemm.Meetings, implicit_gemm.Meetings]:
+        """From these voxels to `coarser(stride)`, and back. Tables are made once, and shared by kernels that can be."""
+        down = kernel_offsets(kernel_size, region)
+        up = tuple((-x, -y, -z) for x, y, z in down)
+        return self._meetings(down, stride, upward=False), self._meetings(up, stride, upward=True)
+
+    def _meetings(self, kernel: implicit_gemm.Offsets, stride: int, *, upward: bool) -> implicit_gemm.Meetings:
+        """Kernels with their weights in another order share a table, and so do the two ways of a symmetric one."""
+        offsets = tuple(sorted(kernel, key=lambda offset: offset[::-1]))  # by planes
+        source, target = (self.coarser(stride), self) if upward else (self, self.coarser(stride))
+        key = (stride, upward and stride > 1, offsets)
+        if key not in self._tables:
+            orders = {"in_order": source._order, "out_order": target._order}
+            self._tables[key] = implicit_gemm.neighbor_table(
+                source._keys, target._keys, offsets, stride=self.stride, **orders
+            )
+        weight_idx = implicit_gemm.weight_order(offsets, kernel, self.coordinates.device)
+        return implicit_gemm.Meetings(self._tables[key], weight_idx)
