@@ -59,6 +59,7 @@ def test_products_run_on_tensor_cores_without_spills(cache, factors, channels, c
         used = compile_for(capability, triton_sparse.multiply_kernel, arguments, constants, cache)
         report(f"multiply {'transposed' if transposed else ''}", factors, channels, capability, used, instruction)
         assert used.stack == 0
+        assert used.registers <= 200  # then two blocks of 128 threads share a multiprocessor at least
         assert used.instructions.get(instruction, 0) > 0
         assert used.instructions.get("LDGSTS", 0) > 0, "loads are not issued ahead"
         assert not {"ATOM", "ATOMG", "RED"} & set(used.instructions)
