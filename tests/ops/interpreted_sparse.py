@@ -48,7 +48,7 @@ def results(voxels, features: Tensor, weight: Tensor, probe: Tensor, *, upward: 
 def comparisons(generator: torch.Generator):
     """Yields (name, type, what the kernels give, what the torch form gives in float64)."""
     shuffled = torch.randperm(150, generator=generator)
-    cases = [(scattered(300, generator), kernel, CHANNELS) for kernel in KERNELS]
+    cases = [(scattered(300, generator), kernel, CHANNELS) for kernel in (KERNELS[0], *KERNELS[3:])]
     cases += [(scattered(300, generator)[shuffled], kernel, CHANNELS[:1]) for kernel in KERNELS[1:5]]
     cases += [(torch.zeros(1, 4, dtype=torch.int64), kernel, CHANNELS[:1]) for kernel in KERNELS[:4]]
     cases += [(scattered(80, generator), kernel, ((70, 80),)) for kernel in (KERNELS[0], KERNELS[3])]  # several blocks
@@ -61,7 +61,7 @@ def comparisons(generator: torch.Generator):
         for upward, (num_in, num_out), dtype in itertools.product(
             (False, True), channels, (torch.float32, torch.float16)
         ):
-            if dtype != torch.float32 and (channels is not CHANNELS or region != "cube"):
+            if dtype != torch.float32 and (channels is not CHANNELS or region != "cube" or num_in == 40):
                 continue
             rows_in, rows_out = (num_coarse, num_fine) if upward else (num_fine, num_coarse)
             features = torch.randn((rows_in, num_in), generator=generator).to(dtype)

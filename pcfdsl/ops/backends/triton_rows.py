@@ -6,6 +6,8 @@ share, whose partial results one more kernel adds up in order in float64. Nothin
 to the last bit. The operators are registered in ops.rows, whose CPU kernels these ones mirror.
 """
 
+# pyright: reportOperatorIssue=false, reportCallIssue=false, reportArgumentType=false
+# (kernels are in Triton's language, whose stubs do not describe it)
 from typing import Any
 
 import torch

@@ -171,9 +171,13 @@ class TritonVoxels(TorchVoxels):
         source, target = (self.coarser(stride), self) if upward else (self, self.coarser(stride))
         key = (stride, upward and stride > 1, offsets)
         if key not in self._tables:
-            orders = {"in_order": source._order, "out_order": target._order}
             self._tables[key] = implicit_gemm.neighbor_table(
-                source._keys, target._keys, offsets, stride=self.stride, **orders
+                source._keys,
+                target._keys,
+                offsets,
+                stride=self.stride,
+                in_order=source._order,
+                out_order=target._order,
             )
         weight_idx = implicit_gemm.weight_order(offsets, kernel, self.coordinates.device)
         return implicit_gemm.Meetings(self._tables[key], weight_idx)
