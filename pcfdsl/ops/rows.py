@@ -150,7 +150,8 @@ def norm_relu_max_torch(
 def without_autocast(rows: Tensor) -> contextlib.AbstractContextManager:
     """A context in which products of these rows stay in their own precision; autocast takes matrix products in half."""
     device = rows.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+    active = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)  # "meta" knows no autocast
+    return torch.autocast(device, enabled=False) if active else contextlib.nullcontext()
 
 
 def _has_kernels(rows: Tensor) -> bool:

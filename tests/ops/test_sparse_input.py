@@ -129,6 +129,11 @@ def test_layers_say_what_does_not_fit():
         sparse_tensor(torch.zeros(1, 4).long(), torch.zeros(1, 1), backend="spconv")
 
 
+def test_triton_is_for_cuda():
+    with pytest.raises(ValueError, match="'triton' runs on CUDA, the voxels are on cpu; use 'auto'"):
+        sparse_tensor(torch.zeros(1, 4).long(), torch.zeros(1, 1), backend="triton")
+
+
 def test_a_backend_that_is_not_installed_is_said_to_be_missing(monkeypatch):
     monkeypatch.setattr(minkowski, "is_available", lambda: False)
     with pytest.raises(ValueError, match="MinkowskiEngine, which is not installed"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pcfdsl.ops.backends import triton_runtime
 from tests.ops.compiled import compile_for
 
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch on Linux)")
@@ -46,6 +47,19 @@ def test_interpreted_kernels_equal_the_torch_forms_forward_and_backward():
     assert len(answer["errors"]) == 320
     assert [(name, error) for name, error in answer["errors"] if not error < 1e-5] == []
     assert answer["unequal"] == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "printed"), [(None, ""), ("no compiler", "rows run in plain torch, which is slower: no compiler\n")]
+)
+def test_where_triton_cannot_run_one_sentence_says_why(monkeypatch, capsys, reason, printed):
+    monkeypatch.setattr(triton_runtime, "why_unusable", lambda: reason)
+    triton_runtime._usable.cache_clear()
+    try:
+        assert [triton_runtime.usable("rows") for _ in range(2)] == [reason is None] * 2
+        assert capsys.readouterr().err == printed
+    finally:
+        triton_runtime._usable.cache_clear()
 
 
 @pytest.mark.parametrize("capability", [80, 90])
