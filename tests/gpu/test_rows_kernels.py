@@ -51,7 +51,7 @@ def test_equal_the_torch_forms_and_repeat_to_the_last_bit(neighborhoods, num_cha
         found, again = results(fast, torch.float32), results(fast, torch.float32)
         for mine, repeated, exact in zip(found, again, results(form, torch.float64), strict=True):
             assert torch.equal(mine, repeated)
-            # In norm: rounding may move a value that is nearly 0 across the ReLU's kink, or change a winner (seen on an H200: 2.3e-3).
+            # In norm: rounding may move a value that is nearly 0 across the kink of the ReLU, or change a winner.
             assert (mine.double() - exact).norm() < (1e-5 if mine.ndim == 2 and len(mine) <= 2 else 5e-3) * exact.norm()
 
 
