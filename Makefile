@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test test-slow test-faults lint bench clean
+.PHONY: demo test test-slow test-faults gpu lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/run_demo.py --out $(DEMO) $(if $(MESHES),--meshes $(MESHES))
@@ -17,6 +17,11 @@ test-slow: $(VENV)/.tested
 
 test-faults: $(VENV)/.tested
 	$(BIN)/python -m pytest -m faults
+
+# On a machine with a CUDA device; docs/gpu.md has the figures of one.
+gpu: $(VENV)/.tested
+	$(BIN)/python -m pytest -m gpu tests/gpu
+	$(BIN)/python tests/benchmarks/bench_kernels.py --device cuda
 
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .
