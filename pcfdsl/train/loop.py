@@ -213,13 +213,14 @@ def _gradients(run: Run, step: int, batches: Iterator, meter: _Meter, interrupte
 def _update(run: Run) -> float:
     """Clip and step; gives the norm of the gradient before clipping."""
     run.scaler.unscale_(run.optimizer)
-    trained = [parameter for parameter in run.model.parameters() if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]
     limit = run.config.optimizer.clip
-    if limit is None:  # clipping to infinity would turn every gradient into NaN where one is infinite
-        norms = [torch.linalg.vector_norm(parameter.grad) for parameter in trained]
-        norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
+    if limit is not None:
+        norm = nn.utils.clip_grad_norm_(run.model.parameters(), limit)
+    elif gradients:  # clipping to infinity would turn every gradient into NaN where one is infinite
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # a few launches for all of them
     else:
-        norm = nn.utils.clip_grad_norm_(trained, limit)
+        norm = torch.zeros(())
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.optimizer.zero_grad(set_to_none=True)

@@ -28,7 +28,6 @@ class Run:
     Attributes:
         network: What the loss calls: the model, compiled, shared between processes, in the precision of the settings.
         no_sync: Context in which a backward pass, and the forward pass before it, keep gradients to the process.
-        weights: The model to evaluate and keep: the moving average where there is one.
     """
 
     task: Task
@@ -48,7 +47,7 @@ class Run:
 
     @property
     def weights(self) -> nn.Module:
-        """The model to evaluate and keep."""
+        """The model to evaluate and keep: the moving average where there is one."""
         return self.model if self.average is None else self.average.model
 
     def epoch(self, step: int) -> float:
@@ -56,9 +55,8 @@ class Run:
         return step * self.config.batch_size / self.num_samples
 
     def training_mode(self) -> None:
-        """Switch the model to training, but for what is frozen."""
-        self.model.train()
-        freeze(self.model, (*self.config.freeze, *self.task.freeze))
+        """Switch the model to training, except for what is frozen."""
+        _training_mode(self.task, self.config)
 
 
 @dataclass
@@ -102,8 +100,7 @@ def prepare(
     model = task.model
     if config.sync_batch_norm:
         synchronize_batch_norm(model)
-    model.train()
-    freeze(model, (*config.freeze, *task.freeze))
+    _training_mode(task, config)
     build = task.optimizer or (lambda model: build_optimizer(model.parameters(), config.optimizer))
     optimizer = build(model)
     average = None if config.average is None else MovingAverage(model, config.average)
@@ -130,6 +127,11 @@ def prepare(
     )
 
 
+def _training_mode(task: Task, config: TrainConfig) -> None:
+    task.model.train()
+    freeze(task.model, (*config.freeze, *task.freeze))
+
+
 def _in_precision(network: Callable, device: torch.device, dtype: torch.dtype | None) -> Callable:
     if dtype is None:
         return network
@@ -142,6 +144,7 @@ def _in_precision(network: Callable, device: torch.device, dtype: torch.dtype | 
 
 
 def restore(run: Run, content: dict[str, Any]) -> Progress:
+    """Continue from what `save` stored."""
     run.model.load_state_dict(content["model"])
     run.optimizer.load_state_dict(content["optimizer"])
     run.scaler.load_state_dict(content["scaler"])
@@ -151,11 +154,13 @@ def restore(run: Run, content: dict[str, Any]) -> Progress:
 
 
 def keep(run: Run, progress: Progress, name: str) -> None:
+    """Write the weights to use, under a name such as best."""
     about = {"step": progress.step, "num_steps": run.num_steps, "metrics": progress.metrics}
     save_checkpoint(run.out, name, model=run.weights, settings=run.settings, **about)
 
 
 def save(run: Run, progress: Progress) -> None:
+    """Write the last weights, and everything that a killed run needs to resume; in the main process only."""
     if not run.group.is_main:
         return
     keep(run, progress, "last")

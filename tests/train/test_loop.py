@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,11 @@ from safetensors.torch import load_file
 
 from pcfdsl.checkpoints.run import find_weights, load_checkpoint
 from pcfdsl.config import ConfigError
+from pcfdsl.train.distributed import Processes
 from pcfdsl.train.log import read_log
-from pcfdsl.train.loop import NonFiniteLossError, train
+from pcfdsl.train.loop import NonFiniteLossError, _gradients, _Meter, train
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
+from pcfdsl.train.run import prepare
 from pcfdsl.train.task import TrainConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -232,6 +237,47 @@ def test_settings_that_do_not_fit_are_named(tmp_path, toy):
         train(toy.toy_task(size=0), TrainConfig(num_steps=1, device="cpu"), tmp_path)
     with pytest.raises(ValueError, match="device 'abacus' is not known"):
         train(toy.toy_task(), TrainConfig(num_steps=1, device="abacus"), tmp_path)
+
+
+def test_gradients_of_all_parts_but_the_last_stay_in_the_process(tmp_path, toy):
+    """Data parallel networks ask in the forward pass whether to synchronise in the backward pass."""
+    config = TrainConfig(num_steps=1, batch_size=8, accumulate=4, tensorboard=False, device="cpu")
+    task, apart, seen = toy.toy_task(), [], []
+    run = prepare(
+        task, config, tmp_path, device=torch.device("cpu"), group=Processes(), num_steps=1, settings=dict(task.settings)
+    )
+
+    @contextmanager
+    def no_sync():
+        apart.append(True)
+        yield
+        apart.pop()
+
+    def network(x):
+        seen.append(("forward", bool(apart)))
+        return task.model(x)
+
+    task.model[-1].bias.register_hook(lambda gradient: seen.append(("backward", bool(apart))))
+    batch = toy.collate([task.dataset[0, i] for i in range(2)])
+    _gradients(replace(run, network=network, no_sync=no_sync), 0, iter([batch] * 4), _Meter(0), threading.Event())
+    assert seen == [("forward", True), ("backward", True)] * 3 + [("forward", False), ("backward", False)]
+
+
+def test_without_clipping_an_infinite_gradient_harms_no_other_weight(tmp_path, toy):
+    task = toy.toy_task()
+    bias = task.model[-1].bias
+    bias.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    optimizer = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.0)
+    config = TrainConfig(num_steps=1, batch_size=4, evaluations=0, optimizer=optimizer, tensorboard=False, device="cpu")
+    train(task, config, tmp_path)
+    assert curve(tmp_path, "gradient_norm") == [(float("inf"),)]
+    for name, value in task.model.state_dict().items():
+        if name == "4.bias":
+            assert torch.isinf(value).all()
+        else:
+            assert torch.isfinite(value).all(), name
+            assert not torch.equal(value, before[name]), name
 
 
 def test_another_run_in_the_folder_is_not_continued(tmp_path, toy):
