@@ -6,56 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from pcfdsl.checkpoints.run import load_checkpoint, settings_of
 from pcfdsl.datasets.detection_set import read_points
 from pcfdsl.datasets.sources import SceneSource, open_scenes
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.evaluate.detector import EvaluationConfig, detect_scenes, evaluate_scenes
+from pcfdsl.infer.trained import Trained, load_trained
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.votenet import VoteNet
 from pcfdsl.samples.detection import scene_samples
 from pcfdsl.scene.boxes import Scene
-from pcfdsl.train.distributed import choose_device
 from pcfdsl.train.tasks.detection import DetectorConfig
 
 __all__ = ["PREDICTION", "Detector", "FileDetections", "detect_in_file", "evaluate_detector", "load_detector"]
 
 
-@dataclass(frozen=True, eq=False)
-class Detector:
-    """A trained network and what is needed to use it.
-
-    Attributes:
-        model: In evaluation mode.
-        config: Its training's settings; those of the model are resolved.
-        classes: Class names.
-        step: Steps it was trained.
-        path: Its file.
-    """
-
-    model: VoteNet
-    config: DetectorConfig
-    classes: tuple[str, ...]
-    step: int
-    path: Path
+Detector = Trained[VoteNet, DetectorConfig]
 
 
 def load_detector(path: str | Path, *, device: str = "auto") -> Detector:
-    """A trained detector, from a run's folder (the best checkpoint, else the last) or one of its .safetensors files.
-
-    Raises:
-        OSError, ValueError: If there is none, it is damaged, or it is not a detector's.
-    """
-    checkpoint = load_checkpoint(path)
-    config, classes = settings_of(checkpoint, DetectorConfig, network="a detector")
-    model = VoteNet(config.model)
-    model.load_state_dict(checkpoint.state)
-    return Detector(
-        model=model.eval().to(choose_device(device)),
-        config=config,
-        classes=classes,
-        step=checkpoint.step,
-        path=checkpoint.path,
+    """Load a trained detector; arguments and errors as for `load_trained`."""
+    return load_trained(
+        path, DetectorConfig, lambda config, _: VoteNet(config.model), network="a detector", device=device
     )
 
 

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,51 +10,25 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from pcfdsl.checkpoints.run import load_checkpoint, settings_of
+from pcfdsl.infer.trained import Trained, load_trained
 from pcfdsl.store.atomic import write_file
-from pcfdsl.train.distributed import choose_device
 from pcfdsl.train.tasks.image import ImageConfig
 from pcfdsl.train.tasks.image_model import create_network
 
 __all__ = ["ImageClassifier", "PyramidBackbone", "export_torchvision_backbone", "load_image_classifier"]
 
 
-@dataclass(frozen=True, eq=False)
-class ImageClassifier:
-    """A trained network and what is needed to use it.
-
-    Attributes:
-        model: timm's network, in evaluation mode.
-        config: Its training's settings.
-        classes: Class names.
-        step: Steps it was trained.
-        path: Its file.
-    """
-
-    model: nn.Module
-    config: ImageConfig
-    classes: tuple[str, ...]
-    step: int
-    path: Path
+ImageClassifier = Trained[nn.Module, ImageConfig]
 
 
 def load_image_classifier(path: str | Path, *, device: str = "auto") -> ImageClassifier:
-    """A trained network, from a run's folder (the best checkpoint, else the last) or one of its .safetensors files.
+    """Load a trained image network, which is timm's; arguments and errors as for `load_trained`."""
 
-    Raises:
-        OSError, ValueError: If there is none, it is damaged, or it is not an image network's.
-    """
-    checkpoint = load_checkpoint(path)
-    config, classes = settings_of(checkpoint, ImageConfig, network="an image network")
-    model = create_network(config.model, size=config.view.size, channels=config.view.channels, num_classes=len(classes))
-    model.load_state_dict(checkpoint.state)
-    return ImageClassifier(
-        model=model.eval().to(choose_device(device)),
-        config=config,
-        classes=classes,
-        step=checkpoint.step,
-        path=checkpoint.path,
-    )
+    def build(config: ImageConfig, classes: tuple[str, ...]) -> nn.Module:
+        view = config.view
+        return create_network(config.model, size=view.size, channels=view.channels, num_classes=len(classes))
+
+    return load_trained(path, ImageConfig, build, network="an image network", device=device)
 
 
 class PyramidBackbone(nn.Module):
