@@ -1,7 +1,10 @@
-"""Triton kernels compiled for GPUs that need not be there, and what the machine code says."""
+"""Triton kernels without a GPU: run by Triton's interpreter, or compiled for a GPU, and what the machine code says."""
 
+import json
+import os
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,15 @@ class Resources:
     instructions: dict[str, int]
 
 
+def run_interpreted(script: str) -> Any:
+    """The JSON answer of a script beside this file, run in a process where Triton interprets its kernels."""
+    path = Path(__file__).with_name(script)
+    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, str(path)], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
 def compile_for(
     capability: int,
     kernel: Any,
@@ -35,6 +47,7 @@ def compile_for(
     *,
     num_warps: int = 4,
     num_stages: int = 3,
+    fuse: bool = True,
 ) -> Resources:
     """Compile a kernel for sm_`capability`.
 
@@ -46,6 +59,7 @@ def compile_for(
         constants: Values of the rest.
         folder: For the machine code.
         num_warps, num_stages: Of the launch.
+        fuse: Whether the compiler may fuse multiplications with additions.
     """
     import triton
     from triton.backends.compiler import GPUTarget
@@ -63,7 +77,7 @@ def compile_for(
     compiled = triton.compile(
         ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes),
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": num_warps, "num_stages": num_stages},
+        options={"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": fuse},
     )
     path = folder / "kernel.cubin"
     path.write_bytes(compiled.asm["cubin"])

@@ -1,10 +1,5 @@
 """The Triton kernels without a GPU: their answers in Triton's interpreter, and what they compile to for two of them."""
 
-import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +8,9 @@ import torch
 from pcfdsl.ops import reference
 from pcfdsl.ops.backends import choice, pytorch3d, triton_runtime
 from pcfdsl.ops.grouping import gather_rows, sum_rows
+from tests.ops.compiled import Resources, compile_for, run_interpreted
 
-triton = pytest.importorskip("triton", reason="Triton is not installed (it comes with torch on Linux)")
+pytest.importorskip("triton", reason="Triton is not installed (it comes with torch on Linux)")
 
 INTEGER, FLOAT, FLOATS, INTEGERS = "i32", "fp32", "*fp32", "*i64"
 CLOUD = {"num_points": INTEGER, "stride": INTEGER}
@@ -57,69 +53,36 @@ KERNELS = {
 FUSED = {"nearest_kernel": 9, "nearest_kernel K=1": 5}
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-
-
 def test_interpreted_kernels_equal_their_twins_to_the_last_tie(cache):
-    script = Path(__file__).with_name("interpreted_points.py")
-    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    answer = json.loads(run.stdout)
+    answer = run_interpreted("interpreted_points.py")
     assert answer["differences"] == []
     assert answer["comparisons"] > 500
 
 
-def compile_for(name: str, capability: int, *, fused: bool = False):
-    """Registers, bytes of stack and fused multiply-adds of a kernel."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
+def compiled(name: str, capability: int, folder: Path, *, fuse: bool = False) -> Resources:
+    """Resources of a kernel."""
     from pcfdsl.ops.backends import triton_points
 
     types, constants, num_warps, _ = KERNELS[name]
     kernel = getattr(triton_points, name.split()[0])
     types = {"planes": FLOATS, "lengths": INTEGERS, **types}
-    signature = {argument: types.get(argument, "constexpr") for argument in kernel.arg_names}
-    compiled = triton.compile(
-        ASTSource(fn=kernel, signature=signature, constexprs=constants),
-        target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": num_warps, "enable_fp_fusion": fused},
-    )
-    return compiled.asm["cubin"]
-
-
-def inspect(cubin: bytes, tmp_path: Path) -> tuple[int, int, int]:
-    """Registers a thread, bytes of stack a thread (what was spilled), and fused multiply-adds in the code."""
-    path = tmp_path / "kernel.cubin"
-    path.write_bytes(cubin)
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    if not tool.exists():
-        pytest.skip(f"this Triton {triton.__version__} brings no cuobjdump")
-    usage, code = (
-        subprocess.run([tool, option, path], capture_output=True, text=True, check=True).stdout
-        for option in ("--dump-resource-usage", "-sass")
-    )
-    counts = {word: int(number) for word, number in re.findall(r"(REG|STACK):(\d+)", usage)}
-    return counts["REG"], counts["STACK"], len(re.findall(r"\bFFMA\b", code))
+    return compile_for(capability, kernel, types, constants, folder, num_warps=num_warps, fuse=fuse)
 
 
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("name", KERNELS)
-def test_kernels_compile_without_spills_and_without_fused_multiply_adds(cache, tmp_path, name, capability):
-    registers, stack, fused = inspect(compile_for(name, capability), tmp_path)
-    print(f"{name} sm_{capability}: {registers} registers, {stack} bytes of stack, {fused} fused multiply-adds")
-    assert registers <= KERNELS[name][3]
-    assert stack == 0
-    assert fused <= FUSED.get(name, 0)
+def test_kernels_compile_without_spills_and_without_fused_multiply_adds(cache, name, capability):
+    found = compiled(name, capability, cache)
+    print(f"{name} sm_{capability}: {found}")
+    assert found.registers <= KERNELS[name][3]
+    assert found.stack == 0
+    assert found.instructions.get("FFMA", 0) <= FUSED.get(name, 0)
 
 
 @pytest.mark.parametrize("name", ["farthest_kernel", "ball_query_kernel", "nearest_kernel", "nearest_kernel K=1"])
-def test_the_compiler_would_fuse_if_it_were_allowed_to(cache, tmp_path, name):
+def test_the_compiler_would_fuse_if_it_were_allowed_to(cache, name):
     """Otherwise the test above could not fail."""
-    assert inspect(compile_for(name, 90, fused=True), tmp_path)[2] > FUSED.get(name, 0)
+    assert compiled(name, 90, cache, fuse=True).instructions["FFMA"] > FUSED.get(name, 0)
 
 
 def test_summing_rows_is_the_gradient_of_gathering_them():

@@ -1,15 +1,9 @@
 """The Triton kernels of rows without a GPU: their answers in Triton's interpreter, and what they compile to."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from pcfdsl.ops.backends import triton_runtime
-from tests.ops.compiled import compile_for
+from tests.ops.compiled import compile_for, run_interpreted
 
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch on Linux)")
 
@@ -32,18 +26,8 @@ KERNELS = {
 }
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    return tmp_path
-
-
 def test_interpreted_kernels_equal_the_torch_forms_forward_and_backward():
-    script = Path(__file__).with_name("interpreted_rows.py")
-    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    answer = json.loads(run.stdout)
+    answer = run_interpreted("interpreted_rows.py")
     assert len(answer["errors"]) == 320
     assert [(name, error) for name, error in answer["errors"] if not error < 1e-5] == []
     assert answer["unequal"] == []

@@ -1,15 +1,9 @@
 """The Triton kernels of sparse convolution without a GPU: answers in Triton's interpreter, and what they compile to."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-from tests.ops.compiled import compile_for
+from tests.ops.compiled import compile_for, run_interpreted
 
 pytest.importorskip("triton", reason="Triton is not installed (it comes with torch on Linux)")
 
@@ -23,18 +17,8 @@ FACTORS = {
 }
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    return tmp_path
-
-
 def test_interpreted_kernels_equal_the_torch_form_forward_and_backward():
-    script = Path(__file__).with_name("interpreted_sparse.py")
-    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    errors = json.loads(run.stdout)["errors"]
+    errors = run_interpreted("interpreted_sparse.py")["errors"]
     assert len(errors) > 150
     # Sums are float32; of float16 what comes out is rounded once more, by at most half of 2^-10.
     bounds = {"float32": 1e-6, "float16": 2**-11 + 1e-6}
