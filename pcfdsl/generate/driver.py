@@ -171,7 +171,6 @@ def generate(
     """
     out = as_path(out)
     manifest = manifest_of(recipe, samples_per_shard)
-    share_of(manifest, options.shard)  # fails before anything is written
     if options.overwrite and len(recipe):
         make_sample(recipe, 0)  # settings that cannot produce a sample must not destroy an existing set
     return make_shards(_MakeShard(recipe, manifest, out), manifest, out, options=options, note=note)
