@@ -12,6 +12,8 @@ def test_every_public_name_is_there():
     for name in pcfdsl.__all__:
         assert getattr(pcfdsl, name).__name__ == name
     assert set(pcfdsl.__all__) <= set(dir(pcfdsl))
+    for name in pcfdsl.ops.__all__:
+        assert getattr(pcfdsl.ops, name).__name__.removeprefix("pcfdsl.ops.") == name
     with pytest.raises(AttributeError, match="has no attribute 'utils'"):
         pcfdsl.utils  # noqa: B018
 

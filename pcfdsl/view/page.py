@@ -15,7 +15,7 @@ from pcfdsl.view.camera import check_points
 from pcfdsl.view.render import BOX_COLOR, HEIGHT_RAMP, check_boxes, check_colors
 from pcfdsl.view.sheet import png_bytes
 
-__all__ = ["PageItem", "Picture", "Section", "Table", "Viewer", "write_page", "write_report"]
+__all__ = ["PageItem", "Picture", "Section", "Table", "Viewer", "page_html", "write_page", "write_report"]
 
 STEPS = 65535
 
@@ -95,9 +95,18 @@ def write_page(path: str | Path, items: Sequence[PageItem], *, title: str = "pcf
         ValueError: Without items.
         OSError: If the file cannot be written; an existing file is left untouched.
     """
-    body = f'<main class="page"><h1>{html.escape(title)}</h1>{_viewer(items, whole_page=True)}</main>'
-    write_file(path, _document(title, body).encode())
+    write_file(path, page_html(items, title=title).encode())
     return Path(path)
+
+
+def page_html(items: Sequence[PageItem], *, title: str = "pcfdsl") -> str:
+    """The page that `write_page` writes, as text.
+
+    Raises:
+        ValueError: Without items.
+    """
+    body = f'<main class="page"><h1>{html.escape(title)}</h1>{_viewer(items, whole_page=True)}</main>'
+    return _document(title, body)
 
 
 def write_report(path: str | Path, sections: Sequence[Section], *, title: str = "pcfdsl report") -> Path:
