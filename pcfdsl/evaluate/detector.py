@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pcfdsl.config import option, validate
 from pcfdsl.evaluate.detection import DetectionReport, average_precision
 from pcfdsl.evaluate.report import class_table, report_dict, runs_dict, runs_table
 from pcfdsl.models.decode import DecodeOptions, decode
+from pcfdsl.models.precision import Precision, autocast
 from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.ops.detections import Detections, GroundTruth
 from pcfdsl.rng import stream
@@ -23,7 +24,7 @@ from pcfdsl.samples.batch import ignore_interrupts
 from pcfdsl.samples.detection import DetectionDataset, collate
 from pcfdsl.store.atomic import write_file
 
-__all__ = ["EvaluationConfig", "detect_scenes", "evaluate_scenes", "mean_metrics", "write_reports"]
+__all__ = ["EvaluationConfig", "detect", "detect_scenes", "evaluate_scenes", "mean_metrics", "write_reports"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ def evaluate_scenes(
     samples: DetectionDataset,
     *,
     config: EvaluationConfig,
+    precision: Precision = "float32",
 ) -> tuple[DetectionReport, ...]:
     """Judge a detector, once for each repeat; repeat r sees the points that `samples` draws in its epoch r.
 
@@ -62,6 +64,7 @@ def evaluate_scenes(
         model: Its configuration.
         samples: Labelled scenes, not augmented.
         config: How.
+        precision: Type of the network's matrix products.
 
     Raises:
         ValueError: If there are no scenes.
@@ -70,7 +73,7 @@ def evaluate_scenes(
         raise ValueError("the set to evaluate on has no scenes")
     reports = []
     for repeat in range(config.repeats):
-        found, truth = detect_scenes(network, model, samples, config=config, epoch=repeat)
+        found, truth = detect_scenes(network, model, samples, config=config, epoch=repeat, precision=precision)
         reports.append(
             average_precision(found, truth, num_classes=model.num_classes, iou_thresholds=config.iou_thresholds)
         )
@@ -78,35 +81,72 @@ def evaluate_scenes(
 
 
 @torch.no_grad()
-def detect_scenes(
-    network: nn.Module, model: VoteNetConfig, samples: DetectionDataset, *, config: EvaluationConfig, epoch: int = 0
-) -> tuple[Detections, GroundTruth]:
-    """What a detector finds in scenes, and what is there; scene i is sample i. Tensors are on the CPU."""
+def detect(
+    network: nn.Module,
+    model: VoteNetConfig,
+    points: Tensor,
+    *,
+    generators: Sequence[np.random.Generator],
+    options: DecodeOptions,
+    precision: Precision = "float32",
+) -> Detections:
+    """What a detector finds in a batch: forward pass, decoding and suppression on the network's device.
+
+    What is found in a scene does not depend on the others in the batch, but for the rounding of matrix products, whose
+    order of summation may change with the number of rows.
+
+    Args:
+        network: In evaluation mode, on any device.
+        model: Its configuration.
+        points: [B, N, 3 + C], on any device.
+        generators: Randomness of each scene.
+        options: Which proposals to keep.
+        precision: Type of the network's matrix products.
+
+    Returns:
+        Detections on the CPU; scene i is batch item i.
+    """
     device = next(network.parameters()).device
+    points = points.to(device, non_blocking=True)
+    with autocast(device, precision):
+        output = network(points, generator=generators)
+    return decode(output, model, points, options=options).cpu()
+
+
+def detect_scenes(
+    network: nn.Module,
+    model: VoteNetConfig,
+    samples: DetectionDataset,
+    *,
+    config: EvaluationConfig,
+    epoch: int = 0,
+    precision: Precision = "float32",
+) -> tuple[Detections, GroundTruth]:
+    """What a detector finds in scenes, and what is there; scene i is sample i. Tensors are on the CPU.
+
+    Beside what is found, memory holds `config.batch_size` scenes, and as many for each that `num_workers` prepare.
+    """
     loader = DataLoader(
         samples,
         sampler=[(epoch, i) for i in range(len(samples))],  # type: ignore[arg-type]
         batch_size=config.batch_size,
         num_workers=config.num_workers,
+        pin_memory=next(network.parameters()).device.type == "cuda",
         collate_fn=collate,
         worker_init_fn=ignore_interrupts,
         generator=torch.Generator().manual_seed(config.seed),
     )
     found, truth = [], []
     for batch in loader:
-        points = batch.points.to(device)
-        rng = stream(config.seed, "clusters", epoch, int(batch.scene_idx[0]))
-        detections = decode(network(points, generator=rng), model, points, options=config.decode)
-        columns = [getattr(detections, name).cpu() for name in ("scene", "boxes", "scores", "classes")]
-        found.append((batch.scene_idx[columns[0]], *columns[1:]))
+        generators = [stream(config.seed, "clusters", epoch, i) for i in batch.scene_idx.tolist()]
+        detections = detect(
+            network, model, batch.points, generators=generators, options=config.decode, precision=precision
+        )
+        found.append(replace(detections, scene=batch.scene_idx[detections.scene]))
         scene, row = batch.box_mask.nonzero(as_tuple=True)
-        truth.append((batch.scene_idx[scene], batch.boxes[scene, row], batch.classes[scene, row]))
-    scene, boxes, scores, classes = (torch.cat(parts) for parts in zip(*found, strict=True))
-    scene_of_truth, true_boxes, true_classes = (torch.cat(parts) for parts in zip(*truth, strict=True))
-    return (
-        Detections(scene=scene, boxes=boxes, scores=scores, classes=classes),
-        GroundTruth(scene=scene_of_truth, boxes=true_boxes, classes=true_classes),
-    )
+        boxes, classes = batch.boxes[scene, row], batch.classes[scene, row]
+        truth.append(GroundTruth(scene=batch.scene_idx[scene], boxes=boxes, classes=classes))
+    return Detections.concatenate(found), GroundTruth.concatenate(truth)
 
 
 def mean_metrics(reports: Sequence[DetectionReport]) -> dict[str, float]:

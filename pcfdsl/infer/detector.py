@@ -1,7 +1,9 @@
 """Trained detectors in use: loaded, judged on a set, or asked what is in a file."""
 
 import json
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +11,26 @@ import numpy as np
 from pcfdsl.datasets.detection_set import read_points
 from pcfdsl.datasets.sources import SceneSource, open_scenes
 from pcfdsl.evaluate.detection import DetectionReport
-from pcfdsl.evaluate.detector import EvaluationConfig, detect_scenes, evaluate_scenes
+from pcfdsl.evaluate.detector import EvaluationConfig, detect, evaluate_scenes
 from pcfdsl.infer.trained import Trained, load_trained
 from pcfdsl.models.decode import DecodeOptions
+from pcfdsl.models.precision import Precision
 from pcfdsl.models.votenet import VoteNet
-from pcfdsl.samples.detection import scene_samples
+from pcfdsl.rng import stream
+from pcfdsl.samples.detection import collate, scene_samples
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.tasks.detection import DetectorConfig
 
-__all__ = ["PREDICTION", "Detector", "FileDetections", "detect_in_file", "evaluate_detector", "load_detector"]
+__all__ = [
+    "PREDICTION",
+    "Detector",
+    "Evaluation",
+    "FileDetections",
+    "detect_in_file",
+    "detect_in_files",
+    "evaluate_detector",
+    "load_detector",
+]
 
 
 Detector = Trained[VoteNet, DetectorConfig]
@@ -30,10 +43,40 @@ def load_detector(path: str | Path, *, device: str = "auto") -> Detector:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How good a detector was, and how fast.
+
+    Attributes:
+        reports: One a repeat.
+        num_scenes: Scenes that were looked at, in all repeats.
+        seconds: What that took, loading and judging included.
+    """
+
+    reports: tuple[DetectionReport, ...]
+    num_scenes: int
+    seconds: float
+
+    @property
+    def speed(self) -> dict[str, float]:
+        """What a tool prints of it."""
+        return {"scenes": self.num_scenes, "scenes_per_second": round(self.num_scenes / self.seconds, 2)}
+
+
 def evaluate_detector(
-    detector: Detector, *, source: SceneSource | None = None, config: EvaluationConfig | None = None
-) -> tuple[DetectionReport, ...]:
+    detector: Detector,
+    *,
+    source: SceneSource | None = None,
+    config: EvaluationConfig | None = None,
+    precision: Precision = "float32",
+) -> Evaluation:
     """Judge a detector on a set, by default on the validation scenes and in the way of its training.
+
+    Args:
+        detector: A trained detector.
+        source: The set.
+        config: How.
+        precision: Type of the network's matrix products.
 
     Raises:
         ValueError: If there is no set, or it has other classes than the detector.
@@ -49,7 +92,9 @@ def evaluate_detector(
         )
     config = config or detector.config.evaluation
     samples = scene_samples(scenes.scenes, detector.config.points, seed=config.seed)
-    return evaluate_scenes(detector.model, detector.config.model, samples, config=config)
+    started = time.perf_counter()
+    reports = evaluate_scenes(detector.model, detector.config.model, samples, config=config, precision=precision)
+    return Evaluation(reports, len(samples) * config.repeats, time.perf_counter() - started)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,30 +130,70 @@ class FileDetections:
 PREDICTION = DecodeOptions(confidence=0.5, nms="3d", per_class_proposal=False, remove_empty=True)
 
 
-def detect_in_file(
-    detector: Detector, path: str | Path, *, options: DecodeOptions = PREDICTION, bin_columns: int = 6, seed: int = 0
-) -> FileDetections:
-    """Find objects in a .ply, .npy or .bin cloud in metres, z up.
+def detect_in_files(
+    detector: Detector,
+    paths: Sequence[str | Path],
+    *,
+    options: DecodeOptions = PREDICTION,
+    batch_size: int = 8,
+    precision: Precision = "float32",
+    bin_columns: int = 6,
+    seed: int = 0,
+) -> Iterator[FileDetections]:
+    """Find objects in .ply, .npy or .bin clouds in metres, z up; yields what is in each, in the order of the paths.
+
+    Clouds may differ in size: of each the network sees as many points as in its training, drawn without repetition, or
+    all of them and repeats. Memory holds one batch of clouds. What is found in a cloud depends on the others by
+    rounding alone (see `detect`).
 
     Args:
         detector: A trained detector.
-        path: The cloud.
+        paths: The clouds.
         options: Which proposals to keep.
+        batch_size: Clouds at a time.
+        precision: Type of the network's matrix products.
         bin_columns: Numbers in a row of a .bin file.
         seed: Decides which of the points the network sees.
 
     Raises:
-        OSError, ValueError: If the file cannot be used, or has no colours where the detector needs them.
+        OSError, ValueError: If a file cannot be used, or has no colours where the detector needs them.
     """
-    points, colors = read_points(Path(path), bin_columns=bin_columns)
-    empty = {"boxes": np.zeros((0, 7)), "categories": np.zeros(0), "instance_ids": np.full(len(points), -1)}
-    samples = scene_samples([Scene(points=points, colors=colors, **empty)], detector.config.points, seed=seed)
-    config = replace(detector.config.evaluation, decode=options, num_workers=0)
-    found, _ = detect_scenes(detector.model, detector.config.model, samples, config=config)
-    order = found.scores.argsort(descending=True, stable=True)
-    return FileDetections(
-        points=points,
-        boxes=found.boxes[order].numpy(),
-        scores=found.scores[order].numpy(),
-        names=tuple(detector.classes[k] for k in found.classes[order].tolist()),
-    )
+    for start in range(0, len(paths), batch_size):
+        clouds = [read_points(Path(path), bin_columns=bin_columns) for path in paths[start : start + batch_size]]
+        samples = []
+        for points, colors in clouds:
+            empty = {"boxes": np.zeros((0, 7)), "categories": np.zeros(0), "instance_ids": np.full(len(points), -1)}
+            # Each is sample 0 of a set of its own, so that its points are drawn as if it were the only one.
+            scenes = [Scene(points=points, colors=colors, **empty)]
+            samples.append(scene_samples(scenes, detector.config.points, seed=seed)[0])
+        found = detect(
+            detector.model,
+            detector.config.model,
+            collate(samples).points,
+            generators=[stream(seed, "clusters") for _ in samples],
+            options=options,
+            precision=precision,
+        )
+        order = found.scores.argsort(descending=True, stable=True)
+        for item, (points, _) in enumerate(clouds):
+            own = order[found.scene[order] == item]
+            yield FileDetections(
+                points=points,
+                boxes=found.boxes[own].numpy(),
+                scores=found.scores[own].numpy(),
+                names=tuple(detector.classes[k] for k in found.classes[own].tolist()),
+            )
+
+
+def detect_in_file(
+    detector: Detector,
+    path: str | Path,
+    *,
+    options: DecodeOptions = PREDICTION,
+    precision: Precision = "float32",
+    bin_columns: int = 6,
+    seed: int = 0,
+) -> FileDetections:
+    """`detect_in_files` for one cloud."""
+    settings = {"precision": precision, "bin_columns": bin_columns, "seed": seed}
+    return next(detect_in_files(detector, [path], options=options, **settings))

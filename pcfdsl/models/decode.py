@@ -11,7 +11,7 @@ from pcfdsl.models.box_coding import decode_size, decode_yaw
 from pcfdsl.models.votenet import VoteNetConfig, VoteNetOutput
 from pcfdsl.ops.boxes3d import axis_aligned_hull, points_in_boxes
 from pcfdsl.ops.detections import Detections
-from pcfdsl.ops.nms import nms_3d
+from pcfdsl.ops.nms import keep_3d
 
 __all__ = ["DecodeOptions", "decode", "decode_boxes", "select_proposals"]
 
@@ -123,16 +123,12 @@ def select_proposals(
     if options.remove_empty and points is not None:
         for i, scene_boxes in enumerate(boxes):
             candidates[i] = points_in_boxes(points[i, :, :3], scene_boxes).sum(1) >= options.min_points
-    scene, proposal = candidates.nonzero(as_tuple=True)
-    picked = nms_3d(
-        axis_aligned_hull(boxes[candidates]),
-        objectness[candidates],
+    return keep_3d(
+        axis_aligned_hull(boxes.flatten(0, 1)).view(*objectness.shape, 6),
+        objectness,
         threshold=options.nms_threshold,
-        classes=classes[candidates] if options.nms == "3d_same_class" else None,
-        scene=scene,
+        candidates=candidates,
+        classes=classes if options.nms == "3d_same_class" else None,
         overlap="candidate" if options.candidate_overlap else "iou",
         bev=options.nms == "2d",
     )
-    kept = torch.zeros_like(candidates)
-    kept[scene[picked], proposal[picked]] = True
-    return kept

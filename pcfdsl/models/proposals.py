@@ -1,5 +1,6 @@
 """Object proposals from clusters of votes (VoteNet, Qi et al. 2019, section 4.2)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -100,7 +101,7 @@ def choose_clusters(
     sampling: str,
     vote_factor: int = 1,
     skip_near_origin: bool = False,
-    generator: np.random.Generator | None = None,
+    generator: np.random.Generator | Sequence[np.random.Generator] | None = None,
 ) -> Tensor:
     """Which votes become cluster centres: [B, P] int64.
 
@@ -111,7 +112,8 @@ def choose_clusters(
             with replacement.
         vote_factor: Votes per seed.
         skip_near_origin: As the published sampling kernel.
-        generator: Randomness of "random".
+        generator: Randomness of "random": one for the batch, or one for each scene, whose draws then do not depend on
+            what else is in the batch.
 
     Raises:
         ValueError: If the sampling is unknown, or random without a generator.
@@ -124,5 +126,8 @@ def choose_clusters(
     if sampling == "random":
         if generator is None:
             raise ValueError("cluster sampling is random: pass `generator`, such as pcfdsl.rng.stream(seed, step)")
-        return torch.from_numpy(generator.integers(num_votes, size=(batch, num_proposals))).to(vote_xyz.device)
+        generators = [generator] if isinstance(generator, np.random.Generator) else generator
+        shape = (batch // len(generators), num_proposals)
+        drawn = np.concatenate([each.integers(num_votes, size=shape) for each in generators])
+        return torch.from_numpy(drawn).to(vote_xyz.device)
     raise ValueError(f"unknown cluster sampling {sampling!r}; expected one of {', '.join(get_args(ClusterSampling))}")

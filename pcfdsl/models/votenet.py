@@ -4,6 +4,7 @@ Points -> seeds with features (PointNet++ or SR-UNet) -> votes -> clusters -> pr
 parameters are those of the published code, so its checkpoints load with `load_state_dict`. Features are channel-last.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,12 +90,14 @@ class VoteNet(nn.Module):
         )
         self.register_buffer("mean_sizes", torch.tensor(config.mean_sizes), persistent=False)
 
-    def forward(self, points: Tensor, *, generator: np.random.Generator | None = None) -> VoteNetOutput:
+    def forward(
+        self, points: Tensor, *, generator: np.random.Generator | Sequence[np.random.Generator] | None = None
+    ) -> VoteNetOutput:
         """Detect in a batch of scenes.
 
         Args:
             points: [B, N, 3 + C] float32: xyz in metres, z up, then the channels of the backbone.
-            generator: Randomness; needed only where cluster sampling is random.
+            generator: Randomness, of the batch or of each scene; needed only where cluster sampling is random.
 
         Raises:
             ValueError: If the points have another shape or type, or are not finite.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pcfdsl.ops.backends import numba_boxes
 
-__all__ = ["Overlap", "nms_3d", "nms_plain"]
+__all__ = ["Overlap", "keep_3d", "keep_3d_torch", "nms_3d", "nms_plain"]
 
 Overlap = Literal["iou", "candidate"]
 
@@ -44,7 +44,6 @@ def nms_3d(
             unknown.
     """
     corners, groups = _checked(boxes, scores, classes, scene, overlap, bev)
-    # Picking is sequential by nature: a few hundred boxes are copied to the CPU sooner than suppressed on a GPU.
     hulls, order, group = (tensor.contiguous().cpu().numpy() for tensor in (corners, _order(scores), groups))
     picked = numba_boxes.suppress(hulls, order, group, float(threshold), overlap == "candidate")
     return torch.from_numpy(picked).to(boxes.device)
@@ -76,6 +75,91 @@ def nms_plain(
     return torch.stack(picked) if picked else torch.zeros(0, dtype=torch.int64, device=boxes.device)
 
 
+def keep_3d(
+    boxes: Tensor,
+    scores: Tensor,
+    *,
+    threshold: float,
+    candidates: Tensor | None = None,
+    classes: Tensor | None = None,
+    overlap: str = "iou",
+    bev: bool = False,
+) -> Tensor:
+    """`nms_3d` of a batch of scenes, on the device where they are: which boxes are kept, [B, P] bool.
+
+    Args:
+        boxes: [B, P, 6].
+        scores: [B, P].
+        threshold: As for `nms_3d`, like the other options.
+        candidates: [B, P] bool; boxes where it is false are not kept and suppress nothing.
+        classes: [B, P] int64, or None.
+        overlap, bev: As for `nms_3d`.
+
+    Raises:
+        ValueError: As `nms_3d`, whether or not the box at fault is a candidate.
+    """
+    if candidates is None:
+        candidates = torch.ones_like(scores, dtype=torch.bool)
+    if boxes.device.type != "cpu":
+        options = {"classes": classes, "overlap": overlap, "bev": bev}
+        return keep_3d_torch(boxes, scores, threshold=threshold, candidates=candidates, **options)
+    scene, proposal = candidates.nonzero(as_tuple=True)
+    picked = nms_3d(
+        boxes[candidates],
+        scores[candidates],
+        threshold=threshold,
+        classes=None if classes is None else classes[candidates],
+        scene=scene,
+        overlap=overlap,
+        bev=bev,
+    )
+    kept = torch.zeros_like(candidates)
+    kept[scene[picked], proposal[picked]] = True
+    return kept
+
+
+def keep_3d_torch(
+    boxes: Tensor,
+    scores: Tensor,
+    *,
+    threshold: float,
+    candidates: Tensor,
+    classes: Tensor | None = None,
+    overlap: str = "iou",
+    bev: bool = False,
+) -> Tensor:
+    """`keep_3d` in a few tensor operations instead of one pick after the other; B * P * P numbers of memory.
+
+    A box is kept unless a kept one before it suppresses it. Started from all candidates and repeated, this rule has
+    decided the first t boxes after t rounds, and nothing changes once it holds of all: after as many rounds as the
+    longest chain of boxes that suppress each other, a handful in a scene.
+    """
+    corners, _ = _checked(boxes.flatten(0, 1), scores.flatten(), None, None, overlap, bev)
+    corners = corners.view(*scores.shape, 2, -1)
+    low, high = corners.unbind(2)
+    sizes = _product(high - low)
+    shared = _product((high[:, :, None].minimum(high[:, None]) - low[:, :, None].maximum(low[:, None])).clamp(min=0))
+    whole = sizes[:, None] if overlap == "candidate" else sizes[:, None] + sizes[:, :, None] - shared
+    rank = scores.detach().argsort(dim=1, stable=True).flip(1).argsort(1)
+    # suppresses[b, j, i]: j, if it is kept, removes i.
+    suppresses = (shared > 0) & (shared / whole > threshold) & (rank[:, :, None] < rank[:, None])
+    if classes is not None:
+        suppresses &= classes[:, :, None] == classes[:, None]
+    kept, before = candidates, None
+    while before is None or not torch.equal(kept, before):
+        for _ in range(4):  # rounds are cheaper than asking a GPU whether they are done
+            before, kept = kept, candidates & ~(suppresses & kept[:, :, None]).any(1)
+    return kept
+
+
+def _product(extents: Tensor) -> Tensor:
+    """Over the last dimension, in its order: the same rounding everywhere."""
+    product = extents[..., 0]
+    for d in range(1, extents.shape[-1]):
+        product = product * extents[..., d]
+    return product
+
+
 def _order(scores: Tensor) -> Tensor:
     return scores.detach().argsort(stable=True).flip(0)
 
@@ -99,5 +183,7 @@ def _checked(
     if (corners[:, 1] < corners[:, 0]).any():
         raise ValueError("a box has its maximum below its minimum; expected x1 <= x2, y1 <= y2 and z1 <= z2")
     none = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+    if classes is None and scene is None:
+        return corners, none
     keys = torch.stack([none if classes is None else classes, none if scene is None else scene], 1)
     return corners, torch.unique(keys, dim=0, return_inverse=True)[1] if len(boxes) else none

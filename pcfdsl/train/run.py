@@ -13,10 +13,11 @@ from torch.nn.parallel import DistributedDataParallel
 from pcfdsl.checkpoints.run import save_checkpoint, save_resume
 from pcfdsl.models.batch_norm import synchronize_batch_norm
 from pcfdsl.models.layers import freeze
+from pcfdsl.models.precision import Precision, autocast
 from pcfdsl.train.average import MovingAverage
 from pcfdsl.train.distributed import Processes
 from pcfdsl.train.optim import build_optimizer
-from pcfdsl.train.task import PRECISIONS, Task, TrainConfig
+from pcfdsl.train.task import Task, TrainConfig
 
 __all__ = ["Progress", "Run", "keep", "num_steps_of", "prepare", "restore", "save"]
 
@@ -119,7 +120,7 @@ def prepare(
         num_samples=len(task.dataset),
         num_steps=num_steps,
         model=model,
-        network=_in_precision(network, device, PRECISIONS[config.precision]),
+        network=_in_precision(network, device, config.precision),
         no_sync=no_sync,
         optimizer=optimizer,
         scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "float16"),
@@ -132,12 +133,12 @@ def _training_mode(task: Task, config: TrainConfig) -> None:
     freeze(task.model, (*config.freeze, *task.freeze))
 
 
-def _in_precision(network: Callable, device: torch.device, dtype: torch.dtype | None) -> Callable:
-    if dtype is None:
+def _in_precision(network: Callable, device: torch.device, precision: Precision) -> Callable:
+    if precision == "float32":
         return network
 
     def in_precision(*args, **kwargs):
-        with torch.autocast(device.type, dtype=dtype):
+        with autocast(device, precision):
             return network(*args, **kwargs)
 
     return in_precision

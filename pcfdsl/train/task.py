@@ -3,18 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pcfdsl.config import option, validate
+from pcfdsl.models.precision import Precision
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
 
-__all__ = ["PRECISIONS", "Task", "TrainConfig", "TrainResult"]
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+__all__ = ["Task", "TrainConfig", "TrainResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class TrainConfig:
         None, "decay of a moving average of the weights, which is then evaluated and kept", minimum=0.0, maximum=1.0
     )
     evaluations: int = option(1, "evaluations, evenly over the run, the last at its end; 0 for none", minimum=0)
-    precision: Literal["float32", "bfloat16", "float16"] = option("float32", "type of the matrix products")
+    precision: Precision = option("float32", "type of the matrix products")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     num_workers: int = option(0, "processes that load data, for each that trains", minimum=0)
     num_threads: int | None = option(

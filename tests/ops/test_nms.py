@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcfdsl.ops.nms import nms_3d, nms_plain
+from pcfdsl.ops.nms import keep_3d, keep_3d_torch, nms_3d, nms_plain
 
 OVERLAPS = [("iou", "iou"), ("candidate", "old")]
 
@@ -73,6 +73,35 @@ def test_scenes_at_once_are_scenes_one_by_one(measured):
         own = (scene == i).nonzero()[:, 0]
         alone = own[nms_3d(boxes[own], scores[own, 0], threshold=0.1)]
         assert torch.equal(together[scene[together] == i], alone)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(1, 30),
+    st.integers(0, 2**31),
+    st.sampled_from([0.0, 0.25, 0.5]),
+    st.sampled_from(["iou", "candidate"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_batch_is_suppressed_on_a_device_as_one_pick_after_the_other(
+    num_boxes, seed, threshold, overlap, bev, by_class
+):
+    generator = torch.Generator().manual_seed(seed)
+    low = torch.randint(4, (3, num_boxes, 3), generator=generator).float()
+    boxes = torch.cat([low, low + torch.randint(5, low.shape, generator=generator)], 2)
+    scores = torch.randint(6, low.shape[:2], generator=generator) / 6
+    candidates = torch.rand(scores.shape, generator=generator) < 0.8
+    classes = torch.randint(3, scores.shape, generator=generator) if by_class else None
+    options = {"threshold": threshold, "overlap": overlap, "bev": bev, "candidates": candidates, "classes": classes}
+    assert torch.equal(keep_3d_torch(boxes, scores, **options), keep_3d(boxes, scores, **options))
+
+
+def test_a_long_chain_of_suppression_is_followed_to_its_end():
+    x = torch.arange(40.0)
+    boxes = torch.stack([x, 0 * x, 0 * x, x + 1.9, 0 * x + 1, 0 * x + 1], 1)[None]
+    kept = keep_3d_torch(boxes, -x[None], threshold=0.1, candidates=torch.ones(1, 40, dtype=torch.bool))
+    assert kept[0].nonzero()[:, 0].tolist() == list(range(0, 40, 2))
 
 
 def test_order_and_strictness():

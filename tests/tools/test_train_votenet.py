@@ -97,7 +97,9 @@ def test_every_task_has_settings_of_its_own(monkeypatch, capsys):
 
 
 def test_evaluation_is_written_as_table_and_json(run, tmp_path):
-    done = tool("evaluate_votenet", run, "--repeats", 2, "--out", tmp_path / "report")
+    loading = ("--batch-size", 1, "--workers", 0, "--precision", "bfloat16")
+    done = tool("evaluate_votenet", run, "--repeats", 2, *loading, "--out", tmp_path / "report")
+    assert json.loads(done.stdout)["scenes"] == 4
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["repeats"]) == 2
     values = [repeat["metrics"]["mAP@0.25"] for repeat in report["repeats"]]
@@ -115,10 +117,26 @@ def test_prediction_gives_boxes_a_page_and_a_picture(run, tmp_path):
         "--out", out["json"], "--html", out["html"], "--png", out["png"],
     )  # fmt: skip
     boxes = json.loads(out["json"].read_text())
-    assert len(boxes) == len(json.loads(done.stdout)["objects"])
+    labels = json.loads(done.stdout)["objects"][str(tmp_path / "cloud.npy")]
+    assert len(boxes) == len(labels)
     page = out["html"].read_text()
-    assert all(label in page for label in json.loads(done.stdout)["objects"])
+    assert all(label in page for label in labels)
     assert out["png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_clouds_are_searched_in_batches(run, tmp_path):
+    random = np.random.default_rng(0)
+    clouds = [tmp_path / f"cloud{i}.npy" for i in range(3)]
+    for i, cloud in enumerate(clouds):
+        np.save(cloud, random.uniform(0, 2, (900 + 200 * i, 3)).astype(np.float32))
+    out = ("--confidence", 0, "--out", tmp_path / "boxes", "--html", tmp_path / "page.html")
+    done = json.loads(tool("predict_votenet", run, *clouds, "--batch-size", 2, *out).stdout)
+    assert done["scenes_per_second"] > 0
+    for cloud in clouds:
+        boxes = json.loads((tmp_path / "boxes" / f"{cloud.stem}.json").read_text())
+        assert [f"{box['class']} {box['score']:.2f}" for box in boxes] == done["objects"][str(cloud)]
+    said = tool("predict_votenet", run, clouds[0], clouds[0], "--out", tmp_path / "boxes", code=2).stderr
+    assert "cloud0.json for more than one cloud" in said
 
 
 def test_wrong_use_is_answered_in_one_message(run, tmp_path):

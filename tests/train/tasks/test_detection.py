@@ -157,8 +157,8 @@ def test_a_trained_detector_evaluates_as_in_its_training(finetuned):
     detector = load_detector(finetuned, device="cpu")
     assert detector.step == 3
     assert detector.classes == open_scenes(detector.config.data).classes
-    reports = evaluate_detector(detector)
-    again = evaluate_detector(detector)
+    reports = evaluate_detector(detector).reports
+    again = evaluate_detector(detector).reports
     logged = read_log(finetuned, kind="evaluation")[-1]
     assert reports[0].metrics() == again[0].metrics()
     assert {name: logged[name] for name in reports[0].metrics()} == reports[0].metrics()

@@ -26,7 +26,7 @@ def test_a_trained_one_is_loaded_judged_and_used(tmp_path):
     result = train_detector(config, tmp_path / "run").runs[0]
     detector = load_detector(tmp_path / "run", device="cpu")
     assert detector.config.model.backbone_type == "srunet"
-    assert evaluate_detector(detector)[0].metrics()["mAP@0.25"] == result.metrics["mAP@0.25"]
+    assert evaluate_detector(detector).reports[0].metrics()["mAP@0.25"] == result.metrics["mAP@0.25"]
     np.save(tmp_path / "room.npy", np.random.default_rng(0).uniform(0, 3, (1500, 3)).astype(np.float32))
     options = detector.config.evaluation.decode
     found = detect_in_file(detector, tmp_path / "room.npy", options=options)

@@ -1,0 +1,88 @@
+"""Detectors at work on batches: what is found in a cloud does not depend on what else is asked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pcfdsl.config import load
+from pcfdsl.datasets.sources import open_scenes
+from pcfdsl.evaluate.detector import detect_scenes
+from pcfdsl.infer.detector import Detector, detect_in_file, detect_in_files, evaluate_detector
+from pcfdsl.models.decode import DecodeOptions
+from pcfdsl.models.votenet import VoteNet
+from pcfdsl.samples.detection import scene_samples
+from pcfdsl.train.tasks.detection import DetectorConfig
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "votenet"
+ALL = DecodeOptions(confidence=0.0, nms="3d", per_class_proposal=False)
+# Matrix products of other numbers of rows may round otherwise; nothing else differs.
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module", params=["smoke_finetune", "smoke_srunet_finetune"])
+def detector(request) -> Detector:
+    """Not trained: it finds much."""
+    settings = ["validation.scenes.num_scenes=5", "model.cluster_sampling_eval=random", "model.num_classes=4"]
+    config = load(DetectorConfig, CONFIGS / f"{request.param}.yaml", settings)
+    classes = open_scenes(config.validation).classes
+    config = replace(config, model=replace(config.model, num_classes=len(classes)))
+    torch.manual_seed(0)
+    model = VoteNet(config.model).eval()
+    return Detector(model=model, config=config, classes=classes, step=0, path=Path("untrained"))
+
+
+@pytest.fixture(scope="module")
+def clouds(tmp_path_factory) -> list[Path]:
+    """Of unequal sizes, two of them with fewer points than the network sees."""
+    folder, random = tmp_path_factory.mktemp("clouds"), np.random.default_rng(0)
+    paths = [folder / f"{size}.npy" for size in (3000, 100, 1500, 1024, 700)]
+    for path in paths:
+        np.save(path, random.uniform(0, 3, (int(path.stem), 3)).astype(np.float32))
+    return paths
+
+
+@pytest.mark.parametrize("batch_size", [2, 8])
+def test_clouds_of_unequal_sizes_are_searched_together_as_alone(detector, clouds, batch_size):
+    together = list(detect_in_files(detector, clouds, options=ALL, batch_size=batch_size))
+    assert [len(found.points) for found in together] == [3000, 100, 1500, 1024, 700]
+    for path, found in zip(clouds, together, strict=True):
+        alone = detect_in_file(detector, path, options=ALL)
+        assert len(alone.boxes) > 0
+        assert found.names == alone.names
+        np.testing.assert_allclose(found.boxes, alone.boxes, **CLOSE)
+        np.testing.assert_allclose(found.scores, alone.scores, **CLOSE)
+
+
+def test_memory_holds_one_batch(detector, clouds, tmp_path):
+    found = detect_in_files(detector, [*clouds[:2], tmp_path / "missing.npy"], batch_size=2)
+    assert [len(next(found).points), len(next(found).points)] == [3000, 100]
+    with pytest.raises(FileNotFoundError):
+        next(found)
+
+
+def test_scenes_are_evaluated_together_as_alone(detector):
+    samples = scene_samples(open_scenes(detector.config.validation).scenes, detector.config.points, seed=1)
+    config = replace(detector.config.evaluation, decode=ALL)
+    alone, together = (
+        detect_scenes(detector.model, detector.config.model, samples, config=replace(config, batch_size=size))
+        for size in (1, 4)
+    )
+    assert set(alone[0].scene.tolist()) == {0, 1, 2, 3, 4}
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(vars(one), vars(other), **CLOSE)
+    done = evaluate_detector(detector, config=replace(config, repeats=2))
+    assert (len(done.reports), done.num_scenes) == (2, 10)
+    assert done.speed["scenes_per_second"] == pytest.approx(10 / done.seconds, abs=0.01)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_near(detector, clouds, precision):
+    exact, near = (
+        torch.from_numpy(detect_in_file(detector, clouds[0], options=ALL, precision=each).scores)
+        for each in ("float32", precision)
+    )
+    assert near.dtype == torch.float32
+    assert 0 < (exact.sort().values[-5:] - near.sort().values[-5:]).abs().max() < 0.05
