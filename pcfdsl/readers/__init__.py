@@ -1,1 +1,1 @@
-"""Other people's file formats: read without running anything in them and without believing what they promise."""
+"""Other projects' file formats, read without executing or trusting anything in them."""

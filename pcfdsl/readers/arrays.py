@@ -1,4 +1,4 @@
-"""NumPy's files as others send them: what a header promises is compared with the file before memory is asked for."""
+"""NumPy files of unknown origin: sizes in their headers are checked against the file before memory is allocated."""
 
 import math
 import zipfile
@@ -10,16 +10,16 @@ import numpy as np
 
 __all__ = ["read_array", "read_arrays"]
 
-_MAX_TIMES = 64  # the size of the file; clouds, pictures and rooms unpack to one to four times theirs
+_MAX_RATIO = 64  # unpacked over packed size; clouds, pictures and rooms have ratios of one to four
 _MAX_SMALL = 1 << 28
 
 
 def read_array(path: str | Path) -> np.ndarray:
-    """The array of a .npy file, which must hold as many bytes as its header promises.
+    """Read a .npy file, which must hold exactly as many bytes as its header declares.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: Naming the file, if it is damaged, cut off, or holds Python objects.
+        ValueError: If it is damaged, truncated, or holds Python objects. The message names the file.
     """
     with open(path, "rb") as file:
         size = file.seek(0, 2)
@@ -31,27 +31,29 @@ def read_array(path: str | Path) -> np.ndarray:
 
 
 def read_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Arrays of a .npz file, by name.
+    """Read arrays of a .npz file, by name.
 
-    Each must have the size that its header promises, and all together at most 64 times that of the file, or 256 MB.
+    Each must have the size that its header declares; together they may unpack to 64 times the file's size or 256 MB,
+    whichever is more.
 
     Args:
         path: The file.
-        names: Which, all of which must be there; None: whatever there is.
+        names: The arrays to read, all of which must exist; None: all.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: Naming the file, if it is damaged, cut off, unpacks to more, holds Python objects, or lacks one.
+        ValueError: If it is damaged or truncated, unpacks to more, holds Python objects, or lacks an array. The message
+            names the file.
     """
     with open(path, "rb") as file:
-        limit = max(_MAX_TIMES * file.seek(0, 2), _MAX_SMALL)
+        limit = max(_MAX_RATIO * file.seek(0, 2), _MAX_SMALL)
         try:
             with zipfile.ZipFile(file) as archive:
                 return _members(archive, names, limit)
         except ValueError as error:
             raise ValueError(f"{path} {error}") from None
-        except Exception as error:  # zipfile and zlib fail on damaged files in every way there is
-            raise ValueError(f"{path} is no whole .npz file ({type(error).__name__}: {error})") from None
+        except Exception as error:  # zipfile and zlib raise all kinds of exceptions on damaged files
+            raise ValueError(f"{path} is not a valid .npz file ({type(error).__name__}: {error})") from None
 
 
 def _members(archive: zipfile.ZipFile, names: Collection[str] | None, limit: int) -> dict[str, np.ndarray]:
@@ -61,7 +63,7 @@ def _members(archive: zipfile.ZipFile, names: Collection[str] | None, limit: int
     members = {name: member for name, member in members.items() if names is None or name in names}
     size = sum(member.file_size for member in members.values())
     if size > limit:
-        raise ValueError(f"unpacks to {size} bytes; of a file of this size at most {limit} are read")
+        raise ValueError(f"unpacks to {size} bytes; at most {limit} are read from a file of this size")
     arrays = {}
     for name, member in members.items():
         with archive.open(member) as content:
@@ -72,16 +74,16 @@ def _members(archive: zipfile.ZipFile, names: Collection[str] | None, limit: int
 def _array(file: IO[bytes], size: int) -> np.ndarray:
     try:
         version = np.lib.format.read_magic(file)
-        # Version 3 is as 2, with names of columns that nothing here has.
+        # Version 3 differs from 2 only in the encoding of column names, which no array here has.
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(file)
-        promised = math.prod(shape) * dtype.itemsize
-    except Exception as error:  # NumPy fails on damaged headers in many ways
-        raise ValueError(f"is no whole array ({type(error).__name__}: {error})") from None
+        declared = math.prod(shape) * dtype.itemsize
+    except Exception as error:  # NumPy raises all kinds of exceptions on damaged headers
+        raise ValueError(f"is not a valid array ({type(error).__name__}: {error})") from None
     held = size - file.tell()
     if dtype.hasobject:
         raise ValueError("holds Python objects, which are not read")
-    if promised != held or min(shape, default=0) < 0:
-        raise ValueError(f"promises {promised} bytes of {dtype} {shape}, and holds {held}")
+    if declared != held or min(shape, default=0) < 0:
+        raise ValueError(f"declares {declared} bytes of {dtype} {shape}, but holds {held}")
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Reading variables of MATLAB files, old (version 5 to 7) and new (7.3, which is HDF5), as plain Python values."""
+"""Variables of MATLAB files, old (versions 4 to 7) and new (7.3, which is HDF5), as plain Python values."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -14,15 +14,15 @@ _MAX_BYTES = 1 << 31  # of all arrays, unpacked
 
 
 def read_variable(path: str | Path, name: str, *, fields: Collection[str] | None = None) -> Any:
-    """A variable of a MATLAB file.
+    """Read a variable of a MATLAB file.
 
     Numbers become arrays as MATLAB shows them, text becomes `str`, cells become lists in column order, and struct
-    arrays become lists of dictionaries, whatever their shape. An empty array is one, whatever it would have held.
+    arrays become lists of dictionaries, whatever their shape. Anything empty becomes an empty array.
 
     Args:
         path: The .mat file.
         name: The variable.
-        fields: Fields of structs to read, on every level; None: all.
+        fields: Fields of structs to read, at every level; None: all.
 
     Raises:
         OSError: If the file is missing.
@@ -47,7 +47,7 @@ def read_variable(path: str | Path, name: str, *, fields: Collection[str] | None
 
 
 def _has_hdf5_signature(file: Any) -> bool:
-    """MATLAB puts a block of 512 bytes of its own in front; other writers may not."""
+    """MATLAB writes a 512-byte block of its own in front; other writers may not."""
     for start in (0, 512):
         file.seek(start)
         if file.read(8) == b"\x89HDF\r\n\x1a\n":
@@ -61,7 +61,7 @@ def _read_hdf5(path: Path, name: str, fields: Collection[str] | None) -> Any:
     try:
         opened = h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(f"it is cut off or damaged ({error})") from None
+        raise ValueError(f"it is truncated or damaged ({error})") from None
     with opened:
         file: Any = opened
         if name not in file:
@@ -69,14 +69,14 @@ def _read_hdf5(path: Path, name: str, fields: Collection[str] | None) -> Any:
             raise KeyError(f"it has no variable {name!r}; it has {', '.join(found) or 'none'}")
         try:
             return _Hdf5(file, fields, h5py).read(file[name])
-        except Exception as error:  # h5py fails on damaged parts in every way there is
+        except Exception as error:  # h5py raises all kinds of exceptions on damaged parts
             raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
 class _Hdf5:
-    """HDF5 objects -> plain values. Arrays lie transposed in the file, and references stand for nested values.
+    """HDF5 objects -> plain values. Arrays are transposed in the file, and references stand for nested values.
 
-    Each object is read once, however many references lead to it, and all of them hold at most 2 GB.
+    Each object is read once, however many references point to it; all together may hold 2 GB.
     """
 
     def __init__(self, file: Any, fields: Collection[str] | None, h5py: Any):
@@ -93,7 +93,7 @@ class _Hdf5:
     def struct(self, group: Any) -> list[dict[str, Any]]:
         wanted = {field: group[field] for field in group if self.fields is None or field in self.fields}
         arrays = {field: data for field, data in wanted.items() if _holds_references(data, self.h5py)}
-        if not arrays:  # a single struct keeps the values themselves
+        if not arrays:  # a single struct holds its values directly
             return [{field: self.read(data) for field, data in wanted.items()}]
         columns = {field: self.content(data).ravel() for field, data in arrays.items()}
         length = len(next(iter(columns.values())))
@@ -116,13 +116,13 @@ class _Hdf5:
         if data.dtype.hasobject and self.h5py.check_ref_dtype(data.dtype) is None:
             raise ValueError("values of variable length are not read; MATLAB writes none")
         self.bytes_left -= size
-        if self.bytes_left < 0:  # HDF5 fills what it does not hold, however much that is
-            raise ValueError(f"with an array of {data.shape}, it has over {_MAX_BYTES >> 30} GB, which is not read")
+        if self.bytes_left < 0:  # HDF5 fills in what the file does not hold, however much that is
+            raise ValueError(f"with an array of {data.shape} it exceeds {_MAX_BYTES >> 30} GB, the most that is read")
         return data[()]
 
 
 def _holds_references(data: Any, h5py: Any) -> bool:
-    """Whether a field is that of a struct array: references without a class of their own (a cell has one)."""
+    """Whether a field belongs to a struct array: it holds references and, unlike a cell, has no class of its own."""
     return (
         isinstance(data, h5py.Dataset)
         and h5py.check_ref_dtype(data.dtype) is not None

@@ -1,4 +1,4 @@
-"""MATLAB files of versions 4 to 7, read by SciPy in a process of its own: damaged files can crash or hang it."""
+"""MATLAB files of versions 4 to 7, read by SciPy in a separate process, since damaged files can crash or hang it."""
 
 import os
 import pickle
@@ -17,11 +17,11 @@ _MAX_BYTES = 1 << 33  # of memory, where the system can limit it
 
 
 def read_matlab5(path: Path, name: str, *, fields: Collection[str] | None = None) -> Any:
-    """A variable as plain values; see `pcfdsl.readers.matlab.read_variable`.
+    """Read a variable as plain values; see `pcfdsl.readers.matlab.read_variable`.
 
     Raises:
-        KeyError: Naming the variables, if it is none of them.
-        ValueError: If the file is truncated, damaged or of another format.
+        KeyError: If there is no such variable. The message names those that there are.
+        ValueError: If the file is truncated, damaged or in another format.
     """
     command = [sys.executable, "-m", __name__, str(path), name, *([] if fields is None else ["--fields", *fields])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folder or "." for folder in sys.path)}
@@ -31,15 +31,15 @@ def read_matlab5(path: Path, name: str, *, fields: Collection[str] | None = None
         raise ValueError(f"SciPy did not finish within {_TIMEOUT // 60} minutes; it is damaged") from None
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {done.returncode}"
-        raise ValueError(f"it is truncated or damaged, or not a MATLAB file (SciPy fails: {reason})")
-    found = pickle.loads(done.stdout)  # written by `_main`, not by whoever wrote the file
+        raise ValueError(f"it is truncated or damaged, or not a MATLAB file (SciPy: {reason})")
+    found = pickle.loads(done.stdout)  # written by `_main`, not by the author of the file
     if isinstance(found, tuple):
         raise KeyError(f"it has no variable {name!r}; it has {', '.join(found) or 'none'}")
     return found["value"]
 
 
 def _main(path: str, name: str, *fields: str) -> None:
-    """Write {"value": the variable} to standard output, or the tuple of names if it is not among them, pickled."""
+    """Pickle {"value": the variable} to standard output, or a tuple of all names if it does not exist."""
     from scipy.io import loadmat, whosmat
 
     if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""Meshes and clouds as others send them: of one file, without any other that it names, and no promise is believed."""
+"""Meshes and clouds of unknown origin: one file alone, without others that it names, and with its sizes checked."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ _MAX_SMALL = 1 << 24
 
 
 def read_geometries(path: Path) -> list[Any]:
-    """The `trimesh.Trimesh` and `trimesh.PointCloud` of a file, each in its place; none of an empty file.
+    """Read the meshes (`trimesh.Trimesh`) and clouds (`trimesh.PointCloud`) of a file, each placed by the scene graph.
 
-    Materials and textures, which may lie in other files, are left out.
+    An empty file gives none. Materials and textures, which may be in other files, are ignored.
 
     Raises:
-        Exception: Of any kind that trimesh finds, if the file is damaged.
-        ValueError: If it is, or promises or repeats more than 16 million numbers, or as many as it has bytes.
+        ValueError: If it declares or instantiates more vertices than the larger of 16 million and its size in bytes.
+        Exception: Whatever trimesh raises, if the file is damaged.
     """
     import trimesh  # takes a second
 
@@ -29,19 +29,19 @@ def read_geometries(path: Path) -> list[Any]:
         return [loaded]
     parts = [loaded.geometry[loaded.graph[node][1]] for node in loaded.graph.nodes_geometry]
     size = sum(len(part.vertices) + len(getattr(part, "faces", ())) for part in parts)
-    if size > limit:  # a part may stand in any number of places
-        raise ValueError(f"repeats its parts to {size} vertices and faces; at most {limit} are read")
+    if size > limit:  # the scene graph may use a part any number of times
+        raise ValueError(f"repeats its parts, giving {size} vertices and faces; at most {limit} are read")
     return list(loaded.dump())
 
 
 def _require_glb_sound(path: Path, limit: int) -> None:
-    """Binary glTF: a header of 12 bytes, then a part with JSON, which numbers what lies in the other parts."""
+    """Check a binary glTF: after a 12-byte header, a JSON chunk declares the sizes of what the other chunks hold."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(20)[12:16], "little")
         about = json.loads(file.read(min(length, size)))
     for accessor in about.get("accessors", ()):
         if accessor["count"] > limit:
-            raise ValueError(f"promises {accessor['count']} vertices in {size} bytes")
+            raise ValueError(f"declares {accessor['count']} vertices in {size} bytes")
     if any("uri" in buffer for buffer in about.get("buffers", ())):
-        raise ValueError("keeps its vertices in other files, which are not read; pack it into one")
+        raise ValueError("keeps its vertices in other files, which are not read; pack everything into one file")

@@ -1,10 +1,10 @@
-"""Pickled files of plain data, unpickled without running anything in them.
+"""Pickle files of plain data, unpickled without executing anything in them.
 
-A pickle is a program, and Python's unpickler calls whatever it names. Here every name that plain data and NumPy arrays
-need stands for a small function of this module, and every other name is refused. NumPy's own functions are not among
-them: the state that a file gives to a `dtype` can make NumPy follow pointers that the file made up.
+A pickle is a program, and Python's unpickler calls whatever it names. Here each name that plain data and NumPy arrays
+need is mapped to a small function of this module, and every other name is rejected. NumPy's own functions are never
+called: the state that a file gives a `dtype` can make NumPy follow forged pointers.
 
-Not guarded: a forged file may nest so deeply that the interpreter runs out of stack.
+Not guarded against: a forged file can nest so deeply that the interpreter runs out of stack.
 """
 
 import io
@@ -26,11 +26,11 @@ _MODULES = {
 
 
 def load_plain(path: str | Path) -> Any:
-    """The content of a pickled file of plain data.
+    """Read a pickle file of plain data.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: Naming the file, if it is larger than 1 GB, damaged, or holds anything else.
+        ValueError: If it is larger than 1 GB, damaged, or holds anything else. The message names the file.
     """
     path = Path(path)
     if (size := path.stat().st_size) > _MAX_BYTES:
@@ -44,7 +44,7 @@ def load_plain(path: str | Path) -> Any:
 def read_plain(content: bytes) -> Any:
     """Unpickle containers, numbers, text, bytes, and NumPy arrays and scalars of numbers and text.
 
-    Arrays are of a subclass of `np.ndarray`, which `np.asarray` turns into a plain one.
+    Arrays are of a private subclass of `np.ndarray`; `np.asarray` gives plain ones.
 
     Raises:
         ValueError: If it is damaged or holds anything else.
@@ -55,16 +55,16 @@ def read_plain(content: bytes) -> Any:
     """
     try:
         for opcode, place, _ in pickletools.genops(content):
-            if opcode.name in ("PUT", "LONG_BINPUT") and (place or 0) > len(content):  # as long as the memo would be
+            if opcode.name in ("PUT", "LONG_BINPUT") and (place or 0) > len(content):  # the memo would be that long
                 raise ValueError(f"memo entry {place}")
         return _PlainUnpickler(io.BytesIO(content)).load()
-    except Exception as error:  # unpickling damaged files fails in many ways
-        raise ValueError(f"is not a pickled file of plain data ({type(error).__name__}: {error})") from None
+    except Exception as error:  # damaged pickles raise all kinds of exceptions
+        raise ValueError(f"is not a pickle of plain data ({type(error).__name__}: {error})") from None
 
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        # New functions for each file: a pickle can set attributes of what it is given here.
+        # New functions for each name: a pickle can set attributes on whatever it is given here.
         admitted = {
             "numpy ndarray": None,  # only ever an argument of `_reconstruct`
             "numpy dtype": lambda code, *_: _DType(code),
@@ -82,7 +82,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class _DType:
-    """A dtype of numbers or text, of whose state only the byte order is read."""
+    """A dtype of numbers or text. Of its pickled state only the byte order is used."""
 
     def __init__(self, code: str):
         if code[0] not in "biufcUS":
@@ -101,6 +101,9 @@ class _Array(np.ndarray):
         array = _array(content, dtype, shape, "F" if fortran else "C")
         state = (1, array.shape, array.dtype, bool(fortran), content)
         super().__setstate__(state)  # type: ignore[arg-type]  # the stub expects NumPy's bool
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return np.asarray(self).__reduce_ex__(protocol)  # pickled as a plain array
 
 
 def _array(content: bytes, dtype: _DType, shape: tuple[int, ...], order: Any) -> np.ndarray:

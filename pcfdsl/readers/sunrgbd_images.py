@@ -1,4 +1,4 @@
-"""Depth and colour images of SUN RGB-D, from its zip or its unpacked folder, and what they are as points."""
+"""Depth and colour images of SUN RGB-D, from its zip or its unpacked folder, and their points."""
 
 import io
 import zipfile
@@ -12,19 +12,21 @@ from pcfdsl.readers.sunrgbd_meta import SENSORS, frame_key
 
 __all__ = ["ImageFiles", "read_color", "read_depth", "unproject"]
 
-_MAX_BYTES = 64 << 20  # a full image has less than 2 MB
+_MAX_BYTES = 64 << 20  # real images have less than 2 MB
 _MAX_PIXELS = 1 << 24
 _MAX_DEPTH = 8.0  # metres, as in the data set's own reader
 
 
 class ImageFiles:
-    """The files of SUN RGB-D by their path from the sensor's folder on. Pickles; every process opens the zip anew.
+    """The image files of SUN RGB-D by their path relative to the folder of all sensors, such as `kv1/...`.
+
+    Picklable; every process opens the zip for itself.
 
     Args:
-        path: SUNRGBD.zip, which is read without unpacking it, or the folder it was unpacked to, or one above it.
+        path: SUNRGBD.zip, which is read without unpacking, or the folder it was unpacked to, or that folder's parent.
 
     Raises:
-        OSError: If there is nothing of that name, or no sensor's folder in it.
+        OSError: If the path does not exist, or holds no sensor's folder.
         ValueError: If the zip is damaged.
     """
 
@@ -55,29 +57,29 @@ class ImageFiles:
         return key in self._members
 
     def read(self, key: str) -> bytes:
-        """Content of a file.
+        """Read a file.
 
         Raises:
             OSError: If it is missing; the message names it.
-            ValueError: If it is far too large, or damaged.
+            ValueError: If it is damaged or far too large.
         """
         if self._root is not None:
             path = self._root / frame_key(key)
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is missing")
             if path.stat().st_size > _MAX_BYTES:
-                raise ValueError(f"{path} has {path.stat().st_size} bytes; that is no image of SUN RGB-D")
+                raise ValueError(f"{path} has {path.stat().st_size} bytes; it is not an image of SUN RGB-D")
             return path.read_bytes()
         self._open()
         member = self._members.get(key)
         if member is None:
-            raise FileNotFoundError(f"{key} is missing in {self.path}")
+            raise FileNotFoundError(f"{key} is missing from {self.path}")
         if member.file_size > _MAX_BYTES:
-            raise ValueError(f"{key} in {self.path} has {member.file_size} bytes; that is no image of SUN RGB-D")
+            raise ValueError(f"{key} in {self.path} has {member.file_size} bytes; it is not an image of SUN RGB-D")
         assert self._zip is not None
         try:
             return self._zip.read(member)
-        except Exception as error:  # a damaged member fails in zlib, zipfile, or with an OSError without words
+        except Exception as error:  # zlib, zipfile and the system raise all kinds of exceptions, some without a message
             raise ValueError(f"{key} in {self.path} is damaged ({error}); download the zip again") from error
 
     def _open(self) -> None:
@@ -85,24 +87,24 @@ class ImageFiles:
             return
         try:
             self._zip = zipfile.ZipFile(self.path)
-        except Exception as error:  # zipfile's checks of a damaged directory are incomplete
-            raise ValueError(f"{self.path} is no whole zip file ({error}); download it again") from error
+        except Exception as error:  # zipfile's checks of the directory are incomplete
+            raise ValueError(f"{self.path} is not a valid zip file ({error}); download it again") from error
         for member in self._zip.infolist():
             if not member.filename.endswith("/") and not member.filename.startswith("__MACOSX"):
                 try:
                     self._members.setdefault(frame_key(member.filename), member)
                 except ValueError:
-                    continue  # none of the images: no sensor's folder, or one that leads elsewhere
+                    continue  # not an image: outside the sensors' folders
 
 
 def read_depth(content: bytes) -> np.ndarray:
-    """Depth of a 16-bit PNG of SUN RGB-D, whose values are rotated by three bits.
+    """Decode a 16-bit depth PNG of SUN RGB-D, whose values are rotated by three bits.
 
     Returns:
         [H, W] float32 metres, at most 8; 0 where nothing was measured.
 
     Raises:
-        ValueError: If it is no such PNG.
+        ValueError: If it is not such a PNG.
     """
     pixels = _pixels(content, kinds=("I;16", "I;16B", "I"), expected="a 16-bit grey PNG").astype(np.uint16)
     millimetres = (pixels >> 3) | (pixels << 13)
@@ -110,26 +112,26 @@ def read_depth(content: bytes) -> np.ndarray:
 
 
 def read_color(content: bytes) -> np.ndarray:
-    """[H, W, 3] float32 in 0..1 of a colour image.
+    """Decode a colour image: [H, W, 3] float32 in 0..1.
 
     Raises:
-        ValueError: If it is no image.
+        ValueError: If it is not an image.
     """
     pixels = _pixels(content, kinds=("RGB", "L", "RGBA", "P"), expected="a colour image", convert="RGB")
     return pixels.astype(np.float32) / np.float32(255)
 
 
 def unproject(depth: np.ndarray, *, intrinsics: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points of a depth image in the upright frame: x right, y forward, z up, the camera at the origin.
+    """Turn a depth image into points in the upright frame: x right, y forward, z up, the camera at the origin.
 
     Args:
-        depth: [H, W] metres, 0 where there is none.
+        depth: [H, W] metres, 0 where nothing was measured.
         intrinsics: [3, 3]; pixels count from 1.
         tilt: [3, 3], from the level frame to the upright one.
 
     Returns:
-        (points, pixels): [N, 3] float32 metres, column after column of the image as in the published files; [N] int64
-        places in the image's [H * W] rows.
+        (points, pixels): [N, 3] float32 metres, column by column of the image as in VoteNet's files; [N] int64 indices
+        into the flattened image, [H * W].
     """
     height, width = depth.shape
     column, row = (index.ravel() for index in np.mgrid[:width, :height])
@@ -146,11 +148,11 @@ def _pixels(content: bytes, *, kinds: tuple[str, ...], expected: str, convert: s
     try:
         with Image.open(io.BytesIO(content)) as image:
             if image.mode not in kinds:
-                raise ValueError(f"has pixels of the kind {image.mode}; expected {expected}")
+                raise ValueError(f"has mode {image.mode}; expected {expected}")
             if image.width * image.height > _MAX_PIXELS:
-                raise ValueError(f"has {image.width} x {image.height} pixels; that is no image of SUN RGB-D")
+                raise ValueError(f"has {image.width} x {image.height} pixels; it is not an image of SUN RGB-D")
             return np.asarray(image.convert(convert) if convert else image)
     except ValueError:
         raise
-    except Exception as error:  # Pillow fails on damaged files in every way there is
-        raise ValueError(f"is no whole image ({type(error).__name__}: {error})") from None
+    except Exception as error:  # Pillow raises all kinds of exceptions on damaged files
+        raise ValueError(f"is not a valid image ({type(error).__name__}: {error})") from None

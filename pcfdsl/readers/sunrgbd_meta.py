@@ -1,8 +1,8 @@
-"""What the MATLAB files of SUN RGB-D say about each of its images: files, camera, labelled boxes and split.
+"""The metadata of SUN RGB-D in MATLAB files: for each image its files, camera, labelled boxes and split.
 
 The files are `SUNRGBDMeta3DBB_v2.mat` (variable `SUNRGBDMeta`: cameras, files, the second version of the boxes), the
 toolbox's `Metadata/SUNRGBDMeta.mat` (the same variable with the first version of the boxes, which papers report on)
-and its `traintestSUNRGBD/allsplit.mat` (`alltrain`, `alltest`). VoteNet's MATLAB scripts define how they are read.
+and its `traintestSUNRGBD/allsplit.mat` (`alltrain`, `alltest`). They are interpreted as in VoteNet's MATLAB scripts.
 """
 
 from collections.abc import Sequence
@@ -29,12 +29,12 @@ class Frame:
     """One image.
 
     Attributes:
-        number: From 1, its place in the metadata; the name of the scene is this with six digits.
-        depth_key: Depth image, from the sensor's folder on, as in `kv1/NYUdata/NYU0001/depth_bfx/NYU0001.png`.
-        color_key: Colour image, likewise.
-        intrinsics: [3, 3] camera matrix; pixels count from 1, as in MATLAB.
+        number: Its position in the metadata, from 1; with six digits it is the name of the scene.
+        depth_key: Path of the depth image, starting at the sensor: `kv1/NYUdata/NYU0001/depth_bfx/NYU0001.png`.
+        color_key: Path of the colour image.
+        intrinsics: [3, 3] camera matrix; pixels count from 1, as in MATLAB. NaN where it was not read.
         tilt: [3, 3] rotation from the level camera's frame (x right, y forward, z up) to the upright one.
-        names: K class names, of any class.
+        names: K class names, not only those of the benchmark.
         boxes: [K, 7] float64 in our convention: metres, full extents, yaw counter-clockwise.
         problem: Why the image cannot be used, or "".
     """
@@ -55,42 +55,42 @@ class Frame:
 
     @property
     def folder_key(self) -> str:
-        """Folder of the image, from the sensor's folder on, as the split lists it."""
+        """Folder of the image, starting at the sensor, as the split lists it."""
         return str(PurePosixPath(self.depth_key).parent.parent)
 
 
 def frame_key(path: str) -> str:
-    """A path of the metadata from the sensor's folder on: what precedes it differs between versions and downloads.
+    """A path of the metadata, starting at the sensor: what precedes it differs between versions and downloads.
 
     >>> frame_key("/n/fs/sun3d/data/SUNRGBD/kv1/NYUdata/NYU0001/depth_bfx/NYU0001.png")
     'kv1/NYUdata/NYU0001/depth_bfx/NYU0001.png'
 
     Raises:
-        ValueError: If no sensor's folder is in it, or it leads out of that folder.
+        ValueError: If it has no sensor's folder, or escapes from it.
     """
     parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
     start = next((i for i, part in enumerate(parts) if part in SENSORS), None)
     if start is None:
-        raise ValueError(f"path {path!r} names no sensor's folder ({', '.join(SENSORS)})")
+        raise ValueError(f"path {path!r} has no sensor's folder ({', '.join(SENSORS)})")
     if ".." in parts[start:] or "\0" in path:
-        raise ValueError(f"path {path!r} leads out of its folder")
+        raise ValueError(f"path {path!r} escapes from its folder")
     return "/".join(parts[start:])
 
 
 def read_frames(path: str | Path, *, cameras: bool = True) -> tuple[Frame, ...]:
-    """All images of a metadata file, in its order. An image whose entry cannot be used says why in `problem`.
+    """Read all images of a metadata file, in its order. If an entry is unusable, its `problem` says why.
 
     Args:
         path: The .mat file.
-        cameras: Read the cameras too; without, matrices are NaN and what is wrong with them does not matter.
+        cameras: Read the cameras too; if false, matrices are NaN and invalid ones do not matter.
 
     Raises:
         OSError: If the file is missing.
-        ValueError: If it is damaged or not such a file.
+        ValueError: If it is damaged, or not such a file.
     """
     rows = read_variable(path, "SUNRGBDMeta", fields=_FIELDS)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path}: SUNRGBDMeta is no struct array; expected one entry for each image")
+        raise ValueError(f"{path}: SUNRGBDMeta is not a struct array; expected one entry per image")
     missing = sorted({"depthpath", "rgbpath", "K", "Rtilt", "groundtruth3DBB"} - set(rows[0] if rows else ()))
     if missing:
         raise ValueError(f"{path}: SUNRGBDMeta has no field {', '.join(missing)}; it is not SUN RGB-D's metadata")
@@ -98,7 +98,7 @@ def read_frames(path: str | Path, *, cameras: bool = True) -> tuple[Frame, ...]:
 
 
 def with_labels_of(frames: Sequence[Frame], others: Sequence[Frame]) -> tuple[Frame, ...]:
-    """The frames with the boxes of other metadata, which must speak of the same images in the same order."""
+    """The frames with the boxes of other metadata, which must list the same images in the same order."""
     merged = []
     for i, frame in enumerate(frames):
         other = others[i] if i < len(others) else None
@@ -107,7 +107,7 @@ def with_labels_of(frames: Sequence[Frame], others: Sequence[Frame]) -> tuple[Fr
         elif other.problem:
             problem = other.problem
         elif frame.depth_key and other.folder_key != frame.folder_key:
-            problem = f"the labels' metadata speaks of {other.folder_key} here, not of {frame.folder_key}"
+            problem = f"the labels' metadata has {other.folder_key} here, not {frame.folder_key}"
         else:
             problem = ""
             frame = replace(frame, names=other.names, boxes=other.boxes)
@@ -116,17 +116,17 @@ def with_labels_of(frames: Sequence[Frame], others: Sequence[Frame]) -> tuple[Fr
 
 
 def read_splits(path: str | Path) -> dict[str, str]:
-    """Folder of an image, from the sensor's folder on -> "train" or "val" (the official test split, as is usual).
+    """Read the split: folder of an image, starting at the sensor -> "train" or "val" (the official test split).
 
     Raises:
         OSError: If the file is missing.
-        ValueError: If it is damaged, or a folder is in both splits or cannot be understood.
+        ValueError: If it is damaged, or a folder is invalid or in both splits.
     """
     splits: dict[str, str] = {}
     for variable, split in (("alltrain", "train"), ("alltest", "val")):
         folders = read_variable(path, variable)
         if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
-            raise ValueError(f"{path}: {variable} is no list of folders")
+            raise ValueError(f"{path}: {variable} is not a list of folders")
         for folder in folders:
             try:
                 key = frame_key(folder)
@@ -163,9 +163,9 @@ def _frame(number: int, row: dict[str, Any], *, cameras: bool) -> Frame:
 
 
 def _boxes(objects: Any) -> tuple[tuple[str, ...], np.ndarray]:
-    """Centroid, half extents (signs mean nothing) and a horizontal direction; `coeffs[1]` lies along the direction.
+    """Boxes from centroids, half extents of any sign and horizontal directions; `coeffs[1]` is along the direction.
 
-    Numbers that are missing or of another shape become NaN: only whoever wants the class has to care.
+    Missing or misshapen numbers become NaN: they matter only if the class is used.
     """
     if not isinstance(objects, list):
         if np.size(objects):
@@ -174,7 +174,7 @@ def _boxes(objects: Any) -> tuple[tuple[str, ...], np.ndarray]:
     names, boxes = [], []
     for entry in objects:
         if not isinstance(entry, dict):
-            raise ValueError("groundtruth3DBB holds something that is no struct")
+            raise ValueError("groundtruth3DBB holds something other than structs")
         center, half = _numbers(entry, "centroid", 3, strict=False), _numbers(entry, "coeffs", 3, strict=False)
         direction = _numbers(entry, "orientation", 2, strict=False)
         yaw = np.arctan2(direction[1], direction[0])
@@ -185,7 +185,7 @@ def _boxes(objects: Any) -> tuple[tuple[str, ...], np.ndarray]:
 
 def _text(row: dict[str, Any], field: str) -> str:
     value = row.get(field)
-    while isinstance(value, list) and len(value) == 1:  # some class names lie in a cell
+    while isinstance(value, list) and len(value) == 1:  # some class names are in a cell
         value = value[0]
     if not isinstance(value, str) or not value:
         raise ValueError(f"{field} is {type(value).__name__}; expected text")
@@ -193,7 +193,7 @@ def _text(row: dict[str, Any], field: str) -> str:
 
 
 def _numbers(row: dict[str, Any], field: str, count: int, *, strict: bool = True) -> np.ndarray:
-    """The first `count` numbers in row order; without `strict`, NaN where there are too few."""
+    """The first `count` numbers in row order; if not `strict`, NaN where there are too few."""
     value = row.get(field)
     numbers = np.asarray(value).ravel() if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" else np.zeros(0)
     if len(numbers) < count or (strict and len(numbers) != count):

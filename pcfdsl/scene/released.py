@@ -177,7 +177,7 @@ def read_scene(path: str | Path) -> list[ReleasedObject]:
     try:
         entries: Any = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}; it may be cut off") from None
+        raise ValueError(f"{path} is not JSON: {error}; it may be truncated") from None
     if not isinstance(entries, list):
         raise ValueError(f"{path} holds a {type(entries).__name__}; expected a list of objects")
     objects = []

@@ -35,7 +35,7 @@ def test_a_folder_is_read_by_class_and_what_cannot_be_used_is_named(folder):
     assert clouds.classes == ("chair", "table")
     assert np.bincount(clouds.labels).tolist() == [5, 3]
     assert [name for name, _ in clouds.skipped] == ["at_the_top.npy", "broken/noise.glb", "table/cut.bin"]
-    assert "no whole number of rows" in clouds.report()
+    assert "not a multiple of a row" in clouds.report()
     for index in range(len(clouds)):
         points = clouds.source.draw(index, stream(1), 200)
         assert points.shape == (200, 3)
@@ -102,7 +102,7 @@ def test_a_torn_file_is_refused_by_name(tmp_path):
     np.savez(tmp_path / "set.npz", **arrays())
     torn = (tmp_path / "set.npz").read_bytes()[:-200]
     (tmp_path / "set.npz").write_bytes(torn)
-    with pytest.raises(ValueError, match=r"set.npz is no whole .npz"):
+    with pytest.raises(ValueError, match=r"set.npz is not a valid .npz"):
         read_cloud_npz(tmp_path / "set.npz")
 
 

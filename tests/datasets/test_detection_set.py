@@ -106,12 +106,12 @@ HEADER = "class,cx,cy,cz,dx,dy,dz,yaw\n"
     [
         ("a.csv", "class,x,y,z,dx,dy,dz\nbed,0,0,0,1,1,1\n", "line 1: no column cx, cy, cz; expected class,cx"),
         ("a.csv", "", "an empty file"),
-        ("a.csv", HEADER + "bed,0,0,0,1,1,1,0\nbed,0,0,0,1,1\n", "line 3: another number of columns"),
-        ("a.csv", HEADER + "bed,0,0,0,1,1,1,0,9\n", "line 2: another number of columns"),
+        ("a.csv", HEADER + "bed,0,0,0,1,1,1,0\nbed,0,0,0,1,1\n", "line 3: the number of columns differs from line 1"),
+        ("a.csv", HEADER + "bed,0,0,0,1,1,1,0,9\n", "line 2: the number of columns differs from line 1"),
         ("a.csv", HEADER + "bed,0,zero,0,1,1,1,0\n", "line 2: could not convert string to float: 'zero'"),
         ("a.csv", HEADER + "bed,0,nan,0,1,1,1,0\n", "line 2: .* not finite"),
         ("a.csv", HEADER + "bed,0,0,0,1,0,1,0\n", "line 2: extents .* must be positive"),
-        ("a.json", '[{"class": "bed", "center": [0, 0, 0], "si', "is not JSON.*cut off"),
+        ("a.json", '[{"class": "bed", "center": [0, 0, 0], "si', "is not JSON.*truncated"),
         ("a.json", "{}", "holds a dict"),
         ("a.json", '[{"class": "bed", "center": [0, 0], "size": [1, 1, 1]}]', "box 0: ValueError"),
         ("a.json", '[{"center": [0, 0, 0], "size": [1, 1, 1]}]', "box 0: KeyError 'class'"),
@@ -140,10 +140,10 @@ def test_broken_points_are_named(tmp_path):
         "none.npy": "with N > 0",
         "text.npy": "expected numbers",
         "nan.npy": "1 of 2 points are not finite, the first is row 1",
-        "cut.npy": "cut.npy promises 2400 bytes",
-        "cut.bin": "50 bytes are no whole number of rows of 6 float32; it is cut off",
+        "cut.npy": "cut.npy declares 2400 bytes",
+        "cut.bin": "50 bytes are not a multiple of a row of 6 float32; it is truncated",
         "broken.ply": "broken.ply: ",
-        "points.xyz": "unknown ending .xyz",
+        "points.xyz": "unknown suffix .xyz",
     }.items():
         with pytest.raises(ValueError, match=message) as caught:
             read_points(tmp_path / name)

@@ -168,16 +168,16 @@ def test_mistakes_are_named(votenet_scans, votenet_images, raw_scene, tmp_path):
     path = votenet_scans / f"{SCAN}_vert.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    refused(votenet_scans, f"{SCAN}: .*_vert.npy promises 60480 bytes")
+    refused(votenet_scans, f"{SCAN}: .*_vert.npy declares 60480 bytes")
     np.save(path, np.full((2520, 6), np.nan, np.float32))
     refused(votenet_scans, "_vert.npy holds numbers that are not finite")
     path.write_bytes(whole.replace(b"(2520, 6), }     ", b"(9999999999, 6)}"))
-    refused(votenet_scans, "_vert.npy is no whole array")
+    refused(votenet_scans, "_vert.npy is not a valid array")
     path.write_bytes(whole)
     np.save(votenet_scans / f"{SCAN}_ins_label.npy", np.zeros(7, np.uint32))
     refused(votenet_scans, r"_ins_label.npy holds uint32 \[7\]; expected numbers \[2520\]")
     (votenet_images / "000123_pc.npz").write_bytes(b"PK no zip")
-    refused(votenet_images, "_pc.npz is no whole .npz")
+    refused(votenet_images, "_pc.npz is not a valid .npz")
     np.save(votenet_images / "000123_bbox.npy", np.array([[0, 0, 0, 1, 1, 1, 0, 10]]))
     refused(votenet_images, r"classes are \[10.0\]; SUN RGB-D has 0 to 9|_pc.npz")
     refused(tmp_path, "holds no files", error=OSError)
@@ -200,7 +200,7 @@ def test_mistakes_are_named(votenet_scans, votenet_images, raw_scene, tmp_path):
     path.write_bytes(pickle.dumps({"data_list": [good | {"lidar_points": {"lidar_path": "../../one.bin"}}]}))
     assert open_mmdetection3d(path).read.entries["one"].points == "one.bin"  # type: ignore[attr-defined]
     path.write_bytes(pickle.dumps(print))
-    refused(path, "infos_train.pkl is not a pickled file of plain data", read=open_mmdetection3d)
+    refused(path, "infos_train.pkl is not a pickle of plain data", read=open_mmdetection3d)
 
 
 VALUES = st.recursive(

@@ -191,17 +191,17 @@ def damages():
         (scan / f"{scan.name}.aggregation.json").unlink()
 
     return {
-        "cut_ply": (cut_ply, "_vh_clean_2.ply is cut off: its header promises 2520 vertices, there are bytes for 2513"),
+        "cut_ply": (cut_ply, "_vh_clean_2.ply is truncated: its header declares 2520 vertices, but it holds 2513"),
         "nan_ply": (nan_ply, "_vh_clean_2.ply: 1 of 2520 vertices are not finite"),
         "ascii_ply": (ascii_ply, "expected format binary_little_endian"),
         "no_alignment": (no_alignment, ".txt has no line axisAlignment"),
-        "sheared": (sheared, "axisAlignment is no rotation with a shift"),
+        "sheared": (sheared, "axisAlignment is not a rotation and a shift"),
         "few_numbers": (few_numbers, "axisAlignment has 3 numbers; expected 16"),
         "unknown_segment": (unknown_segment, "aggregation.json: object 1 (table) has segment 777, which no vertex has"),
-        "twice": (twice, "object 0 is there twice"),
+        "twice": (twice, "object 0 appears twice"),
         "cut_json": (cut_json, "segs.json is not JSON"),
         "too_few": (too_few, "speaks of 2519 vertices, but"),
-        "fractional": (fractional, "segIndices is no list of whole numbers"),
+        "fractional": (fractional, "segIndices is not a list of integers"),
         "absent": (absent, "aggregation.json; download the scan again"),
     }
 
@@ -254,7 +254,7 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="none of its scenes is in the download"):
         prepare_scannet(find_scannet(tmp_path), tmp_path / "set")
     (tmp_path / "scannetv2-labels.combined.tsv").write_text("raw_category\tnyu40id\nwall\t1\nchair\tfive\n")
-    with pytest.raises(ValueError, match="line 3: no nyu40id"):
+    with pytest.raises(ValueError, match="line 3: nyu40id is missing"):
         prepare_scannet(find_scannet(tmp_path), tmp_path / "set")
 
 
@@ -308,7 +308,7 @@ def test_headers_are_not_believed(tmp_path_factory, count, length):
     if 0 < count <= length:
         assert files.read_vertices(path)[0].shape == (count, 3)
     else:
-        with pytest.raises(ValueError, match=r"is cut off|has no vertices|expected a number"):
+        with pytest.raises(ValueError, match=r"is truncated|has no vertices|expected a vertex count"):
             files.read_vertices(path)
 
 

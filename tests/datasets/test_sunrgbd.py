@@ -241,11 +241,11 @@ def test_each_mistake_is_a_line_and_the_rest_is_written(tmp_path):
     reasons = dict(report.failed)
     assert reasons.keys() == {f"00000{i}" for i in (2, 3, 5, 6, 7, 8)}
     assert "K is [[0.0, 0.0, 0.0]" in reasons["000002"]
-    assert "path '/somewhere/else.png' names no sensor's folder" in reasons["000003"]
+    assert "path '/somewhere/else.png' has no sensor's folder" in reasons["000003"]
     assert f"{views[4].depth_key} has 5 x 4 pixels, but {views[4].color_key} 48 x 36" in reasons["000005"]
-    assert f"{views[5].depth_key}: has pixels of the kind L; expected a 16-bit grey PNG" in reasons["000006"]
-    assert f"{views[6].color_key}: is no whole image" in reasons["000007"]
-    assert f"{views[7].depth_key} is missing in" in reasons["000008"]
+    assert f"{views[5].depth_key}: has mode L; expected a 16-bit grey PNG" in reasons["000006"]
+    assert f"{views[6].color_key}: is not a valid image" in reasons["000007"]
+    assert f"{views[7].depth_key} is missing from" in reasons["000008"]
     assert [scene for scene, _ in report.problems] == ["000004"] * 3
     texts = [text for _, text in report.problems]
     assert "box 1 (chair)" in texts[0]
@@ -267,7 +267,7 @@ def test_metadata_that_disagree_are_noticed(views, tmp_path):
     report = prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set")
     reasons = dict(report.failed)
     assert reasons.keys() == {"000001", "000002", "000004"}
-    assert f"speaks of {views[1].folder} here, not of {views[0].folder}" in reasons["000001"]
+    assert f"has {views[1].folder} here, not {views[0].folder}" in reasons["000001"]
     assert "has only 3 images" in reasons["000004"]
     sun.write_split(toolbox / "traintestSUNRGBD" / "allsplit.mat", [views[0].folder], ["/x/kv2/unheard-of"])
     report = prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set2", labels="v2")
@@ -294,7 +294,7 @@ def test_an_unreadable_split_is_refused(views, tmp_path):
     with pytest.raises(ValueError, match=r"is in both splits"):
         read_splits(path)
     sun.write_mat(path, "alltrain", sun.metadata(views[:1]))
-    with pytest.raises(ValueError, match=r"alltrain is no list of folders"):
+    with pytest.raises(ValueError, match=r"alltrain is not a list of folders"):
         read_splits(path)
     sun.write_mat(path, "SUNRGBDMeta", [{k: v for k, v in sun.metadata(views)[0].items() if k != "Rtilt"}])
     with pytest.raises(ValueError, match=r"SUNRGBDMeta has no field Rtilt"):
@@ -422,7 +422,7 @@ def test_the_tool_reports_and_its_exit_code_tells(views, tmp_path, monkeypatch, 
     rewritten(tmp_path / "official" / "SUNRGBD.zip", {views[0].color_key: None})
     code, out, _ = tool("official", "--out", "set2")
     assert code == 1
-    assert json.loads(out)["failed"] == [["000001", f"{views[0].color_key} is missing in official/SUNRGBD.zip"]]
+    assert json.loads(out)["failed"] == [["000001", f"{views[0].color_key} is missing from official/SUNRGBD.zip"]]
     code, _, errors = tool("nowhere", "--out", "set3")
     assert code == 1
     assert errors.startswith("error: nowhere has no nowhere/SUNRGBD.zip, nowhere/SUNRGBDMeta3DBB_v2.mat")

@@ -16,7 +16,7 @@ def header(*, shape, descr="<f4"):
 
 
 def refused(read, path):
-    """The message, of a reader that took less than 64 MB to refuse."""
+    """The error message of a reader, which takes less than 64 MB to fail."""
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match=r"\w") as caught:
@@ -37,7 +37,7 @@ def refused(read, path):
         np.array([True]),
     ],
 )
-def test_what_numpy_writes_is_read(tmp_path, array):
+def test_arrays_written_by_numpy_are_read(tmp_path, array):
     np.save(tmp_path / "a.npy", array)
     np.savez_compressed(tmp_path / "a.npz", one=array, two=array)
     for read in (read_array(tmp_path / "a.npy"), *read_arrays(tmp_path / "a.npz").values()):
@@ -47,16 +47,16 @@ def test_what_numpy_writes_is_read(tmp_path, array):
 
 
 @pytest.mark.parametrize("shape", [(2**40, 3), (2**27,), (2,), (-1, -4), (2**62, 2**62)])
-def test_a_header_that_promises_other_than_there_is(tmp_path, shape):
+def test_a_header_that_declares_a_wrong_size_is_refused(tmp_path, shape):
     content = header(shape=shape) + bytes(16)
     (tmp_path / "a.npy").write_bytes(content)
-    assert "promises" in refused(read_array, tmp_path / "a.npy")
+    assert "declares" in refused(read_array, tmp_path / "a.npy")
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("points.npy", content)
-    assert "promises" in refused(read_arrays, tmp_path / "a.npz")
+    assert "declares" in refused(read_arrays, tmp_path / "a.npz")
 
 
-def test_an_archive_that_unpacks_to_far_more_than_its_size(tmp_path):
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path):
     size = 3 << 27
     with (
         zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,

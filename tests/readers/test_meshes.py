@@ -8,7 +8,7 @@ from pcfdsl.readers.meshes import MESH_FILES, read_geometries
 
 
 def glb(path, *, change):
-    """A ball as glTF, with its description changed."""
+    """A ball as glTF, with its JSON changed."""
     content = trimesh.creation.icosphere().export(file_type="glb")
     length = int.from_bytes(content[12:16], "little")
     about = json.loads(content[20 : 20 + length])
@@ -30,7 +30,7 @@ def test_all_kinds_are_read(kind, tmp_path):
     assert part.area == pytest.approx(22)
 
 
-def test_parts_of_a_scene_lie_in_their_places(tmp_path):
+def test_parts_of_a_scene_are_placed_by_its_graph(tmp_path):
     ball = trimesh.creation.icosphere()
     scene = trimesh.Scene()
     for x in (0, 5):
@@ -40,17 +40,17 @@ def test_parts_of_a_scene_lie_in_their_places(tmp_path):
     np.testing.assert_allclose(centres, (0, 5), atol=1e-6)
 
 
-def test_no_vertices_are_made_that_are_not_there(tmp_path):
-    def promise(about):
+def test_vertices_that_a_file_only_declares_are_not_allocated(tmp_path):
+    def declare_many(about):
         for accessor in about["accessors"]:
             accessor["count"] = 2**33
             del accessor["bufferView"]
 
-    with pytest.raises(ValueError, match="promises 8589934592 vertices"):
-        read_geometries(glb(tmp_path / "a.glb", change=promise))
+    with pytest.raises(ValueError, match="declares 8589934592 vertices"):
+        read_geometries(glb(tmp_path / "a.glb", change=declare_many))
 
 
-def test_a_part_does_not_stand_in_any_number_of_places(tmp_path, monkeypatch):
+def test_a_part_cannot_be_repeated_without_limit(tmp_path, monkeypatch):
     monkeypatch.setattr("pcfdsl.readers.meshes._MAX_SMALL", 1)
 
     def repeat(about):
@@ -60,7 +60,7 @@ def test_a_part_does_not_stand_in_any_number_of_places(tmp_path, monkeypatch):
         about["nodes"][about["scenes"][0]["nodes"][0]].setdefault("children", []).extend(range(first, first + 500))
 
     path = glb(tmp_path / "a.glb", change=repeat)
-    with pytest.raises(ValueError, match="repeats its parts to 962922 vertices and faces"):
+    with pytest.raises(ValueError, match="repeats its parts, giving 962922 vertices and faces"):
         read_geometries(path)
 
 

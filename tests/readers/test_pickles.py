@@ -55,18 +55,21 @@ def same(a, b) -> bool:
 
 
 @given(PLAIN, st.integers(1, 5))
-def test_plain_data_come_back_as_python_reads_them(value, protocol):
+def test_plain_data_are_read_as_python_reads_them(value, protocol):
     content = pickle.dumps(value, protocol)
     assert same(read_plain(content), pickle.loads(content))
 
 
-def test_shared_and_ordered_things():
+def test_shared_references_and_ordered_dictionaries():
     shared = [1, np.arange(3)]
     value = collections.OrderedDict(a=shared, b=(shared, shared))
     for protocol in range(2, 6):
         found = read_plain(pickle.dumps(value, protocol))
         assert found["a"] is found["b"][0] is found["b"][1]
         np.testing.assert_array_equal(found["a"][1], [0, 1, 2])
+        again = pickle.loads(pickle.dumps(found))["a"][1]  # as loader workers receive it
+        assert type(again) is np.ndarray
+        np.testing.assert_array_equal(again, [0, 1, 2])
 
 
 class Evil:
@@ -78,7 +81,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_nothing_in_a_file_is_run(tmp_path, protocol):
+def test_nothing_in_a_file_is_executed(tmp_path, protocol):
     flag = tmp_path / "run"
     attacks = [
         Evil(os.system, f"touch {flag}"),
@@ -143,14 +146,14 @@ def test_hostile_files_are_refused(name):
 
 
 def test_a_file_leaves_no_trace_in_the_reader():
-    """A pickle may set attributes of the functions it names."""
+    """A pickle can set attributes on the functions it names."""
     attributes = b"}\x8c\x0c__defaults__", b"K\x01\x85s"
     read_plain(program(b"cbuiltins\nbytes\n", b"}", *attributes, b"\x86b"))
     assert read_plain(pickle.dumps(b"", protocol=2)) == b""
 
 
 @given(PLAIN, st.integers(0, 5), st.data())
-def test_any_damage_gives_plain_data_or_a_value_error(value, protocol, data):
+def test_a_damaged_file_gives_plain_data_or_a_value_error(value, protocol, data):
     content = bytearray(pickle.dumps(value, protocol))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -158,12 +161,12 @@ def test_any_damage_gives_plain_data_or_a_value_error(value, protocol, data):
         read_plain(bytes(content[: data.draw(st.integers(0, len(content)))]))
 
 
-def test_files_are_named(tmp_path):
+def test_errors_name_the_file(tmp_path):
     path = tmp_path / "infos.pkl"
     path.write_bytes(pickle.dumps([np.arange(4)]))
     np.testing.assert_array_equal(load_plain(path)[0], [0, 1, 2, 3])
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ValueError, match=r"infos\.pkl is not a pickled file of plain data"):
+    with pytest.raises(ValueError, match=r"infos\.pkl is not a pickle of plain data"):
         load_plain(path)
     with pytest.raises(OSError, match=r"absent\.pkl"):
         load_plain(tmp_path / "absent.pkl")

@@ -56,7 +56,7 @@ def test_files_are_written_and_read_as_published(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[{", "is not JSON.*cut off"),
+        ("[{", "is not JSON.*truncated"),
         ("{}", "holds a dict; expected a list"),
         ('[{"size": [1, 1, 1]}]', "object 0: KeyError 'c_pos'"),
         (
