@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from pcfdsl.readers.folders import has_ending
 from pcfdsl.store.atomic import write_file
 
 __all__ = ["load_weights", "save_weights", "write_weights"]
@@ -77,6 +78,6 @@ def _checksum(state: Mapping[str, Tensor]) -> str:
 
 def _checked(path: str | Path) -> Path:
     path = Path(path)
-    if path.suffix != ".safetensors":
+    if not has_ending(path, (".safetensors",)):
         raise ValueError(f"weights file {path} must end in .safetensors")
     return path

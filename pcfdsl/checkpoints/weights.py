@@ -13,6 +13,7 @@ from pcfdsl.checkpoints.layouts import Layout, detect_layout, to_ours
 from pcfdsl.checkpoints.run import find_weights
 from pcfdsl.checkpoints.torch_file import load_torch_file
 from pcfdsl.datasets.spec import SPECS, DatasetSpec
+from pcfdsl.readers.folders import has_ending
 
 __all__ = ["Headings", "Weights", "benchmark_of", "read_state", "read_weights"]
 
@@ -83,7 +84,7 @@ def read_state(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any], tup
         ValueError: If it is damaged or holds no state dict.
     """
     path = find_weights(path)
-    if path.suffix == ".safetensors":
+    if has_ending(path, (".safetensors",)):
         return _unwrapped(load_weights(path)[0]), {}, ()
     content = load_torch_file(path, leave_out_objects=True)
     content = content if isinstance(content, dict) else {}

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from pcfdsl.config import REQUIRED, Settings, option
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
 from pcfdsl.readers.arrays import read_arrays
+from pcfdsl.readers.folders import files_below
 from pcfdsl.readers.meshes import MESH_FILES
 from pcfdsl.readers.scans import read_points
 from pcfdsl.scene.objects import CLOUD_FILES, Shape, read_shape
@@ -187,7 +188,7 @@ def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder; expected one with meshes or clouds in sub-folders by class")
     endings = {*MESH_FILES, *CLOUD_FILES, ".bin"}
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
+    files = files_below(folder, endings)
     shapes, owners, names, skipped = [], [], [], []
     for path in files:
         relative = path.relative_to(folder)

@@ -17,6 +17,7 @@ from pcfdsl.datasets.detection_set import (
     write_split,
 )
 from pcfdsl.readers.arrays import read_arrays
+from pcfdsl.readers.folders import files_in
 from pcfdsl.readers.scans import BOX_FILES, POINT_FILES, read_boxes, read_points
 from pcfdsl.scene.boxes import Scene, points_in_boxes
 
@@ -272,8 +273,8 @@ def _by_name(folder: str | Path, kinds: Sequence[str], failed: list[tuple[str, s
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder; expected one with files {', '.join(kinds)}")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix in kinds and not path.name.startswith(".") and found.setdefault(path.stem, path) != path:
+    for path in files_in(folder, kinds):
+        if found.setdefault(path.stem, path) != path:
             failed.append((str(path), f"has the same name as {found[path.stem].name}, which is taken"))
     return found
 

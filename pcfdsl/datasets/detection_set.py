@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from pcfdsl.readers.arrays import read_array
+from pcfdsl.readers.folders import files_in
 from pcfdsl.readers.scans import BOX_FILES, COLUMNS, POINT_FILES, read_boxes, read_points
 from pcfdsl.scene.boxes import Scene, SceneSequence, points_in_boxes
 from pcfdsl.store.atomic import make_folder, write_file
@@ -64,7 +65,7 @@ class DetectionSet(SceneSequence):
         self.bin_columns: int = _read_info(self.folder).get("bin_columns", 6)
         path = self.folder / "splits" / f"{split}.txt"
         if not path.is_file():
-            splits = sorted(file.stem for file in (self.folder / "splits").glob("*.txt"))
+            splits = [file.stem for file in files_in(self.folder / "splits", (".txt",))]
             raise FileNotFoundError(f"{self.folder} has no split {split!r}; it has {', '.join(splits) or 'none'}")
         self.names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
         outside = [name for name in self.names if name != Path(name).name or name.startswith(".")]

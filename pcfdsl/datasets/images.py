@@ -1,24 +1,23 @@
 """Labelled pictures from anywhere: a recipe, shards, a folder, an npz file, a set of torchvision's."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from PIL import Image
 
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.generate.images import StoredImages
 from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.sets import ImageSetConfig, open_labelled_images
 from pcfdsl.readers.arrays import read_arrays
+from pcfdsl.readers.folders import files_below, folders_in
+from pcfdsl.readers.pictures import PICTURE_FILES, check_picture, pixels_of, read_picture
 from pcfdsl.rng import stream
-from pcfdsl.store.pictures import NO_PICTURE
 
 __all__ = ["ArrayPictures", "ImageSourceConfig", "Pictures", "Subset", "few_per_class", "open_pictures"]
-
-_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff", ".gif"}
 
 
 class Pictures(Protocol):
@@ -165,22 +164,23 @@ class _Folder:
     def __init__(self, folder: Path):
         if not folder.is_dir():
             raise FileNotFoundError(f"no folder {folder}")
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-        found = [sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in _ENDINGS) for name in names]
+        names = [entry.name for entry in folders_in(folder)]
+        found = [files_below(folder / name, PICTURE_FILES) for name in names]
+        bad = {path: why for files in found for path in files if (why := check_picture(path))}
+        found = [[path for path in files if path not in bad] for files in found]
+        listed = "".join(f"\n  {path.relative_to(folder)}: {why}" for path, why in bad.items())
         empty = [name for name, files in zip(names, found, strict=True) if not files]
         if not names or empty:
             what = f"classes without pictures: {', '.join(empty)}" if empty else "no sub-folders"
-            raise ValueError(f"{folder} has {what}; expected one sub-folder with pictures for each class")
+            raise ValueError(f"{folder} has {what}; expected one sub-folder with pictures for each class{listed}")
+        if bad:
+            print(f"note: {len(bad)} of the files in {folder} are left out:{listed}", file=sys.stderr)
         self.classes = tuple(names)
         self.files = [file for files in found for file in files]
         self.labels = np.repeat(np.arange(len(names)), [len(files) for files in found])
 
     def picture(self, i: int) -> np.ndarray:
-        try:
-            with Image.open(self.files[i]) as image:
-                return _as_array(image)
-        except NO_PICTURE as error:
-            raise ValueError(f"{self.files[i]} cannot be read as a picture ({error}); remove or replace it") from error
+        return read_picture(self.files[i])
 
 
 class _Torchvision:
@@ -200,7 +200,7 @@ class _Torchvision:
         self.classes = tuple(map(str, names))
 
     def picture(self, i: int) -> np.ndarray:
-        return _as_array(self.set[i][0])
+        return pixels_of(self.set[i][0])
 
 
 _LABELS = ("targets", "_labels", "labels")
@@ -217,10 +217,6 @@ def _local(make: Any, config: ImageSourceConfig) -> Any:
         except RuntimeError as error:
             raise FileNotFoundError(f"{config.path} does not hold {config.dataset} ({error})") from error
     raise ConfigError([("split", f"is {config.split!r}, but torchvision's {config.dataset} does not take it")])
-
-
-def _as_array(image: Image.Image) -> np.ndarray:
-    return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
 def _open(config: ImageSourceConfig) -> Pictures:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pcfdsl.datasets.preparation import PreparationReport, PreparedScene, prepare_set, take_points
 from pcfdsl.datasets.spec import SCANNET, split_names
+from pcfdsl.readers.folders import folders_in
 from pcfdsl.readers.scannet import (
     Group,
     aligned,
@@ -101,7 +102,7 @@ def prepare_scannet(
         ValueError: If the table of labels cannot be read, the folder holds another set, or no scan can be used.
     """
     table = read_label_table(files.label_table)
-    there = sorted(path.name for path in files.scans.iterdir() if path.is_dir() and not path.name.startswith("."))
+    there = [path.name for path in folders_in(files.scans)]
     splits = {split: split_names(SCANNET, split) for split in SCANNET.split_sizes}
     official = {name for names in splits.values() for name in names}
     missing = sorted(official.difference(there))

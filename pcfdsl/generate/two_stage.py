@@ -18,6 +18,7 @@ from pcfdsl.formula.csv_io import read_ifs, systems_checksum
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.generate.driver import SAMPLES_PER_SHARD, Recipe, RunOptions, Summary, generate, plan
 from pcfdsl.generate.verify import require_no_mismatches, verify
+from pcfdsl.readers.folders import files_below, has_ending
 from pcfdsl.store.paths import as_path
 from pcfdsl.store.stored import StoredSet, open_set
 
@@ -215,8 +216,8 @@ def read_systems(folder: str | Path) -> tuple[list[IFS], list[str]]:
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; expected one of published .csv files")
-    entries = sorted((entry for entry in Path(folder).rglob("*") if entry.is_file()), key=lambda entry: entry.name)
-    files = [entry for entry in entries if entry.suffix.lower() == ".csv"]
+    entries = sorted(files_below(folder), key=lambda entry: entry.name)
+    files = [entry for entry in entries if has_ending(entry, (".csv",))]
     if not files:
         raise ValueError(f"{folder} holds no .csv files; expected a published folder such as 3DIFS_param")
     return [read_ifs(file) for file in files], [entry.name for entry in entries if entry not in files]

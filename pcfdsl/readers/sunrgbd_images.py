@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pcfdsl.readers.folders import is_debris
 from pcfdsl.readers.sunrgbd_meta import SENSORS, frame_key
 
 __all__ = ["ImageFiles", "read_color", "read_depth", "unproject"]
@@ -90,7 +91,7 @@ class ImageFiles:
         except Exception as error:  # zipfile's checks of the directory are incomplete
             raise ValueError(f"{self.path} is not a valid zip file ({error}); download it again") from error
         for member in self._zip.infolist():
-            if not member.filename.endswith("/") and not member.filename.startswith("__MACOSX"):
+            if not any(is_debris(part) for part in member.filename.split("/")):
                 try:
                     self._members.setdefault(frame_key(member.filename), member)
                 except ValueError:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.readers.arrays import read_array
+from pcfdsl.readers.folders import files_below
 from pcfdsl.readers.meshes import MESH_FILES, read_geometries
 
 __all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "Shape", "read_shape", "sample_surface"]
@@ -98,7 +99,7 @@ class MeshFolder:
             raise ValueError(f"unknown split {split!r}; expected 'train', 'val' or None")
         if up not in ("y", "z"):
             raise ValueError(f"unknown up={up!r}; expected 'y' or 'z'")
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {*MESH_FILES, *CLOUD_FILES})
+        files = files_below(folder, {*MESH_FILES, *CLOUD_FILES})
         shapes: dict[str, list[Shape]] = {}
         skipped = []
         for path in files:

@@ -15,19 +15,17 @@ from pcfdsl.store.atomic import write_file
 from pcfdsl.store.paths import as_path
 
 __all__ = [
-    "NO_PICTURE",
     "PICTURE_ENDINGS",
     "decode_png",
     "encode_image_tar",
     "encode_png",
-    "read_image",
     "read_tar",
     "write_tar_index",
 ]
 
 _COMPRESSION = 4
 # What Pillow raises for damaged files and for decompression bombs.
-NO_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_NO_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 PICTURE_ENDINGS = {"image": ".png", "mask": ".mask.png"}
 
 
@@ -62,23 +60,8 @@ def decode_png(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image)
-    except NO_PICTURE as error:
+    except _NO_PICTURE as error:
         raise ValueError(f"cannot be read as a picture: {error}") from error
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture in any format that Pillow supports: uint8 [H, W] if it is grey, else [H, W, 3].
-
-    Raises:
-        OSError: If there is no such file.
-        ValueError: If it is not a readable picture; the message names the file.
-    """
-    data = as_path(path).read_bytes()
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except NO_PICTURE as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 
 def encode_image_tar(samples: Iterable[tuple[int, dict[str, np.ndarray]]]) -> bytes:

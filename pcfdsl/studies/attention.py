@@ -11,6 +11,7 @@ from torch import nn
 from pcfdsl.datasets.images import ArrayPictures
 from pcfdsl.evaluate.vit import attention_maps, attention_reach, first_filters, patch_grid, position_similarity
 from pcfdsl.infer.image import ImageClassifier, load_image_classifier
+from pcfdsl.readers.pictures import read_picture
 from pcfdsl.samples.images import ImageDataset, ImageViewConfig
 from pcfdsl.store.atomic import make_folder
 from pcfdsl.train.tasks.image_model import create_network
@@ -43,7 +44,7 @@ def analyze_networks(runs: Mapping[str, str | Path], pictures: Sequence[str | Pa
     if bad:
         raise ValueError(f"{bad[0]!r} cannot be a name, as file names start with it; expected text without slashes")
     out = make_folder(out)
-    images = [np.array(Image.open(path).convert("RGB")) for path in pictures]
+    images = [np.array(Image.fromarray(read_picture(path)).convert("RGB")) for path in pictures]
     sections, files = [], []
     for name, path in runs.items():
         trained = load_image_classifier(path, device="cpu")

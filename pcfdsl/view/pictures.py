@@ -8,12 +8,13 @@ import numpy as np
 from PIL import Image
 
 from pcfdsl.image.sets import ImageSetConfig, open_images
-from pcfdsl.store.pictures import PICTURE_ENDINGS, decode_png, read_image, read_tar
+from pcfdsl.readers.folders import files_below, files_in
+from pcfdsl.readers.pictures import PICTURE_FILES, read_picture
+from pcfdsl.store.pictures import PICTURE_ENDINGS, decode_png, read_tar
 from pcfdsl.store.stored import StoredSet
 from pcfdsl.view.page import PageItem, Picture
 
 __all__ = [
-    "PICTURE_KINDS",
     "Catalogue",
     "fit",
     "picture_of_file",
@@ -21,8 +22,6 @@ __all__ = [
     "pictures_of_recipe",
     "pictures_of_set",
 ]
-
-PICTURE_KINDS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -62,17 +61,17 @@ def pictures_of_folder(folder: Path) -> Catalogue:
     Raises:
         ValueError: On reading a file that is not a picture.
     """
-    tars = sorted(folder.glob("*.tar"))
+    tars = files_in(folder, (".tar",))
     if tars:
         names = [(tar, name) for tar in tars for name in sorted(read_tar(tar)) if _is_image(name)]
         return Catalogue(len(names), lambda i: _of_tar(*names[i]))
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in PICTURE_KINDS and file.is_file())
+    files = files_below(folder, PICTURE_FILES)
     return Catalogue(len(files), lambda i: picture_of_file(files[i], str(files[i].relative_to(folder))))
 
 
 def picture_of_file(file: Path, caption: str) -> Picture:
     """One picture file."""
-    return Picture(_rgb(read_image(file)), caption)
+    return Picture(_rgb(read_picture(file)), caption)
 
 
 def fit(picture: np.ndarray, size: int) -> np.ndarray:

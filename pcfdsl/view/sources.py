@@ -12,6 +12,8 @@ from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.readers.arrays import read_array
+from pcfdsl.readers.folders import files_below, files_in, has_ending
+from pcfdsl.readers.pictures import PICTURE_FILES
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
@@ -22,7 +24,6 @@ from pcfdsl.store.stored import open_set
 from pcfdsl.view.clouds import FILE_KINDS, points_item, read_cloud
 from pcfdsl.view.page import PageItem, Picture, Section, write_page, write_report
 from pcfdsl.view.pictures import (
-    PICTURE_KINDS,
     Catalogue,
     fit,
     picture_of_file,
@@ -83,7 +84,7 @@ tars of pictures |
     """
     catalogue = _catalogue(Path(path), bin_columns)
     if catalogue.num_items == 0:
-        raise ValueError(f"{path} holds no clouds or pictures; expected {' '.join(FILE_KINDS + PICTURE_KINDS)}")
+        raise ValueError(f"{path} holds no clouds or pictures; expected {' '.join(FILE_KINDS + PICTURE_FILES)}")
     num_items = min(num_items, catalogue.num_items)
     chosen = [i * catalogue.num_items // num_items for i in range(num_items)]
     items = (catalogue.read(i) for i in tqdm(chosen, desc="reading", unit="item", disable=None))
@@ -126,19 +127,19 @@ def _catalogue(path: Path, bin_columns: int) -> Catalogue:
     if (path / "set.json").is_file():
         return _detection_set(path)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in FILE_KINDS and file.is_file())
+        files = files_below(path, FILE_KINDS)
         if not files:
             return pictures_of_folder(path)
         return Catalogue(
             len(files), lambda i: read_cloud(files[i], str(files[i].relative_to(path)), bin_columns=bin_columns)
         )
-    if path.suffix.lower() in PICTURE_KINDS:
+    if has_ending(path, PICTURE_FILES):
         return Catalogue(1, lambda _: picture_of_file(path, path.name))
-    if path.suffix.lower() == ".npy":
+    if has_ending(path, (".npy",)):
         array = read_array(path)
         if array.ndim == 3:
             return Catalogue(len(array), lambda i: points_item(array[i], f"{path.stem} {i}", path))
-    if path.suffix.lower() in RECIPE_KINDS:
+    if has_ending(path, RECIPE_KINDS):
         return _recipe(path)
     return Catalogue(1, lambda _: read_cloud(path, path.name, bin_columns=bin_columns))
 
@@ -165,7 +166,7 @@ def _generated(path: Path) -> Catalogue:
 
 def _detection_set(path: Path) -> Catalogue:
     """The scenes of every split of a detection set, split by split."""
-    splits = [DetectionSet(path, file.stem) for file in sorted((path / "splits").glob("*.txt"))]
+    splits = [DetectionSet(path, file.stem) for file in files_in(path / "splits", (".txt",))]
     chosen = [(scenes, i) for scenes in splits for i in range(len(scenes))]
 
     def read(number: int) -> PageItem:

@@ -143,8 +143,8 @@ def test_bad_sources_are_explained(tmp_path):
     with pytest.raises(ValueError, match="without pictures: a"):
         open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
     (tmp_path / "a" / "x.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"x\.png cannot be read as a picture"):
-        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path))).picture(0)
+    with pytest.raises(ValueError, match=r"x\.png: cannot be read as a picture"):
+        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
     with pytest.raises(ValueError, match="class 0 has 4 pictures, 5 are asked for"):
         few_per_class(PICTURES.labels, per_class=5)
     with pytest.raises(ValueError, match="expected uint8"):
@@ -154,3 +154,16 @@ def test_bad_sources_are_explained(tmp_path):
     np.savez(tmp_path / "b.npz", x=IMAGES)
     with pytest.raises(ValueError, match="has no array images, labels; it has x"):
         open_pictures(ImageSourceConfig(kind="npz", path=str(tmp_path / "b.npz")))
+
+
+def test_what_systems_leave_is_no_picture_and_no_class_and_bad_files_are_named_at_once(tmp_path, capsys):
+    for name in ("a/x.PNG", "b/y.png", "@eaDir/thumb.png", "__MACOSX/a/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name)
+    for name in ("a/._x.png", "b/text.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    pictures = open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
+    assert (pictures.classes, pictures.labels.tolist()) == (("a", "b"), [0, 1])
+    said = capsys.readouterr().err
+    assert "1 of the files" in said
+    assert "b/text.png: cannot be read" in said

@@ -28,10 +28,11 @@ from pcfdsl.formula.csv_io import read_ifs
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.readers.matlab import read_variable
 from pcfdsl.readers.pickles import load_plain
+from pcfdsl.readers.pictures import read_picture
 from pcfdsl.readers.scannet import read_alignment, read_groups, read_label_table, read_segments, read_vertices
 from pcfdsl.readers.scans import read_boxes, read_points
 from pcfdsl.store.manifest import Manifest, read_manifest, read_record
-from pcfdsl.store.pictures import decode_png, encode_image_tar, encode_png, read_image, read_tar
+from pcfdsl.store.pictures import decode_png, encode_image_tar, encode_png, read_tar
 from pcfdsl.store.shards import Shard, encode
 from pcfdsl.train.log import read_log
 from pcfdsl.view.sources import load_items
@@ -170,7 +171,7 @@ TARGETS = {
         lambda path: load_resume(path.parent, settings={"seed": 0}),
     ),
     "log": Target("log.jsonl", b'{"step": 1, "kind": "train"}\n' * 2, lambda path: read_log(path.parent)),
-    "png": Target("p.png", encode_png(PICTURE), read_image),
+    "png": Target("p.png", encode_png(PICTURE), read_picture),
     "own_png": Target("p.png", encode_png(PICTURE), lambda path: decode_png(path.read_bytes())),
     "tar": Target("0.tar", encode_image_tar([(0, {"image": PICTURE, "category": np.array(1)})]), read_tar),
     "matlab": Target("m.mat", _matlab(_META), lambda path: read_variable(path, "x")),

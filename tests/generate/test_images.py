@@ -23,8 +23,9 @@ from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.rcdb import RCDBConfig
 from pcfdsl.image.segrcdb import SegRCDB, SegRCDBConfig
 from pcfdsl.image.sets import ImageSetConfig, open_images
+from pcfdsl.readers.pictures import read_picture
 from pcfdsl.store.manifest import DifferentSetError
-from pcfdsl.store.pictures import decode_png, read_image, read_tar
+from pcfdsl.store.pictures import decode_png, read_tar
 from pcfdsl.store.stored import open_set
 
 RCDB = ImageSetConfig(dataset="rcdb", rcdb=RCDBConfig(num_categories=5, num_instances=4, image_size=40))
@@ -75,7 +76,7 @@ def test_a_folder_holds_the_pictures_under_the_published_names(tmp_path):
         f"{k:05d}/{k:05d}_{j:04d}.png" for k in range(5) for j in range(4)
     ]
     for file, item in zip(found, db, strict=True):
-        np.testing.assert_array_equal(read_image(file), item.image)
+        np.testing.assert_array_equal(read_picture(file), item.image)
     rows = dict(csv.reader((tmp_path / "param" / "00003.csv").read_text().splitlines()))
     assert {key: float(value) for key, value in rows.items()} == db.category_parameters(3)
     assert verify_images(RCDB, tmp_path, image_format="folder", num_samples=7, options=QUIET)["images"] == {
@@ -118,7 +119,7 @@ def test_pairs_in_every_format(image_format, tmp_path):
         found = open_set(tmp_path)[2]
         image, mask = found["image"], found["mask"]
     elif image_format == "folder":
-        image, mask = read_image(tmp_path / "image/000002.png"), read_image(tmp_path / "mask/000002.png")
+        image, mask = read_picture(tmp_path / "image/000002.png"), read_picture(tmp_path / "mask/000002.png")
         assert sorted(file.name for file in (tmp_path / "param").iterdir())[0] == "00001.csv"
     else:
         members = read_tar(tmp_path / "000000.tar")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from pcfdsl.store.pictures import decode_png, encode_image_tar, encode_png, read_image, read_tar, write_tar_index
+from pcfdsl.store.pictures import decode_png, encode_image_tar, encode_png, read_tar, write_tar_index
 
 SIDES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 SHAPES = SIDES | SIDES.map(lambda sides: (*sides, 3))
@@ -29,25 +29,6 @@ def test_png_files_are_read_back_pixel_for_pixel(picture):
 def test_arrays_that_are_no_pictures(picture):
     with pytest.raises(ValueError, match="expected uint8"):
         encode_png(picture)
-
-
-def test_any_format_that_pillow_reads(tmp_path):
-    grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
-    for mode, name in (("L", "a.png"), ("RGB", "a.bmp"), ("P", "a.gif"), ("RGBA", "b.png")):
-        Image.fromarray(grey).convert(mode).save(tmp_path / name)
-        read = read_image(tmp_path / name)
-        np.testing.assert_array_equal(read if mode == "L" else read[..., 1], grey)
-        assert read.ndim == (2 if mode == "L" else 3)
-
-
-def test_files_that_cannot_be_read(tmp_path):
-    (tmp_path / "text.png").write_text("not a picture")
-    (tmp_path / "cut.png").write_bytes(encode_png(np.zeros((64, 64), np.uint8))[:60])
-    for name in ("text.png", "cut.png"):
-        with pytest.raises(ValueError, match=f"{name} cannot be read as a picture"):
-            read_image(tmp_path / name)
-    with pytest.raises(FileNotFoundError):
-        read_image(tmp_path / "missing.png")
 
 
 def test_tars_hold_what_readers_expect_and_no_trace_of_the_writer(tmp_path):
