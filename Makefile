@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test test-slow test-faults gpu lint bench clean
+.PHONY: demo test test-slow test-faults gpu lint bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/run_demo.py --out $(DEMO) $(if $(MESHES),--meshes $(MESHES))
@@ -28,6 +28,9 @@ lint: $(VENV)/.linted
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.tested
+	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
 bench: $(VENV)/.tested
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

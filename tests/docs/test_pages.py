@@ -1,0 +1,103 @@
+"""Every command and every block of Python on the pages of the documentation runs, with the recipes of seconds.
+
+A page is one session in one folder: ```python blocks share their names, ```sh blocks are run line by line in this
+process. Recipes for laptops are replaced by those of the same job for smoke tests, and what takes long is shortened.
+What cannot run here is marked ```console and must say so in its words.
+"""
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    page.relative_to(REPOSITORY).as_posix()
+    for page in [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
+    if "_build" not in page.parts and re.search(r"^```(python|sh)$", page.read_text(), re.MULTILINE)
+)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+
+# What stands on the pages -> what runs in seconds.
+SHORTENED = (
+    (r"configs/votenet/laptop_", "configs/votenet/smoke_"),
+    (r"configs/pretrain/laptop_", "configs/pretrain/smoke_"),
+    (r"configs/classifier/laptop\w*\.yaml", "configs/classifier/smoke.yaml"),
+    (r"configs/pcfractal/small\.yaml", "configs/pcfractal/smoke.yaml"),
+    (r"configs/scene/rooms\.yaml", "configs/scene/smoke.yaml"),
+    (r"configs/image/\w+\.yaml(?= --out)", "configs/image/smoke.yaml"),
+    (r"configs/train_image/laptop_(resnet|vit)\.yaml", "configs/train_image/smoke.yaml"),
+    (r"--seeds [\d ]+(?=--)", "--seeds 0 1 "),
+)
+
+
+def shortened(text: str) -> str:
+    for pattern, replacement in SHORTENED:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def run_line(line: str) -> None:
+    """Run one command of a page in this process, as the shell would run it in a process of its own."""
+    command, *arguments = shlex.split(line, comments=True)
+    if command == "make":
+        targets = re.findall(r"^(\w[\w-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+        assert {argument for argument in arguments if "=" not in argument} <= set(targets), line
+        return
+    if command == "pip":
+        extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        named = {extra for extra in re.findall(r"\[([\w,]+)\]", line) for extra in extra.split(",")}
+        assert named <= set(extras), line
+        return
+    assert command == "python", f"{line}: pages show commands of python, make and pip only"
+    script = REPOSITORY / arguments[0]
+    old, sys.argv = sys.argv, [str(script), *arguments[1:]]
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            pytest.fail(f"{line}: exit code {end.code}")
+    finally:
+        sys.argv = old
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_shows_runs(name, tmp_path, monkeypatch, capfd):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    for folder in ("configs", "tools"):
+        (tmp_path / folder).symlink_to(REPOSITORY / folder)
+    monkeypatch.chdir(tmp_path)
+    session = {"__name__": "page"}
+    for language, content in BLOCK.findall((REPOSITORY / name).read_text()):
+        content = shortened(content)
+        if language == "python":
+            exec(compile(content, name, "exec"), session)
+        elif language == "sh":
+            for line in re.sub(r"\\\n", " ", content).splitlines():
+                if line.strip() and not line.startswith("#"):
+                    run_line(line)
+
+
+def test_links_between_pages_lead_somewhere():
+    broken = []
+    for page in [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]:
+        for target in LINK.findall(page.read_text()):
+            if not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(REPOSITORY)}: {target}")
+    assert not broken, "\n".join(broken)
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx", reason="pip install '.[docs]'")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", REPOSITORY / "docs", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tutorials" / "first_pretraining.html").is_file()
