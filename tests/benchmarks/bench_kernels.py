@@ -79,8 +79,8 @@ def computed_over_needed(coordinates: Tensor) -> Iterator[tuple[int, int, float,
     """Yields for each level its stride, voxels, neighbours of a voxel, and the ratio of each kind of kernel."""
     level = TritonVoxels.of(coordinates)
     for _ in range(NUM_LEVELS):
-        down, up = level.meetings(2, 2)
-        kinds = {"3^3": level.meetings(3, 1)[0].table, "2^3 down": down.table, "2^3 up": up.table}
+        down, up = level.meetings(2, level.coarser(2))
+        kinds = {"3^3": level.meetings(3, level)[0].table, "2^3 down": down.table, "2^3 up": up.table}
         met = {name: int((table.rows >= 0).sum()) for name, table in kinds.items()}
         ratios = {name: int(table.num_offsets.sum()) * TILE / met[name] for name, table in kinds.items()}
         yield level.stride, len(level.coordinates), met["3^3"] / len(level.coordinates), ratios

@@ -98,12 +98,12 @@ def map_seconds(coordinates: torch.Tensor, first_kernel: int) -> tuple[float, fl
 
     def run() -> None:
         voxels = TorchVoxels.of(coordinates)
-        voxels.kernel_map(first_kernel, 1)
+        voxels.kernel_map(first_kernel, voxels)
         for _ in range(4):
-            voxels.kernel_map(3, 1, "hybrid")
-            voxels.kernel_map(2, 2)
+            voxels.kernel_map(3, voxels, "hybrid")
+            voxels.kernel_map(2, voxels.coarser(2))
             voxels = voxels.coarser(2)
-        voxels.kernel_map(3, 1, "hybrid")
+        voxels.kernel_map(3, voxels, "hybrid")
 
     return seconds(run, repeats=5)[0]
 
@@ -118,7 +118,8 @@ def product_seconds(network: SRUNet, coordinates: torch.Tensor, features: torch.
         if layer.kernel.ndim == 2:
             shapes.append((len(inputs[0].features), *channels))
             return
-        kernel_map = (onto or voxels).kernel_map(layer.kernel_size, layer.stride, layer.region)
+        fine, coarse = (voxels, voxels.coarser(layer.stride)) if onto is None else (onto, voxels)
+        kernel_map = fine.kernel_map(layer.kernel_size, coarse, layer.region)
         for k, (start, stop) in enumerate(kernel_map.groups):
             num_rows = kernel_map.num_in if k == kernel_map.identity else stop - start
             if num_rows:

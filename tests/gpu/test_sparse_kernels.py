@@ -38,6 +38,8 @@ def precision():
 def results(voxels, features, weight, probe, *, upward, **settings):
     """Output, and gradients of features and weight."""
     leaves = [tensor.clone().requires_grad_() for tensor in (features, weight)]
+    if upward:
+        settings["source"] = voxels.coarser(settings.pop("stride"))
     out = (voxels.convolve_transpose if upward else voxels.convolve)(*leaves, **settings)
     return out.detach(), *torch.autograd.grad(out, leaves, probe.to(out.dtype))
 
@@ -82,7 +84,8 @@ def test_maps_and_products_wait_for_nothing(coordinates):
         try:
             out = voxels.convolve(features, weights[3], kernel_size=3, stride=1, region="cube")
             out = voxels.convolve(out, weights[2], kernel_size=2, stride=2, region="cube")
-            out = voxels.convolve_transpose(out, weights[2], kernel_size=2, stride=2, region="cube")
+            back = {"source": voxels.coarser(2), "kernel_size": 2, "region": "cube"}
+            out = voxels.convolve_transpose(out, weights[2], **back)
             out.square().sum().backward()
         finally:
             torch.cuda.set_sync_debug_mode("default")

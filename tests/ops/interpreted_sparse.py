@@ -41,6 +41,8 @@ def alone(num_voxels: int) -> Tensor:
 def results(voxels, features: Tensor, weight: Tensor, probe: Tensor, *, upward: bool, **settings) -> tuple[Tensor, ...]:
     """Output, and the gradients of features and weight of its sum weighted by `probe`."""
     leaves = [tensor.clone().requires_grad_() for tensor in (features, weight)]
+    if upward:
+        settings["source"] = voxels.coarser(settings.pop("stride"))
     out = (voxels.convolve_transpose if upward else voxels.convolve)(*leaves, **settings)
     return out.detach(), *torch.autograd.grad(out, leaves, probe.to(out.dtype))
 
@@ -57,7 +59,7 @@ def comparisons(generator: torch.Generator):
         fast, twin = TritonVoxels.of(coordinates), TorchVoxels.of(coordinates)
         settings = {"kernel_size": size, "stride": stride, "region": region}
         num_fine, num_coarse = len(coordinates), len(twin.coarser(stride).coordinates)
-        num_weights = len(twin.kernel_map(size, stride, region).groups)
+        num_weights = len(twin.kernel_map(size, twin.coarser(stride), region).groups)
         for upward, (num_in, num_out), dtype in itertools.product(
             (False, True), channels, (torch.float32, torch.float16)
         ):

@@ -17,6 +17,7 @@ from pcfdsl.ops.sparse import (
     SparseGlobalPool,
     SparsePool3d,
     SparseReLU,
+    add_onto,
     kernel_offsets,
     reference,
     sparse_tensor,
@@ -217,7 +218,9 @@ def test_equals_the_plain_twin_at_any_level(backend, kernel_size, stride, num_vo
     )
     given_coarse = torch.randn(len(coarse), 3, dtype=torch.float64, requires_grad=True)
     assert_same(
-        level.convolve_transpose(given_coarse, weight, **settings_),
+        level.convolve_transpose(
+            given_coarse, weight, source=level.coarser(stride), kernel_size=kernel_size, region=region
+        ),
         reference.convolve_transpose(given_coarse, weight, coarse, voxels, offsets=offsets, stride=2),
         (given_coarse, weight),
     )
@@ -236,6 +239,63 @@ def assert_same(mine, expected, inputs):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kernel_size=st.sampled_from([2, 3]), num_voxels=st.integers(0, 40), seed=st.integers(0, 1000))
+def test_transposed_convolution_goes_onto_any_finer_voxels(backend, kernel_size, num_voxels, seed):
+    """Onto all that it reaches, and onto some that have nothing to do with the coarse ones."""
+    coarse = on(scattered(num_voxels, seed), backend).voxels.coarser(4)
+    offsets = kernel_offsets(kernel_size)
+    everything = coarse.generated(kernel_size, 2)
+    assert everything.stride == 2
+    reached = {
+        (b, x + 2 * dx, y + 2 * dy, z + 2 * dz) for b, x, y, z in coarse.coordinates.tolist() for dx, dy, dz in offsets
+    }
+    assert sorted(map(tuple, everything.coordinates.tolist())) == sorted(reached)
+    features = torch.randn(len(coarse.coordinates), 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(len(offsets), 3, 2, dtype=torch.float64, requires_grad=True)
+    targets = [everything]
+    if backend == "torch":  # the engine's coordinates are of one manager each
+        targets.append(on(scattered(30, seed + 1)).voxels.coarser(2))
+    for onto in targets:
+        assert_same(
+            onto.convolve_transpose(features, weight, source=coarse, kernel_size=kernel_size, region="cube"),
+            reference.convolve_transpose(
+                features, weight, coarse.coordinates, onto.coordinates, offsets=offsets, stride=2
+            ),
+            (features, weight),
+        )
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_generated_voxels_are_those_of_the_engines_generative_convolution():
+    engine = pytest.importorskip("MinkowskiEngine", reason="third_party/minkowskiengine/build.sh")
+    coordinates = scattered(200, 9)
+    features = torch.randn(len(coordinates), 3, dtype=torch.float64)
+    down = engine.MinkowskiConvolution(3, 4, kernel_size=2, stride=2, dimension=3).double()
+    up = engine.MinkowskiGenerativeConvolutionTranspose(4, 5, kernel_size=3, stride=2, dimension=3).double()
+    theirs = up(down(engine.SparseTensor(features, coordinates.int())))
+    mine, onto_all = SparseConv3d(3, 4, kernel_size=2, stride=2), SparseConvTranspose3d(4, 5, kernel_size=3, stride=2)
+    mine.load_state_dict(down.state_dict())
+    onto_all.load_state_dict(up.state_dict())
+    x = mine.double()(sparse_tensor(coordinates, features))
+    out = onto_all.double()(x, x.voxels.generated(3, 2))
+    order, their_order = sorted_rows(out.voxels.coordinates), sorted_rows(theirs.C.long())
+    assert torch.equal(out.voxels.coordinates[order], theirs.C.long()[their_order])
+    torch.testing.assert_close(out.features[order], theirs.F[their_order], rtol=1e-12, atol=1e-13)
+
+
+def test_features_are_added_where_the_same_voxels_are(backend):
+    coordinates = scattered(100, 2)
+    x = sparse_tensor(coordinates, torch.randn(len(coordinates), 3, dtype=torch.float64), backend=backend)
+    coarse = SparseConv3d(3, 4, kernel_size=3, stride=2).double()(x)
+    up = SparseConvTranspose3d(4, 3, kernel_size=3, stride=2).double()(coarse, coarse.voxels.generated(3, 2))
+    features = dict(zip(map(tuple, coordinates.tolist()), x.features, strict=True))
+    expected = [up.features[row] + features.pop(tuple(v), 0) for row, v in enumerate(up.voxels.coordinates.tolist())]
+    assert not features  # a fine voxel is its parent and an offset: generated voxels hold every one
+    torch.testing.assert_close(add_onto(x, up).features, torch.stack(expected))
+    assert torch.equal(add_onto(x, x).features, 2 * x.features)
+
+
 @pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (2, 2), (3, 2), (2, 1)])
 def test_gradients_are_those_of_numerical_differences(kernel_size, stride):
     voxels = on(scattered(25, 3, extent=2)).voxels
@@ -244,7 +304,8 @@ def test_gradients_are_those_of_numerical_differences(kernel_size, stride):
     fine = torch.randn(len(voxels.coordinates), 2, dtype=torch.float64, requires_grad=True)
     coarse = torch.randn(len(voxels.coarser(stride).coordinates), 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, w: voxels.convolve(x, w, **size), (fine, weight))
-    assert torch.autograd.gradcheck(lambda x, w: voxels.convolve_transpose(x, w, **size), (coarse, weight))
+    back = {"source": voxels.coarser(stride), "kernel_size": kernel_size, "region": "cube"}
+    assert torch.autograd.gradcheck(lambda x, w: voxels.convolve_transpose(x, w, **back), (coarse, weight))
     for kind in ("max", "avg", "sum"):
         pool = {"kernel_size": kernel_size, "stride": stride, "kind": kind}
         assert torch.autograd.gradcheck(lambda x, pool=pool: voxels.pool(x, **pool), fine)
@@ -347,9 +408,10 @@ def test_autocast_multiplies_in_half_precision_and_adds_up_in_float32(dtype):
 
 def test_voxels_and_kernel_maps_are_made_once():
     voxels = on(scattered(300, 4)).voxels
-    assert voxels.kernel_map(3, 1) is voxels.kernel_map(3, 1)
+    assert voxels.kernel_map(3, voxels) is voxels.kernel_map(3, voxels)
+    assert voxels.kernel_map(3, voxels.coarser(2)) is voxels.kernel_map(3, voxels.coarser(2))
     assert voxels.coarser(2) is voxels.coarser(2)
-    assert voxels.kernel_map(3, 1, "hybrid").in_idx is voxels.kernel_map(3, 1).in_idx
+    assert voxels.kernel_map(3, voxels, "hybrid").in_idx is voxels.kernel_map(3, voxels).in_idx
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 1000))
@@ -405,16 +467,17 @@ def test_tables_hold_the_pairs_of_the_kernel_maps(kernel_size, stride, region, i
     if in_order:
         coordinates = coordinates[pack(coordinates).argsort()]
     voxels = TritonVoxels.of(coordinates)
-    kernel_map = voxels.kernel_map(kernel_size, stride, region)
+    coarse = voxels.coarser(stride)
+    kernel_map = voxels.kernel_map(kernel_size, coarse, region)
     in_idx, out_idx = kernel_map.all_pairs()
     sizes = [kernel_map.num_in if k == kernel_map.identity else b - a for k, (a, b) in enumerate(kernel_map.groups)]
     weight_idx = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     expected = set(zip(weight_idx.tolist(), in_idx.tolist(), out_idx.tolist(), strict=True))
-    down, up = voxels.meetings(kernel_size, stride, region)
+    down, up = voxels.meetings(kernel_size, coarse, region)
     assert pairs_of(down) == expected
     assert {(k, i, j) for k, j, i in pairs_of(up)} == expected
     assert (down.table is up.table) == (stride == 1 and kernel_size % 2 == 1 and region != "cross")
-    assert voxels.meetings(kernel_size, stride, region)[0].table is down.table
+    assert voxels.meetings(kernel_size, coarse, region)[0].table is down.table
 
 
 def pairs_of(meetings):
@@ -443,6 +506,7 @@ def test_rows_with_the_same_offsets_lie_together():
     """Or else every tile would compute every offset: 27 for the few that a row of a surface has."""
     coordinates = scattered(3000, 11, extent=14)
     coordinates = coordinates[pack(coordinates).argsort()]
-    table = TritonVoxels.of(coordinates).meetings(3, 1)[0].table
+    voxels = TritonVoxels.of(coordinates)
+    table = voxels.meetings(3, voxels)[0].table
     needed, computed = int((table.rows >= 0).sum()), int(table.num_offsets.sum()) * TILE
     assert needed < computed < 2.5 * needed

@@ -10,6 +10,7 @@ from pcfdsl.ops.sparse import (
     SparseConv3d,
     SparseConvTranspose3d,
     SparseGlobalPool,
+    add_onto,
     minkowski,
     quantize,
     sparse_tensor,
@@ -116,8 +117,12 @@ def test_layers_say_what_does_not_fit():
         SparseConv3d(3, 5, kernel_size=3).double()(x)
     with pytest.raises(ValueError, match="on meta, the features on cpu"):
         SparseConv3d(3, 5, kernel_size=3).to("meta")(x)
-    with pytest.raises(ValueError, match="not made from the target's"):
+    with pytest.raises(ValueError, match=r"stride 1, which is not 2 times the target's \(1\)"):
         SparseConvTranspose3d(3, 5, kernel_size=2, stride=2)(x, x.voxels)
+    with pytest.raises(ValueError, match="voxels of stride 1 cannot be made finer by 2"):
+        x.voxels.generated(3, 2)
+    with pytest.raises(ValueError, match=r"1 voxels are not among the others.*\[0, 1, 0, 0\]"):
+        add_onto(x, sparse_tensor(torch.tensor([[0, 0, 0, 0], [0, 2, 0, 0]]), torch.ones(2, 3)))
     for wrong in ({"kernel_size": 0}, {"kernel_size": 2, "region": "hybrid"}, {"kernel_size": 3, "region": "ball"}):
         with pytest.raises(ValueError, match=r"kernel|region"):
             SparseConv3d(3, 5, **wrong)

@@ -11,6 +11,7 @@ from pcfdsl.ops.sparse.layers import (
     SparsePool3d,
     SparseReLU,
     SparseTensor,
+    add_onto,
     sparse_tensor,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "SparsePool3d",
     "SparseReLU",
     "SparseTensor",
+    "add_onto",
     "kernel_offsets",
     "quantize",
     "sparse_tensor",

@@ -3,7 +3,16 @@
 import torch
 from torch import Tensor
 
-__all__ = ["COORDINATE_LIMIT", "MAX_BATCH", "check_coordinates", "pack", "quantize", "shift_keys", "unpack"]
+__all__ = [
+    "COORDINATE_LIMIT",
+    "MAX_BATCH",
+    "check_coordinates",
+    "locate",
+    "pack",
+    "quantize",
+    "shift_keys",
+    "unpack",
+]
 
 COORDINATE_LIMIT = 2**15  # coordinates lie in -COORDINATE_LIMIT..COORDINATE_LIMIT - 1
 MAX_BATCH = 2**12
@@ -140,6 +149,23 @@ def unpack(keys: Tensor) -> Tensor:
     middle, mask = 1 << (_AXIS_BITS - 1), (1 << _AXIS_BITS) - 1
     axes = [((keys >> shift) & mask) - middle for shift in (2 * _AXIS_BITS, _AXIS_BITS, 0)]
     return torch.stack([keys >> (3 * _AXIS_BITS), *axes], 1)
+
+
+def locate(coordinates: Tensor, among: Tensor) -> Tensor:
+    """Row of each voxel [V, 4] in others [V', 4], neither of which names a voxel twice: [V] int64.
+
+    Raises:
+        ValueError: If a voxel is none of the others.
+    """
+    wanted, (keys, order) = pack(coordinates), pack(among).sort()
+    place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+    absent = keys[place] != wanted
+    if bool(absent.any()):
+        raise ValueError(
+            f"{int(absent.sum())} voxels are not among the others, the first (batch, x, y, z) is "
+            f"{coordinates[absent][0].tolist()}"
+        )
+    return order[place]
 
 
 def shift_keys(offsets: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pcfdsl.ops.backends import triton_runtime
 from pcfdsl.ops.sparse import minkowski
-from pcfdsl.ops.sparse.coordinates import check_coordinates
+from pcfdsl.ops.sparse.coordinates import check_coordinates, locate
 from pcfdsl.ops.sparse.kernel_map import Region, kernel_offsets
 from pcfdsl.ops.sparse.pooling import Pool
 from pcfdsl.ops.sparse.voxels import TorchVoxels, TritonVoxels, Voxels
@@ -22,6 +22,7 @@ __all__ = [
     "SparsePool3d",
     "SparseReLU",
     "SparseTensor",
+    "add_onto",
     "sparse_tensor",
 ]
 
@@ -92,6 +93,18 @@ def _chosen(backend: SparseBackend, coordinates: Tensor) -> str:
     return backend
 
 
+def add_onto(x: SparseTensor, onto: SparseTensor) -> SparseTensor:
+    """Add features [V, C] to those [V', C] of the same voxels of another tensor, which may have more voxels.
+
+    Raises:
+        ValueError: If x has a voxel that the other has not.
+    """
+    if x.voxels is onto.voxels:
+        return onto.replace(onto.features + x.features)
+    rows = locate(x.voxels.coordinates, onto.voxels.coordinates)
+    return onto.replace(onto.features.index_add(0, rows, x.features.to(onto.features.dtype)))
+
+
 class SparseConv3d(nn.Module):
     """Sparse convolution; with stride 1 the voxels stay, with a larger one they get coarser.
 
@@ -159,30 +172,32 @@ class SparseConv3d(nn.Module):
 
 
 class SparseConvTranspose3d(SparseConv3d):
-    """The transpose of a strided convolution: back from coarser voxels to the ones they were made of.
+    """The transpose of a strided convolution: from coarser voxels to finer ones.
 
-    Pairs are those of the convolution of the same size and stride, weights are met in the same order.
+    Usually back to those that were convolved down; or to any others, such as `voxels.generated(kernel_size, stride)`,
+    all that can be reached (MinkowskiEngine's generative transposed convolution). Pairs are those of the convolution
+    of the same size and stride between the two, weights are met in the same order.
     """
 
     transposed = True
 
     def forward(self, x: SparseTensor, onto: Voxels) -> SparseTensor:  # type: ignore[override]
-        """[V, C_in] on `onto.coarser(stride)` -> [V_out, C_out] on the voxels `onto`.
+        """[V, C_in] on voxels of `stride` times the edge of `onto`'s -> [V_out, C_out] on the voxels `onto`.
 
         Raises:
-            ValueError: If x is not on those voxels.
+            ValueError: If x is on voxels of another edge.
         """
         self._check(x)
-        if onto.coarser(self.stride) is not x.voxels:
+        if x.voxels.stride != onto.stride * self.stride or (self.stride == 1 and x.voxels is not onto):
             raise ValueError(
-                f"features are on voxels of stride {x.voxels.stride} that were not made from the target's (stride "
-                f"{onto.stride}) with stride {self.stride}; give the voxels that were convolved down"
+                f"features are on voxels of stride {x.voxels.stride}, which is not {self.stride} times the target's "
+                f"({onto.stride}); give the voxels that were convolved down, or generated ones"
             )
         if self.kernel.ndim == 2:
             features = x.features @ self.kernel
         else:
-            settings = {"kernel_size": self.kernel_size, "stride": self.stride, "region": self.region}
-            features = onto.convolve_transpose(x.features, self.kernel, **settings)
+            settings = {"kernel_size": self.kernel_size, "region": self.region}
+            features = onto.convolve_transpose(x.features, self.kernel, source=x.voxels, **settings)
         return SparseTensor(self._biased(features), onto)
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pcfdsl.ops.sparse.coordinates import pack, shift_keys, unpack
 from pcfdsl.ops.sparse.kernel_map import Region, kernel_offsets
 from pcfdsl.ops.sparse.pooling import Pool
+from pcfdsl.ops.sparse.voxels import finer_step
 
 __all__ = ["MinkowskiVoxels", "has_cuda", "is_available"]
 
@@ -64,15 +66,23 @@ class MinkowskiVoxels:
             self._coarser[stride] = MinkowskiVoxels(coordinates, self._manager, key, stride=self.stride * stride)
         return self._coarser[stride]
 
+    def generated(self, kernel_size: int, stride: int) -> "MinkowskiVoxels":
+        step = finer_step(self.stride, stride)
+        offsets = shift_keys(torch.tensor(kernel_offsets(kernel_size), device=self.coordinates.device) * step)
+        coordinates = unpack(torch.unique(pack(self.coordinates) + offsets[:, None]))
+        key, _ = self._manager.insert_and_map(coordinates.int(), [step] * 3, "generated")
+        return MinkowskiVoxels(coordinates, self._manager, key, stride=step)
+
     def convolve(self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region) -> Tensor:
         function = _engine().MinkowskiConvolutionFunction
         return self._apply(function, features, weight, kernel_size, stride, region, self, self.coarser(stride))
 
     def convolve_transpose(
-        self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region
+        self, features: Tensor, weight: Tensor, *, source: "MinkowskiVoxels", kernel_size: int, region: Region
     ) -> Tensor:
         function = _engine().MinkowskiConvolutionTransposeFunction
-        return self._apply(function, features, weight, kernel_size, stride, region, self.coarser(stride), self)
+        stride = source.stride // self.stride
+        return self._apply(function, features, weight, kernel_size, stride, region, source, self)
 
     def pool(self, features: Tensor, *, kernel_size: int, stride: int, kind: Pool) -> Tensor:
         function = _engine().MinkowskiLocalPoolingFunction

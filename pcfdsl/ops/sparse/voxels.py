@@ -8,11 +8,11 @@ from torch import Tensor
 
 from pcfdsl.ops.sparse import implicit_gemm
 from pcfdsl.ops.sparse.convolution import convolve
-from pcfdsl.ops.sparse.coordinates import pack, unpack
+from pcfdsl.ops.sparse.coordinates import pack, shift_keys, unpack
 from pcfdsl.ops.sparse.kernel_map import KernelMap, Region, kernel_offsets, match
 from pcfdsl.ops.sparse.pooling import Pool, pool_pairs
 
-__all__ = ["TorchVoxels", "TritonVoxels", "Voxels"]
+__all__ = ["TorchVoxels", "TritonVoxels", "Voxels", "finer_step"]
 
 
 class Voxels(Protocol):
@@ -30,14 +30,18 @@ class Voxels(Protocol):
         """Voxels of `stride` times the edge that hold at least one of these; the same object at every call."""
         ...
 
+    def generated(self, kernel_size: int, stride: int) -> "Voxels":
+        """Every finer voxel, of a `stride`-th of the edge, that a transposed convolution from these ones can reach."""
+        ...
+
     def convolve(self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region) -> Tensor:
         """Features [V, C_in] of these voxels -> [V_out, C_out] of `coarser(stride)`; weight [K, C_in, C_out]."""
         ...
 
     def convolve_transpose(
-        self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region
+        self, features: Tensor, weight: Tensor, *, source: Self, kernel_size: int, region: Region
     ) -> Tensor:
-        """Features [V_out, C_in] of `coarser(stride)` -> [V, C_out] of these voxels."""
+        """Features [V_in, C_in] of `source` -> [V, C_out] of these voxels; they need not be `coarser` of these."""
         ...
 
     def pool(self, features: Tensor, *, kernel_size: int, stride: int, kind: Pool) -> Tensor:
@@ -47,6 +51,17 @@ class Voxels(Protocol):
     def pool_all(self, features: Tensor, *, kind: Pool) -> Tensor:
         """Features [V, C] of these voxels -> [B, C], one row per batch item."""
         ...
+
+
+def finer_step(step: int, stride: int) -> int:
+    """Edge of the finer voxels that a transposed convolution of a stride generates.
+
+    Raises:
+        ValueError: If the stride does not divide the edge of the coarse ones.
+    """
+    if stride < 1 or step % stride:
+        raise ValueError(f"voxels of stride {step} cannot be made finer by {stride}; expected a divisor of {step}")
+    return step // stride
 
 
 class TorchVoxels:
@@ -60,7 +75,7 @@ class TorchVoxels:
         self.coordinates, self.stride = coordinates, stride
         self._keys, self._order = keys, order
         self._coarser: dict[int, Self] = {}
-        self._maps: dict[tuple[int, int, Region], KernelMap] = {}
+        self._maps: dict[tuple[int, Self | None, Region], KernelMap] = {}
 
     @classmethod
     def of(cls, coordinates: Tensor) -> Self:
@@ -94,16 +109,22 @@ class TorchVoxels:
             self._coarser[stride] = type(self)(unpack(keys), keys, None, stride=step)
         return self._coarser[stride]
 
+    def generated(self, kernel_size: int, stride: int) -> Self:
+        step = finer_step(self.stride, stride)
+        offsets = torch.tensor(kernel_offsets(kernel_size), device=self._keys.device)
+        keys = torch.unique(self._keys + shift_keys(offsets * step)[:, None])
+        return type(self)(unpack(keys), keys, None, stride=step)
+
     def convolve(self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region) -> Tensor:
-        return convolve(features, weight, self.kernel_map(kernel_size, stride, region))
+        return convolve(features, weight, self.kernel_map(kernel_size, self.coarser(stride), region))
 
     def convolve_transpose(
-        self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region
+        self, features: Tensor, weight: Tensor, *, source: Self, kernel_size: int, region: Region
     ) -> Tensor:
-        return convolve(features, weight, self.kernel_map(kernel_size, stride, region).transposed)
+        return convolve(features, weight, self.kernel_map(kernel_size, source, region).transposed)
 
     def pool(self, features: Tensor, *, kernel_size: int, stride: int, kind: Pool) -> Tensor:
-        pairs = self.kernel_map(kernel_size, stride).all_pairs()
+        pairs = self.kernel_map(kernel_size, self.coarser(stride)).all_pairs()
         return pool_pairs(features, *pairs, len(self.coarser(stride).coordinates), kind)
 
     def pool_all(self, features: Tensor, *, kind: Pool) -> Tensor:
@@ -114,26 +135,29 @@ class TorchVoxels:
     def _num_items(self) -> int:
         return int(self.coordinates[:, 0].max()) + 1
 
-    def kernel_map(self, kernel_size: int, stride: int, region: Region = "cube") -> KernelMap:
-        """Map from these voxels to `coarser(stride)`; the same object at every call."""
-        key = (kernel_size, stride, region)
+    def kernel_map(self, kernel_size: int, target: Self, region: Region = "cube") -> KernelMap:
+        """Map from these voxels to themselves or to coarser ones; the same object at every call."""
+        key = (kernel_size, self._other(target), region)
         if key not in self._maps:
             offsets = kernel_offsets(kernel_size, region)
             if region == "cube":
-                coarser = self.coarser(stride)
                 self._maps[key] = match(
                     self._keys,
-                    coarser._keys,
+                    target._keys,
                     offsets=offsets,
                     stride=self.stride,
                     in_order=self._order,
-                    out_order=coarser._order,
+                    out_order=target._order,
                 )
             else:
                 cube = kernel_offsets(kernel_size)
                 order = tuple(cube.index(offset) for offset in offsets)
-                self._maps[key] = self.kernel_map(kernel_size, stride).reordered(order)
+                self._maps[key] = self.kernel_map(kernel_size, target).reordered(order)
         return self._maps[key]
+
+    def _other(self, voxels: Self) -> Self | None:
+        """Other voxels as a key; None for these themselves, which would otherwise hold on to themselves."""
+        return None if voxels is self else voxels
 
 
 class TritonVoxels(TorchVoxels):
@@ -141,35 +165,35 @@ class TritonVoxels(TorchVoxels):
 
     def __init__(self, coordinates: Tensor, keys: Tensor, order: Tensor | None, *, stride: int):
         super().__init__(coordinates, keys, order, stride=stride)
-        self._tables: dict[tuple[int, bool, implicit_gemm.Offsets], implicit_gemm.NeighborTable] = {}
+        self._tables: dict[tuple[Self | None, bool, implicit_gemm.Offsets], implicit_gemm.NeighborTable] = {}
 
     def convolve(self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region) -> Tensor:
         if features.dtype == torch.float64:
             return super().convolve(features, weight, kernel_size=kernel_size, stride=stride, region=region)
-        down, up = self.meetings(kernel_size, stride, region)
+        down, up = self.meetings(kernel_size, self.coarser(stride), region)
         return implicit_gemm.convolve(features, weight, down, up)
 
     def convolve_transpose(
-        self, features: Tensor, weight: Tensor, *, kernel_size: int, stride: int, region: Region
+        self, features: Tensor, weight: Tensor, *, source: Self, kernel_size: int, region: Region
     ) -> Tensor:
         if features.dtype == torch.float64:
-            return super().convolve_transpose(features, weight, kernel_size=kernel_size, stride=stride, region=region)
-        down, up = self.meetings(kernel_size, stride, region)
+            return super().convolve_transpose(features, weight, source=source, kernel_size=kernel_size, region=region)
+        down, up = self.meetings(kernel_size, source, region)
         return implicit_gemm.convolve(features, weight, up, down)
 
     def meetings(
-        self, kernel_size: int, stride: int, region: Region = "cube"
+        self, kernel_size: int, coarse: Self, region: Region = "cube"
     ) -> tuple[implicit_gemm.Meetings, implicit_gemm.Meetings]:
-        """From these voxels to `coarser(stride)`, and back. Tables are made once, and shared by kernels that can be."""
+        """From these voxels to themselves or coarser ones, and back. Tables are made once, shared where they can be."""
         down = kernel_offsets(kernel_size, region)
         up = tuple((-x, -y, -z) for x, y, z in down)
-        return self._meetings(down, stride, upward=False), self._meetings(up, stride, upward=True)
+        return self._meetings(down, coarse, upward=False), self._meetings(up, coarse, upward=True)
 
-    def _meetings(self, kernel: implicit_gemm.Offsets, stride: int, *, upward: bool) -> implicit_gemm.Meetings:
+    def _meetings(self, kernel: implicit_gemm.Offsets, coarse: Self, *, upward: bool) -> implicit_gemm.Meetings:
         """Kernels with their weights in another order share a table, and so do the two ways of a symmetric one."""
         offsets = tuple(sorted(kernel, key=lambda offset: offset[::-1]))  # by planes
-        source, target = (self.coarser(stride), self) if upward else (self, self.coarser(stride))
-        key = (stride, upward and stride > 1, offsets)
+        source, target = (coarse, self) if upward else (self, coarse)
+        key = (self._other(coarse), upward and coarse is not self, offsets)
         if key not in self._tables:
             self._tables[key] = implicit_gemm.neighbor_table(
                 source._keys,
