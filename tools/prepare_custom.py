@@ -3,16 +3,15 @@
 import argparse
 
 from pcfdsl.command_line import positive, run
-from pcfdsl.datasets.custom import Convention, prepare_folder, prepare_furniture
+from pcfdsl.datasets.custom import Convention, prepare_folder
 from pcfdsl.view import page, scenes, sheet, sources
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", help="folder of the set; run again with another --split to add one")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--scans", metavar="DIR", help="NAME.npy, .ply or .bin, and NAME.csv or .json for each")
-    source.add_argument("--furniture", metavar="ROOMS.npz", help="a file of furniture rooms")
+    scans = "folder with NAME.npy, .ply or .bin, and NAME.csv or .json for each"
+    parser.add_argument("--scans", required=True, metavar="DIR", help=scans)
     parser.add_argument("--split", default="train", help="name of the split (default train)")
     parser.add_argument("--classes", nargs="+", help="class names in order (default: those found, sorted)")
     for field, choices in (("yaw", ("ccw", "cw")), ("sizes", ("full", "half")), ("z", ("center", "bottom"))):
@@ -21,12 +20,9 @@ def main() -> None:
     for kind in ("png", "html"):
         parser.add_argument(f"--check-{kind}", metavar="FILE", help="draw the boxes over the points of nine scenes")
     args = parser.parse_args()
-    if args.furniture:
-        report = prepare_furniture(args.furniture, args.out, split=args.split)
-    else:
-        options = {"split": args.split, "classes": args.classes, "bin_columns": args.bin_columns}
-        meant = Convention(yaw=args.yaw, sizes=args.sizes, z=args.z)
-        report = prepare_folder(args.scans, args.out, convention=meant, **options)
+    convention = Convention(yaw=args.yaw, sizes=args.sizes, z=args.z)
+    options = {"split": args.split, "classes": args.classes, "bin_columns": args.bin_columns}
+    report = prepare_folder(args.scans, args.out, convention=convention, **options)
     items = scenes.scene_items(report.open()[:9], classes=report.classes, captions=report.written)
     if args.check_png:
         sheet.save_png(args.check_png, sources.render_items(items))

@@ -1,1 +1,1 @@
-"""Weights in files: a run's own, other people's, converted into one another, and where training starts from."""
+"""Weights in files: a run's own and other projects', their conversion, and the start of training from them."""

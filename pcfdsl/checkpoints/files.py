@@ -1,4 +1,4 @@
-"""Our weights files: safetensors with JSON values about the weights, and a checksum over all of them."""
+"""Our weights files: safetensors with JSON metadata and a checksum."""
 
 import hashlib
 import json
@@ -25,18 +25,18 @@ def save_weights(path: str | Path, module: nn.Module, *, metadata: Mapping[str, 
 
 
 def write_weights(path: str | Path, state: Mapping[str, Tensor], *, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a state dict as safetensors. An existing file is replaced whole or not at all.
+    """Write a state dict as safetensors. An existing file is replaced atomically.
 
     Args:
-        path: Ends in .safetensors.
+        path: A file name that ends in .safetensors.
         state: Tensors by name.
-        metadata: JSON values to keep with the weights, such as the configuration.
+        metadata: JSON values to store with the weights, such as the settings.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: If the file name has another ending.
+        ValueError: If the file name has another suffix.
     """
     path = _checked(path)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -49,8 +49,8 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the state dict and metadata of a .safetensors file; metadata of other programs is ignored.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If the file name has another ending, or the file is damaged.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file name has another suffix, or the file is damaged.
     """
     path = _checked(path)
     if not path.is_file():

@@ -11,8 +11,8 @@ The layouts:
   counter-clockwise where VoteNet's turn clockwise: the channels of the bins are permuted and those of the residuals
   negated, so that the same box comes out.
 
-Names come without the prefixes of wrappers such as `module.`. Every tensor of a source is either converted or listed in
-`Conversion.unmatched`; there and back is the identity.
+Names are without the prefixes of wrappers such as `module.`. Every tensor of a source is either converted or listed in
+`Conversion.unmatched`; converting back gives the original.
 """
 
 import re
@@ -37,7 +37,7 @@ class Conversion:
 
     Attributes:
         state: Tensors by their new names.
-        unmatched: Names of the source's tensors that have no place in the other layout; they are left out.
+        unmatched: Names of the source's tensors that have no counterpart in the other layout; they are left out.
     """
 
     state: dict[str, Tensor]
@@ -45,10 +45,10 @@ class Conversion:
 
 
 def detect_layout(state: Mapping[str, Tensor]) -> Layout:
-    """Detect whose names a state dict has.
+    """Detect the layout of a state dict.
 
     Raises:
-        ValueError: If they are of no known layout, or of a version of MMDetection3D that is too old.
+        ValueError: If it is unknown, or that of a version of MMDetection3D that is too old.
     """
     if any(name.startswith("bbox_head.conv_pred.conv_out.") for name in state):
         raise ValueError(
@@ -59,7 +59,7 @@ def detect_layout(state: Mapping[str, Tensor]) -> Layout:
         if any(known(name) for name in state):
             return layout
     raise ValueError(
-        f"the tensor names are of no known layout; the first are {_first(state)}; expected those of a VoteNet "
+        f"the tensor names match no known layout; the first are {_first(state)}; expected those of a VoteNet "
         "(backbone_net., vgen., pnet.), of its backbone alone (sa1., fp1., conv0p1s1., block1.), of DepthContrast "
         "(trunk.0.) or of MMDetection3D (backbone.SA_modules., bbox_head.)"
     )
@@ -71,7 +71,7 @@ def to_ours(state: Mapping[str, Tensor], *, layout: Layout, clockwise: bool = Fa
     Args:
         state: Its state dict.
         layout: Its layout.
-        clockwise: The headings of a detector of MMDetection3D turn clockwise, as before its version 1.0.
+        clockwise: Whether the headings of a detector of MMDetection3D are clockwise, as before its version 1.0.
 
     Raises:
         ValueError: If nothing can be converted, or the last two layers of MMDetection3D's head do not match.
@@ -89,7 +89,7 @@ def to_ours(state: Mapping[str, Tensor], *, layout: Layout, clockwise: bool = Fa
         used |= {_split_name(part, name) for name in head for part in ("cls", "reg")}
     unmatched = [name for name in state if name not in used]
     if not converted:
-        raise ValueError(f"no tensor has a name of the layout {layout}; the first names are {_first(state)}")
+        raise ValueError(f"no tensor name matches the layout {layout}; the first are {_first(state)}")
     return Conversion(converted, tuple(unmatched))
 
 
@@ -107,8 +107,8 @@ def from_ours(
         state: Our state dict.
         layout: The other layout.
         num_classes: Number of classes of a detector; only MMDetection3D's layout needs it.
-        num_heading_bins: Number of its heading bins, likewise.
-        clockwise: Make the headings turn clockwise, as in MMDetection3D before version 1.0.
+        num_heading_bins: Number of its heading bins, for the same layout.
+        clockwise: Make the headings clockwise, as in MMDetection3D before version 1.0.
 
     Raises:
         ValueError: If nothing can be converted, or a number is missing or does not match.
@@ -121,25 +121,25 @@ def from_ours(
             converted[new] = tensor
         elif layout == "mmdetection3d" and name in ("pnet.conv3.weight", "pnet.conv3.bias"):
             if num_classes is None or num_heading_bins is None:
-                raise ValueError("MMDetection3D splits the last layer: state the numbers of classes and heading bins")
+                raise ValueError("MMDetection3D splits the last layer: give the numbers of classes and heading bins")
             converted |= _split_head(name, tensor, num_classes, num_heading_bins, clockwise=clockwise)
         else:
             unmatched.append(name)
     if not converted:
-        raise ValueError(f"the layout {layout} has a place for none of the tensors; the first are {_first(state)}")
+        raise ValueError(f"no tensor has a counterpart in the layout {layout}; the first are {_first(state)}")
     return Conversion(converted, tuple(unmatched))
 
 
 def mirror_headings(tensor: Tensor, num_heading_bins: int) -> Tensor:
-    """Change the last layer's weight or bias to headings that turn the other way; twice is the identity.
+    """Convert the last layer's weight or bias to headings of the other direction; applied twice, it changes nothing.
 
-    Bin k stands for the heading of bin -k, and residuals change their sign.
+    Bins k and -k are exchanged, and residuals change their sign.
 
     Args:
         tensor: [2 + 3 + 2 NH + ..., ...] channels in VoteNet's order.
         num_heading_bins: NH.
     """
-    if num_heading_bins == 1:  # boxes without yaw: nothing reads these channels
+    if num_heading_bins == 1:  # boxes without yaw: these channels are unused
         return tensor
     mirrored = tensor.clone()
     bins = 5 + (-torch.arange(num_heading_bins)) % num_heading_bins
@@ -171,7 +171,7 @@ _KNOWN: dict[Layout, Callable[[str], object]] = {
     "backbone": _backbone_name,
 }
 
-# Our name <-> MMDetection3D's, part by part. Digits that count from 1 there count from 0 here.
+# Our name <-> MMDetection3D's, part by part. Our layers are numbered from 1, theirs from 0.
 _MMDETECTION3D = [
     *((f"backbone_net.sa{i + 1}.mlp_module.", f"backbone.SA_modules.{i}.mlps.0.") for i in range(4)),
     *((f"backbone_net.fp{i + 1}.mlp.", f"backbone.FP_modules.{i}.mlps.") for i in range(2)),
@@ -221,12 +221,12 @@ def _their_name(name: str, layout: Layout) -> str | None:
 
 
 def _split_name(part: str, name: str) -> str:
-    """MMDetection3D's `conv_cls` or `conv_reg` to our `pnet.conv3`."""
+    """MMDetection3D's name, `conv_cls` or `conv_reg`, for a part of our `pnet.conv3`."""
     return f"{_HEAD}.conv_{part}.{name.rsplit('.', 1)[1]}"
 
 
 def _joined_head(state: Mapping[str, Tensor], *, clockwise: bool) -> dict[str, Tensor]:
-    """`pnet.conv3.*`: objectness 2 | all that is regressed | classes NC."""
+    """`pnet.conv3.*`: objectness 2 | regression | classes NC."""
     joined = {}
     for name in ("pnet.conv3.weight", "pnet.conv3.bias"):
         scores, regressed = (state.get(_split_name(part, name)) for part in ("cls", "reg"))
@@ -248,12 +248,12 @@ def _joined_head(state: Mapping[str, Tensor], *, clockwise: bool) -> dict[str, T
 def _split_head(
     name: str, whole: Tensor, num_classes: int, num_heading_bins: int, *, clockwise: bool
 ) -> dict[str, Tensor]:
-    """Split the layer that has all channels in two."""
+    """Split our last layer into MMDetection3D's two."""
     channels = whole.shape[0] if whole.ndim else 0
     sizes, rest = divmod(channels - 5 - 2 * num_heading_bins - num_classes, 4)
     if sizes < 1 or rest:
         raise ValueError(
-            f"{name} has {channels} channels, which are not {num_classes} classes and {num_heading_bins} heading bins"
+            f"{name} has {channels} channels, not those of {num_classes} classes and {num_heading_bins} heading bins"
         )
     whole = whole if clockwise else mirror_headings(whole, num_heading_bins)
     end = channels - num_classes

@@ -1,11 +1,11 @@
-"""Settings of runs made by earlier versions, in today's words, so that their networks open and their runs resume."""
+"""Settings of runs by earlier versions, translated so that their networks open and the runs resume."""
 
 from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["current_settings"]
 
-# 0.1.0 had one class for all sources of scenes, and one for those of clouds; now each kind has its own.
+# 0.1.0 had one class for all sources of scenes and one for all sources of clouds; now each kind has its own.
 _SCENE_FIELDS = {
     "fractals": ("scenes", "fractals"),
     "furniture": ("split", "scenes"),
@@ -21,7 +21,7 @@ _SCENE_KINDS = {"stored": "detection_set", "generated": "shards"}
 
 
 def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run as this version writes them; those of this version stay as they are.
+    """Translate the settings of a run into those of this version; current ones are unchanged.
 
     >>> old = {"kind": "stored", "folder": "set", "split": "val", "scenes": {}, "fractals": {}}
     >>> current_settings({"validation": old, "train": {"num_steps": 250, "epochs": None}})
@@ -48,13 +48,13 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         kept = _CLOUD_FIELDS.get(clouds["kind"], tuple(clouds))
         settings["data"] = {"kind": clouds["kind"]} | {field: clouds[field] for field in kept}
     train = settings.get("train")
-    if isinstance(train, Mapping) and train.get("num_steps") is not None:  # then epochs say nothing, and were null
+    if isinstance(train, Mapping) and train.get("num_steps") is not None:  # then epochs is unused, and was null
         settings["train"] = {name: value for name, value in train.items() if name != "epochs"}
     return settings
 
 
 def _with_variants(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy in which every `variant: official` is `released`, as it has been called since."""
+    """A copy in which `variant: official` is replaced by its present name, `released`."""
     return {
         key: _with_variants(value)
         if isinstance(value, Mapping)

@@ -1,10 +1,10 @@
-"""What a run leaves in its folder, and how it goes on from there.
+"""The checkpoints in a run's folder, and resuming from them.
 
-    last.safetensors, last.json    weights to use (the moving average where there is one), settings, step, metrics
-    best.safetensors, best.json    the same of the best evaluation
-    resume.pt                      everything a killed run needs to go on exactly
+    last.safetensors, last.json    weights to use (the moving average if there is one), settings, step, metrics
+    best.safetensors, best.json    the same for the best evaluation
+    resume.pt                      everything a killed run needs to resume exactly
 
-Each file is complete in itself and is replaced in one rename: a kill at any moment leaves the previous one.
+Each file is self-contained and is replaced atomically: a kill at any moment leaves the previous one.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-# Settings that say where and how fast a run computes, not what: another value may continue the same run.
+# Settings that decide where and how fast a run computes, not what: a run can resume with other values.
 OPERATIONAL = frozenset(
     {"device", "num_workers", "num_threads", "log_every", "checkpoint_every", "tensorboard", "compile"}
 )
@@ -47,13 +47,13 @@ OPERATIONAL = frozenset(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights and where they come from.
+    """Weights and their origin.
 
     Attributes:
         state: The network's state dict, on the CPU.
-        settings: The resolved configuration as a plain dictionary.
+        settings: The resolved settings as a plain dictionary.
         step: Steps trained.
-        metrics: Results of the evaluation at that step; empty where there was none.
+        metrics: Results of the evaluation at that step; empty if there was none.
         path: The file.
     """
 
@@ -74,9 +74,9 @@ def save_checkpoint(
     metrics: Mapping,
     num_steps: int | None = None,
 ) -> Path:
-    """Write `name`.safetensors, which `load_checkpoint` reads, and `name`.json, which people read.
+    """Write `name`.safetensors for `load_checkpoint`, and `name`.json for people.
 
-    `num_steps` is the length of the whole run.
+    `num_steps` is the length of the complete run.
     """
     folder = Path(folder)
     about = {"settings": dict(settings), "digest": _digest(settings), "step": step, "metrics": dict(metrics)}
@@ -87,10 +87,10 @@ def save_checkpoint(
 
 
 def find_weights(path: str | Path) -> Path:
-    """Resolve a path to a weights file: the file itself, or the best (else the last) of a run's folder.
+    """Resolve a path to a weights file: the file itself, or in a run's folder the best weights, or else the last.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is no such file.
     """
     path = Path(path)
     candidates = [path / "best.safetensors", path / "last.safetensors"] if path.is_dir() else [path]
@@ -102,38 +102,38 @@ def find_weights(path: str | Path) -> Path:
 
 
 def note_unfinished(path: str | Path) -> None:
-    """Print a note on stderr if the path is the folder of an unfinished run."""
+    """Print a note to stderr if the path is the folder of an unfinished run."""
     last = Path(path) / "last.json"
     if not last.is_file():
         return
     try:
         about = json.loads(last.read_text(encoding="utf-8"))
         step, num_steps = about["step"], about["num_steps"]
-    except (ValueError, TypeError, KeyError):  # of another version, or edited; only the weights matter
+    except (ValueError, TypeError, KeyError):  # written by another version, or edited; only the weights matter
         return
     if step < num_steps:
-        print(f"note: {path} is not finished: it is at step {step} of {num_steps}", file=sys.stderr)
+        print(f"note: {path} is unfinished, at step {step} of {num_steps}", file=sys.stderr)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a weights file, or the best of a run's folder.
+    """Read a weights file, or the weights of a run's folder; see `find_weights`.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged or was not written by a training run.
     """
     path = find_weights(path)
     state, about = load_weights(path)
     if not {"settings", "step", "metrics"} <= about.keys():
-        raise ValueError(f"{path} holds weights but no settings; expected a checkpoint of a training run")
+        raise ValueError(f"{path} holds weights without settings; expected a checkpoint of a training run")
     return Checkpoint(state=state, settings=about["settings"], step=about["step"], metrics=about["metrics"], path=path)
 
 
 def settings_of(checkpoint: Checkpoint, config_class: type[T], *, network: str) -> tuple[T, tuple[str, ...]]:
-    """The settings and the class names that a network was trained with.
+    """The settings and class names that a network was trained with.
 
     Raises:
-        ValueError: If they are of another kind of network than `network`, such as "a detector".
+        ValueError: If it is not the kind of network that `network` names, such as "a detector".
     """
     settings = current_settings(checkpoint.settings)
     classes = settings.pop("classes", ())
@@ -145,21 +145,21 @@ def settings_of(checkpoint: Checkpoint, config_class: type[T], *, network: str) 
 
 
 def save_resume(folder: str | Path, content: Mapping[str, Any]) -> Path:
-    """Write what a run needs to go on: tensors and plain Python values only. `settings` must be among them."""
+    """Write what a run needs to resume: tensors and plain Python values only, `settings` among them."""
     path = Path(folder) / "resume.pt"
     write_file(path, lambda file: torch.save(dict(content), file))
     return path
 
 
 def load_resume(folder: str | Path, *, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What `save_resume` wrote, or None where nothing was written yet.
+    """Read what `save_resume` wrote; None if nothing was written yet.
 
     Args:
         folder: The run's folder.
-        settings: The resolved configuration of the run that wants to go on.
+        settings: The resolved settings of the run to resume.
 
     Raises:
-        ValueError: If the file is damaged, or comes from a run with other settings.
+        ValueError: If the file is damaged, or from a run with other settings.
     """
     path = Path(folder) / "resume.pt"
     if not path.exists():
@@ -168,26 +168,28 @@ def load_resume(folder: str | Path, *, settings: Mapping[str, Any]) -> dict[str,
         content = load_torch_file(path)
         written = content["settings"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); restore it, or start again with --overwrite") from error
+        raise ValueError(
+            f"{path} cannot be read ({error}); restore it, or start from scratch with --overwrite"
+        ) from error
     other = list(_differences(current_settings(written), current_settings(settings)))
     if other:
         raise ValueError(
             f"{folder} holds a run with other settings:\n  "
             + "\n  ".join(other)
-            + "\nuse another --out, give the same settings to go on, or start again with --overwrite"
+            + "\nuse another --out, resume with the same settings, or start from scratch with --overwrite"
         )
     return content
 
 
 def remove_run(folder: str | Path) -> None:
-    """Remove what an earlier run left, so that nothing of it can be taken for the new one's."""
+    """Remove the files of an earlier run, so that none can be mistaken for the new run's."""
     names = [f"{name}.{kind}" for name in ("last", "best") for kind in ("safetensors", "json")]
     for name in ("resume.pt", "log.jsonl", *names):
         (Path(folder) / name).unlink(missing_ok=True)
 
 
 def remove_weights(folder: str | Path) -> None:
-    """Remove the weights of a finished run, which take most of its room; log, settings and metrics stay."""
+    """Remove the weights of a finished run, which are most of its size; log, settings and metrics are kept."""
     for name in ("last.safetensors", "best.safetensors", "resume.pt"):
         (Path(folder) / name).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Where training starts from: weights copied from one network into another. Nothing is dropped without being named."""
+"""The start of training from given weights: what is copied into a network, with an account of every tensor."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ _NAMED = 6
 
 @dataclass(frozen=True, kw_only=True)
 class InitConfig:
-    """Where the weights start from."""
+    """The weights that training starts from."""
 
     checkpoint: str | None = option(
         None, "a run's folder, or a weights file of ours or of another project; null: random weights"
@@ -31,13 +31,13 @@ class InitConfig:
 
 @dataclass(frozen=True)
 class TransferReport:
-    """Where each tensor of a transfer went.
+    """What happened to each tensor of a transfer.
 
     Attributes:
-        loaded: Names copied.
+        loaded: Names of copied tensors.
         skipped: Source tensors outside the prefixes.
         mismatched: (name, source shape, target shape) of tensors that differ in shape and were not copied.
-        unused: Source tensors within the prefixes that the network has no place for.
+        unused: Source tensors within the prefixes that the network does not have.
         missing: Tensors of the network within the prefixes that the source does not have; they keep their values.
     """
 
@@ -48,7 +48,7 @@ class TransferReport:
     missing: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.loaded)} tensors loaded, {len(self.skipped)} of the source outside the chosen parts"]
+        lines = [f"{len(self.loaded)} tensors loaded, {len(self.skipped)} of the source are outside the chosen parts"]
         differing = [f"{name} is {source}, needs {target}" for name, source, target in self.mismatched]
         for what, names in (
             ("shape differs", differing),
@@ -60,10 +60,10 @@ class TransferReport:
 
 
 def start_from(config: InitConfig, model: nn.Module) -> None:
-    """Copy weights into a detector, or a network around its backbone; print to stderr what was copied and what not.
+    """Copy weights into a detector, or a network around its backbone; print to stderr what was copied.
 
     Raises:
-        OSError, ValueError: If there is no such checkpoint, or nothing in it fits.
+        OSError, ValueError: If there is no such checkpoint, or its weights do not fit.
     """
     if config.checkpoint is not None:
         weights = read_weights(config.checkpoint)
@@ -72,7 +72,7 @@ def start_from(config: InitConfig, model: nn.Module) -> None:
 
 
 def announce(checkpoint: str, report: TransferReport, *, notes: Iterable[str] = ()) -> None:
-    """Print to stderr what was taken from a checkpoint, and whether its run is unfinished."""
+    """Print to stderr what was copied from a checkpoint, and whether its run is unfinished."""
     note_unfinished(checkpoint)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
@@ -82,10 +82,10 @@ def announce(checkpoint: str, report: TransferReport, *, notes: Iterable[str] = 
 def transfer(
     module: nn.Module, state: Mapping[str, Tensor], *, prefixes: Iterable[str] = ("backbone_net", "vgen")
 ) -> TransferReport:
-    """Copy the chosen parts of another network's weights into a network, wherever name and shape are equal.
+    """Copy the chosen parts of another network's weights into a network where names and shapes agree.
 
     Args:
-        module: The network; changed in place.
+        module: The network, which is changed in place.
         state: The other network's state dict.
         prefixes: Dotted names of the parts, or of single tensors, to copy.
 
@@ -93,7 +93,7 @@ def transfer(
         What happened to each tensor.
 
     Raises:
-        ValueError: If nothing fits, or less than half of the chosen parts on either side; nothing is copied.
+        ValueError: If less than half of the chosen parts fits, counted in either network; nothing is copied.
     """
     prefixes = tuple(prefixes)
     own = module.state_dict()
@@ -119,9 +119,9 @@ def transfer(
             f"nothing to transfer: no tensor under {', '.join(prefixes)} has the same name and shape in both.\n"
             f"{report}\nnames in the source: {_listed(tuple(state)) or 'none'}"
         )
-    # Either may have more than the other, as a detector has beside a classifier.
+    # Either may have more than the other, as a detector has compared with a classifier.
     if len(loaded) < len(report.mismatched) + min(len(report.unused), len(report.missing)):
-        raise ValueError(f"the weights are those of another network: most of them do not fit.\n{report}")
+        raise ValueError(f"the weights are of another network: most of them do not fit.\n{report}")
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(state[name])

@@ -1,12 +1,12 @@
-"""Torch files, resume.pt and other people's, read without running anything in them.
+"""Torch files, resume.pt and other projects', read without executing anything in them.
 
-A torch file is a pickle, which is a program, and the bytes of its tensors. `torch.load(weights_only=True)` admits the
-functions that rebuild tensors and plain Python values, nothing else. Checkpoints of other projects also hold objects of
-packages that are not installed here (PointContrast's and CSC's settings are OmegaConf's); `Inert` takes their place.
+A torch file is a pickle, which is a program, and the bytes of its tensors. `torch.load(weights_only=True)` allows only
+the functions that rebuild tensors and plain Python values. Checkpoints of other projects also hold objects of packages
+that are not installed here (PointContrast's and CSC's settings are OmegaConf's); `Inert` replaces those.
 
-What torch guards: no name in the pickle is imported or called but those. What it does not: it ignores the checksums of
-the archive, which are therefore verified here, and it believes the sizes that a file claims. A forged file can ask for
-more memory than there is; open files of strangers where memory is limited (`ulimit -v`).
+Torch guarantees that no other name in the pickle is imported or called. It ignores the archive's checksums, which are
+therefore verified here, and it trusts the sizes that a file claims. A forged file can claim more memory than there is;
+open untrusted files with limited memory (`ulimit -v`).
 """
 
 import pickle
@@ -33,15 +33,15 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 
 
 def load_torch_file(path: str | Path, *, leave_out_objects: bool = False) -> Any:
-    """Read a file that `torch.save` wrote, its tensors onto the CPU.
+    """Read a file written by `torch.save`, with its tensors on the CPU.
 
     Args:
         path: The file, of any version of torch.
-        leave_out_objects: Put `Inert` in the place of objects of other packages instead of refusing the file.
+        leave_out_objects: Replace objects of other packages by `Inert` instead of refusing the file.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is truncated, damaged, no torch file, or holds other objects; the message names it.
+        ValueError: If it is truncated, damaged, not a torch file, or holds other objects. The message names it.
     """
     try:
         _check_archive(path)
@@ -53,13 +53,13 @@ def load_torch_file(path: str | Path, *, leave_out_objects: bool = False) -> Any
             return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_TOLERANT)
     except OSError:
         raise
-    except Exception as error:  # torch fails on damaged files in every way there is
+    except Exception as error:  # torch raises all kinds of exceptions on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} is damaged, or not a torch checkpoint ({reason})") from error
 
 
 class Inert:
-    """Stands for an object that was not built; accepts whatever a pickle does to it and keeps nothing."""
+    """Stands in for an object that was not built; accepts whatever a pickle does to it and keeps nothing."""
 
     def __new__(cls, *_args: Any, **_settings: Any) -> "Inert":
         return super().__new__(cls)
@@ -80,10 +80,10 @@ class Inert:
         """Do nothing."""
 
 
-class _Unpickler(pickle._Unpickler):  # Python's own: the one in C reserves memory for any object number in the file
+class _Unpickler(pickle._Unpickler):  # the one in C allocates memory for any object number in the file
     def find_class(self, module: str, name: str) -> Any:
-        # Storages are torch's own, found before it asks here. A pickle can set attributes of the functions and classes
-        # that it finds: it gets copies of its own.
+        # Torch resolves its storages before it asks here. A pickle can set attributes on the functions and classes that
+        # it finds, so it gets copies.
         found = _ADMITTED.get((module, name))
         if found is None:
             return type("Inert", (Inert,), {})
@@ -98,7 +98,7 @@ _TOLERANT = SimpleNamespace(
 def _check_archive(path: str | Path) -> None:
     """Verify the checksums of a file in torch's archive format; older files have none."""
     with open(path, "rb") as file:
-        if file.read(4) != b"PK\x03\x04":  # what torch goes by
+        if file.read(4) != b"PK\x03\x04":  # torch's own criterion
             return
         try:
             with zipfile.ZipFile(file) as archive:
@@ -106,5 +106,5 @@ def _check_archive(path: str | Path) -> None:
                     raise ValueError("it is a TorchScript program")
                 if damaged := archive.testzip():
                     raise ValueError(f"the checksum of its part {damaged} is wrong")
-        except OSError as error:  # a damaged directory points outside the file, even before its beginning
+        except OSError as error:  # a damaged directory points outside the file
             raise ValueError(f"its directory is damaged ({error})") from error

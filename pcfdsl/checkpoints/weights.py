@@ -1,4 +1,4 @@
-"""Anybody's weights: one way in for our files and other people's, whatever their container, wrappers and names."""
+"""Weights of any origin, ours or other projects', read whatever their container, wrappers and names."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ __all__ = ["Headings", "Weights", "benchmark_of", "read_state", "read_weights"]
 
 Headings = Literal["auto", "clockwise", "counterclockwise"]
 
-# Where torch files keep their state dict, in order. timm's moving averages come first, as in its own loader.
+# Keys of the state dict in torch files, by precedence: timm's moving averages come first, as in its own loader.
 _CONTAINERS = ("state_dict_ema", "model_ema", "model_state_dict", "state_dict", "model_state", "model")
 _WRAPPERS = re.compile(r"^((module|_orig_mod|model)\.)+")  # of data-parallel training, torch.compile and Lightning
 
@@ -30,9 +30,9 @@ class Weights:
 
     Attributes:
         state: Tensors by our names.
-        unmatched: Tensors that have no place in a detector, by the names in the file.
-        layout: Whose names the file has.
-        notes: What to know about the file.
+        unmatched: Tensors that a detector does not have, by their names in the file.
+        layout: Layout of the file.
+        notes: Remarks for the user.
     """
 
     state: dict[str, Tensor]
@@ -42,17 +42,17 @@ class Weights:
 
 
 def read_weights(path: str | Path, *, layout: Layout | None = None, headings: Headings = "auto") -> Weights:
-    """Read a run's or another project's weights under our names.
+    """Read weights of a run or of another project under our names.
 
     Args:
         path: See `read_state`.
-        layout: Whose names the file has; None detects it.
-        headings: Which way headings turn in a detector of MMDetection3D: clockwise before its version 1.0; "auto" goes
-            by the version that the file states.
+        layout: Layout of the file; None: detected.
+        headings: Direction of headings in a detector of MMDetection3D: clockwise before its version 1.0; "auto": by
+            the version in the file.
 
     Raises:
         OSError: If there is no such file.
-        ValueError: If it cannot be read, or its names are of no known layout; the first of them are in the message.
+        ValueError: If it cannot be read, or its layout is unknown; the message has the first names.
     """
     state, meta, notes = read_state(path)
     try:
@@ -61,7 +61,7 @@ def read_weights(path: str | Path, *, layout: Layout | None = None, headings: He
         if layout == "mmdetection3d" and headings == "auto":
             version = str(meta.get("mmdet3d_version", ""))
             clockwise = version.startswith("0.")
-            source = f"the file is of version {version}" if version else "the file states no version; 1.0 is assumed"
+            source = f"the file is from version {version}" if version else "the file has no version; 1.0 is assumed"
             notes = (*notes, f"headings taken as {'clockwise' if clockwise else 'counter-clockwise'}: {source}")
         conversion = to_ours(state, layout=layout, clockwise=clockwise)
     except ValueError as error:
@@ -74,10 +74,10 @@ def read_state(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any], tup
 
     Args:
         path: A run's folder, a .safetensors file, or a torch file (.pth, .pt, .tar, .ckpt, ...) that holds a state dict
-            on its own or under one of the usual keys.
+            by itself or under one of the usual keys.
 
     Returns:
-        The state dict, the plain values under the file's `meta`, and what to know about it.
+        The state dict, the plain values under the file's `meta`, and remarks for the user.
 
     Raises:
         OSError: If there is no such file.
@@ -96,13 +96,13 @@ def read_state(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any], tup
             f"file are {', '.join(map(str, list(content)[:6])) or 'none'}"
         )
     meta = content.get("meta") if key else None
-    notes = ("the moving average of the weights was taken",) if key and key.endswith("_ema") else ()
+    notes = ("the moving average of the weights is used",) if key and key.endswith("_ema") else ()
     state = _unwrapped({str(name): value for name, value in state.items()})
     return state, meta if isinstance(meta, dict) else {}, notes
 
 
 def benchmark_of(state: Mapping[str, Tensor]) -> DatasetSpec | None:
-    """The benchmark whose published head has as many channels: 2 + 3 + 2 bins + 4 sizes + classes."""
+    """The benchmark for which VoteNet's head has as many channels: 2 + 3 + 2 bins + 4 sizes + classes."""
     if "pnet.conv3.bias" not in state:
         return None
     channels = state["pnet.conv3.bias"].numel()

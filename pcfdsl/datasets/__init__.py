@@ -1,1 +1,1 @@
-"""Labelled scenes, clouds and pictures by name: benchmarks, their preparation, detection sets, splits. No torch."""
+"""Labelled scenes, clouds and pictures: benchmarks and their preparation, detection sets, splits. No torch."""

@@ -1,4 +1,4 @@
-"""What is random about a sample: which points it has, and flips, turns, scales, dropout and jitter of them."""
+"""What is random about a sample: which points are drawn, and how they are flipped, rotated, scaled and jittered."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ __all__ = [
     "Draws",
     "Transform",
     "axis_aligned_hull",
+    "choose_rows",
     "draw_color_change",
     "draw_sample",
     "draw_transform",
@@ -22,21 +23,21 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """What may happen to a training scene.
+    """Augmentation of training scenes.
 
-    VoteNet's choices: on ScanNet both flips, 5 degrees, hull; on SUN RGB-D flip x, 30 degrees, scale 0.85 to 1.15.
+    VoteNet's settings: on ScanNet both flips, 5 degrees, hull; on SUN RGB-D flip x, 30 degrees, scale 0.85 to 1.15.
     """
 
     flip_x: float = option(0.5, "probability of x -> -x", minimum=0.0, maximum=1.0)
     flip_y: float = option(0.5, "probability of y -> -y", minimum=0.0, maximum=1.0)
-    rotation: float = option(5.0, "turned about z by up to this many degrees either way", minimum=0.0, maximum=180.0)
-    scale: tuple[float, float] = option((1.0, 1.0), "scaled by a factor from and to", minimum=0.01)
-    hull: bool = option(False, "boxes become the axis-aligned hulls of the turned boxes (for sets without yaw)")
+    rotation: float = option(5.0, "rotation about z, up to this many degrees either way", minimum=0.0, maximum=180.0)
+    scale: tuple[float, float] = option((1.0, 1.0), "range of the scale factor", minimum=0.01)
+    hull: bool = option(False, "replace rotated boxes by their axis-aligned hulls (for sets without yaw)")
     dropout: float = option(
-        0.0, "up to this share of the points is replaced by copies of others", minimum=0.0, maximum=0.99
+        0.0, "replace up to this share of the points by copies of others", minimum=0.0, maximum=0.99
     )
-    jitter: float = option(0.0, "standard deviation added to each coordinate, metres", minimum=0.0)
-    color: bool = option(False, "colours, where used, are changed as VoteNet does on SUN RGB-D: see ColorChange")
+    jitter: float = option(0.0, "standard deviation of noise on each coordinate, metres", minimum=0.0)
+    color: bool = option(False, "change colours, where used, as VoteNet does on SUN RGB-D: see ColorChange")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -48,7 +49,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """Flip, then turn about z, then scale, all about the origin.
+    """Flip, then rotate about z, then scale, all about the origin.
 
     Attributes:
         flip_x: Whether x -> -x.
@@ -63,7 +64,7 @@ class Transform:
     scale: float = 1.0
 
     def points(self, points: np.ndarray) -> np.ndarray:
-        """[..., 3] of positions or offsets, moved; the dtype stays."""
+        """Transform [..., 3] positions or offsets; the dtype is kept."""
         cosine, sine = np.cos(self.angle), np.sin(self.angle)
         sign_x, sign_y = (-1 if flip else 1 for flip in (self.flip_x, self.flip_y))
         matrix = (
@@ -73,7 +74,7 @@ class Transform:
         return (np.asarray(points, np.float64) @ matrix.T).astype(np.asarray(points).dtype)
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """[K, 7] boxes that hold exactly the moved points of the old ones; yaw in [-pi, pi)."""
+        """Transform [K, 7] boxes so that they hold exactly the transformed points; yaw in [-pi, pi)."""
         yaw = boxes[:, 6].astype(np.float64)
         yaw = np.pi - yaw if self.flip_x else yaw
         yaw = (-yaw if self.flip_y else yaw) + self.angle
@@ -92,13 +93,13 @@ class Transform:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ColorChange:
-    """What becomes of the colours of N points (VoteNet's published code, SUN RGB-D).
+    """A change of the colours of N points (VoteNet's released code, SUN RGB-D).
 
     Attributes:
         gain: [3] factor of each channel, 0.8 to 1.2.
         shift: [3] added to each channel, -0.05 to 0.05.
         noise: [N] added to all channels of a point, -0.025 to 0.025.
-        kept: [N] bool; the other points, 30 %, become black.
+        kept: [N] bool; the other points, 30 %, turn black.
     """
 
     gain: np.ndarray
@@ -107,24 +108,24 @@ class ColorChange:
     kept: np.ndarray
 
     def __call__(self, colors: np.ndarray) -> np.ndarray:
-        """[N, 3] float32 in 0..1, changed."""
+        """Change [N, 3] float32 colours in 0..1."""
         changed = (colors * self.gain + self.shift + self.noise[:, None]).clip(0, 1) * self.kept[:, None]
         return changed.astype(np.float32)
 
     def rows(self, rows: np.ndarray) -> "ColorChange":
-        """That of a choice of the points."""
+        """The change of a selection of the points."""
         return ColorChange(gain=self.gain, shift=self.shift, noise=self.noise[rows], kept=self.kept[rows])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Draws:
-    """All that is random about one sample of a scene with M points.
+    """Everything random about one sample of a scene with M points.
 
     Attributes:
         rows: [N] int64 into the M points.
-        transform: What becomes of points and boxes.
-        offsets: [N, 3] float32 metres, added to the moved points; None for nothing.
-        colors: What becomes of the N colours; None for nothing.
+        transform: Transform of points and boxes.
+        offsets: [N, 3] float32 metres, added to the transformed points; None for none.
+        colors: Change of the N colours; None for none.
     """
 
     rows: np.ndarray
@@ -134,11 +135,8 @@ class Draws:
 
 
 def draw_sample(rng: np.random.Generator, available: int, wanted: int, *, config: AugmentConfig | None) -> Draws:
-    """A sample's draws: points without repetition where there are enough, else all of them and repeats."""
-    if wanted <= available:
-        rows = rng.choice(available, wanted, replace=False)
-    else:
-        rows = rng.permutation(np.concatenate([np.arange(available), rng.integers(available, size=wanted - available)]))
+    """Draw a sample: its points as by `choose_rows`, and its augmentation as `config` says (None: none)."""
+    rows = choose_rows(rng, available, wanted)
     if config is None:
         return Draws(rows=rows)
     transform = draw_transform(rng, config)
@@ -147,8 +145,15 @@ def draw_sample(rng: np.random.Generator, available: int, wanted: int, *, config
     return Draws(rows=rows[kept], transform=transform, offsets=offsets, colors=colors)
 
 
+def choose_rows(rng: np.random.Generator, available: int, wanted: int) -> np.ndarray:
+    """[wanted] int64 rows in random order: without repetition if enough are available, otherwise all and repeats."""
+    if wanted <= available:
+        return rng.choice(available, wanted, replace=False)
+    return rng.permutation(np.concatenate([np.arange(available), rng.integers(available, size=wanted - available)]))
+
+
 def draw_color_change(rng: np.random.Generator | np.random.RandomState, num_points: int) -> ColorChange:
-    """A change of colours, drawn in the published order."""
+    """Draw a change of colours, in the order of VoteNet's released code."""
     return ColorChange(
         gain=1 + 0.4 * rng.random(3) - 0.2,
         shift=0.1 * rng.random(3) - 0.05,
@@ -158,7 +163,7 @@ def draw_color_change(rng: np.random.Generator | np.random.RandomState, num_poin
 
 
 def draw_transform(rng: np.random.Generator, config: AugmentConfig) -> Transform:
-    """A transform drawn as the configuration says."""
+    """Draw a transform as the settings say."""
     flip_x, flip_y = rng.random(2) < (config.flip_x, config.flip_y)
     angle = np.radians(rng.uniform(-config.rotation, config.rotation))
     return Transform(
@@ -167,7 +172,7 @@ def draw_transform(rng: np.random.Generator, config: AugmentConfig) -> Transform
 
 
 def axis_aligned_hull(boxes: np.ndarray) -> np.ndarray:
-    """[K, 7] the smallest boxes with yaw 0 that hold the given ones."""
+    """The smallest boxes with yaw 0 that hold the given ones, [K, 7]."""
     cosine, sine = np.abs(np.cos(boxes[:, 6])), np.abs(np.sin(boxes[:, 6]))
     hulls = boxes.copy()
     hulls[:, 3] = cosine * boxes[:, 3] + sine * boxes[:, 4]
@@ -179,11 +184,10 @@ def axis_aligned_hull(boxes: np.ndarray) -> np.ndarray:
 def drop_and_jitter(
     rng: np.random.Generator, num_points: int, *, config: AugmentConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which point stands at each place, and how far it is moved.
+    """Draw which points are dropped and how far each point is moved.
 
     Returns:
-        (rows, offsets): [N] int64 into the old points, a dropped point replaced by one that stays; [N, 3] float32
-        metres.
+        (rows, offsets): [N] int64 into the points, dropped ones replaced by kept ones; [N, 3] float32 metres.
     """
     rows = np.arange(num_points)
     if config.dropout and num_points > 1:

@@ -1,4 +1,4 @@
-"""Labelled clouds: fractals by category, a .npz of shapes, or a folder of meshes and clouds by class."""
+"""Labelled clouds: fractals by category, shapes in a .npz file, or a folder of meshes and clouds by class."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pcfdsl.config import REQUIRED, Settings, option
+from pcfdsl.datasets.augment import choose_rows
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.readers.folders import files_below
@@ -32,24 +33,24 @@ __all__ = [
 
 
 class CloudSource(Protocol):
-    """Anything that draws points of numbered shapes. It pickles, so that loader workers can have it."""
+    """Draws points of numbered shapes. Picklable, so that it can be passed to loader workers."""
 
     def draw(self, index: int, rng: np.random.Generator, num_points: int) -> np.ndarray:
-        """Points of one shape: [num_points, 3] float32, z up, in random order."""
+        """Draw points of one shape: [num_points, 3] float32, z up, in random order."""
         ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CloudSet:
-    """Shapes with classes.
+    """Labelled shapes.
 
     Attributes:
-        source: Draws their points; shape i is its shape i.
+        source: Draws the points of shape i.
         labels: [S] int64, index of each shape's class.
         classes: Class names.
-        names: What each shape is called, for messages; empty where they have no names.
-        tags: Further values of each shape by name, [S] each, such as fold, group and library.
-        skipped: (name, reason) of what could not be used.
+        names: Name of each shape, for messages; empty if they have none.
+        tags: Other values of each shape by name, [S] each, such as fold, group and library.
+        skipped: (name, reason) of files that could not be used.
     """
 
     source: CloudSource
@@ -63,7 +64,7 @@ class CloudSet:
         return len(self.labels)
 
     def report(self) -> str:
-        """One line on what there is, and one on each file that could not be used."""
+        """A summary line, then one line for each file that could not be used."""
         head = f"{len(self)} clouds in {len(self.classes)} classes, {len(self.skipped)} skipped"
         return "\n".join([head] + [f"  {name}: {reason}" for name, reason in self.skipped])
 
@@ -98,7 +99,7 @@ CloudSourceConfig = FractalClouds | ArrayClouds | FolderClouds
 
 
 def open_clouds(config: CloudSourceConfig) -> CloudSet:
-    """The clouds of a source. Fractal categories are searched now; unreadable files are named on stderr.
+    """Open a source of clouds. Fractal categories are searched at once; unreadable files are listed on stderr.
 
     Raises:
         OSError, ValueError: If a file or folder cannot be used.
@@ -120,25 +121,25 @@ def open_clouds(config: CloudSourceConfig) -> CloudSet:
 
 
 def fractal_clouds(database: PCFractalDB) -> CloudSet:
-    """The instances of a PC-FractalDB by category; shape i is its cloud i. Finds all categories now."""
+    """The clouds of a PC-FractalDB, labelled by category. Searches all categories at once."""
     config = database.config
     for category in tqdm(range(config.num_categories), desc="categories", leave=False, disable=None):
-        database.category(category)  # now, not once more in every loader worker
+        database.category(category)  # here, not again in every loader worker
     labels = np.repeat(np.arange(config.num_categories), config.num_instances)
     classes = tuple(f"{category:06d}" for category in range(config.num_categories))
     return CloudSet(source=_Fractals(database), labels=labels, classes=classes)
 
 
 def read_cloud_npz(path: str | Path) -> CloudSet:
-    """Shapes of a .npz file.
+    """Read shapes from a .npz file.
 
     Args:
-        path: Holds `points` [S, P, 3] and `label` [S], -1 for shapes to leave out; optionally `scale` [S], metres per
-            unit of points, `class_names`, `name`; every other array [S] becomes a tag.
+        path: A file with `points` [S, P, 3] and `label` [S], -1 for shapes to leave out; optionally `scale` [S], metres
+            per unit, `class_names` and `name`. Every other array [S] becomes a tag.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: Naming the file, if an array is missing, does not fit, or no shape has a class.
+        ValueError: If an array is missing or has the wrong shape, or no shape has a class. The message names the file.
     """
     path = Path(path)
     arrays = read_arrays(path)
@@ -158,7 +159,7 @@ def read_cloud_npz(path: str | Path) -> CloudSet:
     scale = np.asarray(arrays.pop("scale", np.ones(len(points))), np.float32)
     source = _Arrays(points[kept], scale[kept])
     if bad := np.flatnonzero(~source.usable()).tolist():
-        raise ValueError(f"{path}: {len(bad)} shapes are not finite or have no extent, the first is {kept[bad[0]]}")
+        raise ValueError(f"{path}: {len(bad)} shapes are not finite or have no extent; the first is {kept[bad[0]]}")
     tags = {name: array[kept] for name, array in arrays.items() if array.shape == label.shape}
     return CloudSet(
         source=source,
@@ -170,15 +171,15 @@ def read_cloud_npz(path: str | Path) -> CloudSet:
 
 
 def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6) -> CloudSet:
-    """Shapes of a folder, read at once: CLASS/NAME with one of the endings of meshes or clouds, at any depth.
+    """Read all meshes and clouds of a folder into memory: CLASS/NAME, at any depth.
 
     Args:
         folder: Its sub-folders are the classes, in alphabetical order.
-        up: The axis that points up in the files, y or z.
-        bin_columns: Numbers in a row of a .bin file.
+        up: The axis that points up in the files, "y" or "z".
+        bin_columns: Columns of .bin files.
 
     Returns:
-        The set; files that cannot be used are in `skipped`, and so is every class of which none can.
+        The set; files that cannot be used are in `skipped`. Classes without usable files are left out.
 
     Raises:
         OSError: If there is no such folder.
@@ -186,7 +187,7 @@ def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder; expected one with meshes or clouds in sub-folders by class")
+        raise NotADirectoryError(f"{folder} is not a folder; expected meshes or clouds in sub-folders by class")
     endings = {*MESH_FILES, *CLOUD_FILES, ".bin"}
     files = files_below(folder, endings)
     shapes, owners, names, skipped = [], [], [], []
@@ -194,12 +195,12 @@ def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6
         relative = path.relative_to(folder)
         try:
             if len(relative.parts) < 2:
-                raise ValueError("lies in no class's sub-folder")
+                raise ValueError("is not in a class's sub-folder")
             if path.suffix.lower() == ".bin":
                 shape = Shape(read_points(path, bin_columns=bin_columns)[0], None)
             else:
                 shape = read_shape(path, up=up)
-        except Exception as error:  # readers of broken files fail in any way; each is reported, none stops the rest
+        except Exception as error:  # readers raise anything on damaged files; each is reported
             skipped.append((str(relative), f"{type(error).__name__}: {error}"))
             continue
         shapes.append(shape)
@@ -207,7 +208,7 @@ def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6
         names.append(str(relative))
     if not shapes:
         raise ValueError(
-            f"{folder} holds no usable shape in a sub-folder: {len(files)} files with known endings, "
+            f"{folder} holds no usable shape in a sub-folder: {len(files)} files of known formats, "
             f"{len(skipped)} unusable" + "".join(f"\n  {name}: {reason}" for name, reason in skipped[:5])
         )
     classes = tuple(sorted(set(owners)))
@@ -235,7 +236,8 @@ class _Arrays:
     scale: np.ndarray
 
     def draw(self, index: int, rng: np.random.Generator, num_points: int) -> np.ndarray:
-        return choose_points(rng, self.points[index], num_points).astype(np.float32) * self.scale[index]
+        points = self.points[index][choose_rows(rng, self.points.shape[1], num_points)]
+        return points.astype(np.float32) * self.scale[index]
 
     def usable(self) -> np.ndarray:
         extent = np.ptp(self.points.astype(np.float32), axis=1).max(1) * self.scale
@@ -248,11 +250,3 @@ class _Shapes:
 
     def draw(self, index: int, rng: np.random.Generator, num_points: int) -> np.ndarray:
         return self.shapes[index].sample(rng, num_points)
-
-
-def choose_points(rng: np.random.Generator, points: np.ndarray, num_points: int) -> np.ndarray:
-    """[num_points, 3] of [P, 3], in random order, each once where there are enough, else all of them and repeats."""
-    if num_points <= len(points):
-        return points[rng.choice(len(points), num_points, replace=False)]
-    more = rng.integers(len(points), size=num_points - len(points))
-    return points[rng.permutation(np.concatenate([np.arange(len(points)), more]))]

@@ -1,7 +1,7 @@
-"""From other people's folders to a stored detection set, with their conventions and every broken file reported."""
+"""A detection set from a folder of clouds and boxes in any of the usual conventions; unusable files are reported."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,24 +16,23 @@ from pcfdsl.datasets.detection_set import (
     write_scene,
     write_split,
 )
-from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.readers.folders import files_in
 from pcfdsl.readers.scans import BOX_FILES, POINT_FILES, read_boxes, read_points
 from pcfdsl.scene.boxes import Scene, points_in_boxes
 
-__all__ = ["Convention", "PrepareReport", "prepare_folder", "prepare_furniture"]
+__all__ = ["Convention", "PrepareReport", "prepare_folder"]
 
 _WIDE = 500.0  # metres
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """How the boxes of a source are meant.
+    """The convention of a source's boxes.
 
     Attributes:
-        yaw: "ccw" counter-clockwise from +x seen from above, or "cw" (VoteNet's heading).
-        sizes: "full" extents or "half" (as in the SUN RGB-D files of VoteNet).
-        z: cz is the "center" of the box or its "bottom" (as mmdetection3d stores boxes).
+        yaw: "ccw": counter-clockwise from +x seen from above; "cw": clockwise (VoteNet's heading).
+        sizes: "full" or "half" extents (VoteNet's SUN RGB-D files have half).
+        z: Whether cz is the "center" of the box or its "bottom" (mmdetection3d).
     """
 
     yaw: str = "ccw"
@@ -46,7 +45,7 @@ class Convention:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known; expected {' or '.join(known)}")
 
     def native(self, boxes: np.ndarray) -> np.ndarray:
-        """[K, 7] boxes in pcfdsl's convention."""
+        """Convert [K, 7] boxes to pcfdsl's convention."""
         boxes = boxes.copy()
         boxes[:, 3:6] *= 2 if self.sizes == "half" else 1
         boxes[:, 2] += boxes[:, 5] / 2 if self.z == "bottom" else 0
@@ -56,17 +55,17 @@ class Convention:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareReport:
-    """What became of a source.
+    """The outcome of preparing a folder.
 
     Attributes:
-        out: The set.
+        out: Folder of the set.
         split: The split that was written.
         classes: Its classes.
         written: Names of the scenes written.
-        failed: (file, reason) of what was left out.
+        failed: (file or scene, reason) of what was left out.
         num_boxes: Boxes written.
-        num_empty_boxes: Those that hold no point.
-        hint: Words on boxes that hold nothing, or on units or a convention that would fit the points better; or "".
+        num_empty_boxes: Boxes that hold no point.
+        hint: A warning if all boxes are empty, or other units or another convention would fit the points better; or "".
     """
 
     out: Path
@@ -79,7 +78,7 @@ class PrepareReport:
     hint: str
 
     def open(self) -> DetectionSet:
-        """The split, to be read."""
+        """Open the split."""
         return DetectionSet(self.out, self.split)
 
     def to_json(self) -> str:
@@ -106,23 +105,23 @@ def prepare_folder(
     classes: Sequence[str] | None = None,
     bin_columns: int = 6,
 ) -> PrepareReport:
-    """Make a split of a stored set from a folder of clouds and boxes.
+    """Write a split of a detection set from a folder of clouds and boxes.
 
     Args:
-        scans: Folder with NAME.npy, .ply or .bin, and NAME.csv or .json for each; for their forms see
-            `pcfdsl.datasets.detection_set`.
-        out: The set; another split may be in it already.
+        scans: Folder with NAME.npy, .ply or .bin, and NAME.csv or .json for each; `pcfdsl.datasets.detection_set`
+            describes their content.
+        out: Folder of the set; it may hold other splits already.
         split: Name of the split.
-        convention: How the boxes are meant; None: as ours.
-        classes: Class names in order; None: those of the set in `out`, else those found, sorted.
-        bin_columns: Numbers in a row of .bin files.
+        convention: Convention of the boxes; None: pcfdsl's.
+        classes: Class names in order; None: those of the set in `out`, or else those found, sorted.
+        bin_columns: Columns of .bin files.
 
     Returns:
-        The report. Files that cannot be used are left out of the split and listed in it.
+        The report, which lists the files that could not be used and were left out.
 
     Raises:
         OSError: If the folder is missing.
-        ValueError: If no scene at all can be used.
+        ValueError: If no scene can be used.
     """
     failed: list[tuple[str, str]] = []
     clouds, labels = _by_name(scans, POINT_FILES, failed), _by_name(scans, BOX_FILES, failed)
@@ -139,78 +138,21 @@ def prepare_folder(
     found = sorted({label for names, _ in labelled.values() for label in names})
     classes = tuple(classes or _existing_classes(out) or found)
     convention = convention or Convention()
-
-    def scenes():
-        for name, (names, rows) in labelled.items():
-            try:
-                xyz, colors = read_points(clouds[name], bin_columns=bin_columns)
-                rows = convention.native(rows)
-                yield (
-                    name,
-                    Scene(
-                        points=xyz,
-                        boxes=rows,
-                        categories=class_indices(names, classes, labels[name]),
-                        instance_ids=assign_instances(xyz, rows),
-                        colors=colors,
-                    ),
-                )
-            except (OSError, ValueError) as error:
-                failed.append((name, str(error)))
-
-    return _write(scenes(), Path(out), split, classes, failed, source=str(scans))
-
-
-def prepare_furniture(rooms: str | Path, out: str | Path, *, split: str = "train") -> PrepareReport:
-    """Make a split of a stored set from a file of furniture rooms.
-
-    Args:
-        rooms: .npz with `points` int16 [R, M, 3] millimetres, `boxes` [K, 7], `box_class`, `box_room` [K], `inst` [R,
-            M] (row among the room's boxes, -1 for none), `det_names`.
-        out: The set.
-        split: Name of the split; scenes are called SPLIT_00000 and so on.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: If an array is missing, or no room can be used.
-    """
-    arrays = read_arrays(rooms, ("points", "boxes", "box_class", "box_room", "inst", "det_names"))
-    failed: list[tuple[str, str]] = []
-
-    def scenes():
-        for room in range(len(arrays["points"])):
-            own = arrays["box_room"] == room
-            name = f"{split}_{room:05d}"
-            try:
-                yield (
-                    name,
-                    Scene(
-                        points=arrays["points"][room] / np.float32(1000),
-                        boxes=arrays["boxes"][own],
-                        categories=arrays["box_class"][own],
-                        instance_ids=arrays["inst"][room],
-                    ),
-                )
-            except ValueError as error:
-                failed.append((name, str(error)))
-
-    classes = tuple(str(name) for name in arrays["det_names"])
-    return _write(scenes(), Path(out), split, classes, failed, source=str(rooms))
-
-
-def _write(
-    scenes: Iterable[tuple[str, Scene]],
-    out: Path,
-    split: str,
-    classes: tuple[str, ...],
-    failed: list[tuple[str, str]],
-    *,
-    source: str,
-) -> PrepareReport:
-    written, num_boxes, num_empty = [], 0, 0
-    held = np.zeros(4)
-    extent = 0.0
-    for name, scene in scenes:
+    written, num_boxes, num_empty, held, extent = [], 0, 0, np.zeros(4), 0.0
+    for name, (names, rows) in labelled.items():
+        try:
+            points, colors = read_points(clouds[name], bin_columns=bin_columns)
+            boxes = convention.native(rows)
+            scene = Scene(
+                points=points,
+                boxes=boxes,
+                categories=class_indices(names, classes, labels[name]),
+                instance_ids=assign_instances(points, boxes),
+                colors=colors,
+            )
+        except (OSError, ValueError) as error:
+            failed.append((name, str(error)))
+            continue
         if not written:
             write_info(out, classes)
         try:
@@ -226,28 +168,28 @@ def _write(
         num_empty += int((counts[0] == 0).sum())
     if not written:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in failed[:5])
-        found = f"{len(failed)} failed{reasons}" if failed else "it has no files NAME.npy, .ply or .bin"
-        raise ValueError(f"{source} gave no scene that can be used: {found}")
+        reason = f"{len(failed)} failed{reasons}" if failed else "it has no files NAME.npy, .ply or .bin"
+        raise ValueError(f"{scans} holds no usable scene: {reason}")
     write_split(out, split, written)
     return PrepareReport(
-        out=out,
+        out=Path(out),
         split=split,
         classes=classes,
         written=tuple(written),
         failed=tuple(failed),
         num_boxes=num_boxes,
         num_empty_boxes=num_empty,
-        hint=_hint(held, extent) if num_boxes else "there are no boxes at all",
+        hint=_hint(held, extent) if num_boxes else "there are no boxes",
     )
 
 
 def _require_radians(boxes: np.ndarray) -> None:
     if (yaw := np.abs(boxes[:, 6]).max(initial=0)) > 2 * np.pi + 0.01:
-        raise ValueError(f"yaw goes to {yaw}; expected radians, -2 pi to 2 pi")
+        raise ValueError(f"yaw reaches {yaw}; expected radians, -2 pi to 2 pi")
 
 
 def _hint(held: np.ndarray, extent: float) -> str:
-    """Words on points that boxes hold, as given and by `_alternatives`, and on scenes as wide as `extent`."""
+    """A warning about scenes as wide as `extent`, or about the numbers of points in the boxes of `_alternatives`."""
     best = int(held.argmax())
     if extent > _WIDE:
         return f"a scene is {extent:.0f} wide: are these metres?"
@@ -255,12 +197,12 @@ def _hint(held: np.ndarray, extent: float) -> str:
         return "no box holds a point: check units, frame and convention"
     if held[best] > 1.15 * held[0]:
         better = ("", "the other direction of yaw", "cz as the bottom of the box", "cz as the top of the box")[best]
-        return f"boxes hold {held[0]:.0f} points as given, but {held[best]:.0f} with {better}: check the convention"
+        return f"boxes hold {held[0]:.0f} points as given, but {held[best]:.0f} with {better}; check the convention"
     return ""
 
 
 def _alternatives(boxes: np.ndarray) -> list[np.ndarray]:
-    """The boxes as they are, with the other yaw, and moved up and down by half their height."""
+    """The boxes as given, with yaw negated, and moved up and down by half their height."""
     turned, raised, lowered = boxes.copy(), boxes.copy(), boxes.copy()
     turned[:, 6] *= -1
     raised[:, 2] += boxes[:, 5] / 2
@@ -271,11 +213,11 @@ def _alternatives(boxes: np.ndarray) -> list[np.ndarray]:
 def _by_name(folder: str | Path, kinds: Sequence[str], failed: list[tuple[str, str]]) -> dict[str, Path]:
     folder = Path(folder)
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder; expected one with files {', '.join(kinds)}")
+        raise NotADirectoryError(f"{folder} is not a folder; expected one with files {', '.join(kinds)}")
     found: dict[str, Path] = {}
     for path in files_in(folder, kinds):
         if found.setdefault(path.stem, path) != path:
-            failed.append((str(path), f"has the same name as {found[path.stem].name}, which is taken"))
+            failed.append((str(path), f"has the same name as {found[path.stem].name}, which is used"))
     return found
 
 

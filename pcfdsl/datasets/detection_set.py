@@ -1,8 +1,8 @@
-"""Detection sets in one folder layout, so that anybody's scans can be trained on.
+"""Detection sets: the folder layout in which scenes of any origin are trained on.
 
     SET/
       set.json                 {"format": "pcfdsl-detection-1", "classes": ["bed", "chair"], "bin_columns": 6}
-      splits/train.txt         names of scenes, one a line; as many splits as there are files
+      splits/train.txt         names of scenes, one per line; any number of splits
       scenes/NAME/points.npy   [N, 3 or more] numbers: x y z in metres, z up; columns 3 to 5, if any: red green blue.
                                points.ply, or points.bin (float32 rows of bin_columns), does as well
       scenes/NAME/boxes.csv    class,cx,cy,cz,dx,dy,dz,yaw: class by name, centre, full extents, radians
@@ -44,19 +44,19 @@ FORMAT = "pcfdsl-detection-1"
 
 
 class DetectionSet(SceneSequence):
-    """One split of a stored set; scenes are read when asked for.
+    """One split of a detection set; scenes are read on access.
 
     Args:
         folder: The set.
-        split: Name of a file in `splits/` without its ending.
+        split: Name of a file in `splits/` without its suffix.
 
     Attributes:
         classes: Class names; categories index them.
         names: Names of the scenes, in the order of the split.
 
     Raises:
-        OSError: If the folder or the split is not there; the message lists what is.
-        ValueError: If `set.json` cannot be understood, or a scene of the split has no folder.
+        OSError: If the folder or the split does not exist; the message lists the splits that do.
+        ValueError: If `set.json` is invalid, or a scene of the split has no folder.
     """
 
     def __init__(self, folder: str | Path, split: str):
@@ -74,7 +74,7 @@ class DetectionSet(SceneSequence):
         missing = [name for name in self.names if not (self.folder / "scenes" / name).is_dir()]
         if missing:
             raise ValueError(
-                f"{path} names {len(missing)} scenes without a folder in scenes/, the first is {missing[0]!r}"
+                f"{path} names {len(missing)} scenes without a folder in scenes/; the first is {missing[0]!r}"
             )
 
     def __len__(self) -> int:
@@ -95,11 +95,11 @@ class DetectionSet(SceneSequence):
             return Scene(points=points, boxes=boxes, categories=categories, instance_ids=ids, colors=colors)
         except OSError:
             raise
-        except Exception as error:  # numpy fails on damaged files in many ways
+        except Exception as error:  # NumPy raises all kinds of exceptions on damaged files
             raise ValueError(f"{folder}: {error}") from None
 
     def problems(self) -> list[tuple[str, str]]:
-        """(scene, what is wrong) of every scene that cannot be read; reads them all."""
+        """(scene, message) of every scene that cannot be read; reads them all."""
         found = []
         for i, name in enumerate(self.names):
             try:
@@ -110,20 +110,20 @@ class DetectionSet(SceneSequence):
 
 
 def read_classes(folder: str | Path) -> tuple[str, ...]:
-    """Class names of a stored set, in the order of the categories.
+    """Read the class names of a detection set, in the order of the categories.
 
     Raises:
-        OSError: If the folder is no set.
-        ValueError: If its `set.json` cannot be understood.
+        OSError: If the folder is not a set.
+        ValueError: If its `set.json` is invalid.
     """
     return tuple(_read_info(Path(folder))["classes"])
 
 
 def class_indices(names: Sequence[str], classes: Sequence[str], path: Path) -> np.ndarray:
-    """[K] int32 position of each name in the classes.
+    """The index of each name in the classes, [K] int32.
 
     Raises:
-        ValueError: Naming the file, if a name is none of them.
+        ValueError: If a name is not among them. The message names the file.
     """
     unknown = sorted(set(names) - set(classes))
     if unknown:
@@ -132,7 +132,7 @@ def class_indices(names: Sequence[str], classes: Sequence[str], path: Path) -> n
 
 
 def assign_instances(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """[N] int32 row of the smallest box that holds each point, -1 where none does."""
+    """The row of the smallest box that holds each point, [N] int32, -1 where none does."""
     if not len(boxes):
         return np.full(len(points), -1, np.int32)
     order = np.argsort(boxes[:, 3:6].prod(axis=1), kind="stable")
@@ -141,16 +141,16 @@ def assign_instances(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int = 6) -> None:
-    """Make the folder of a set and its `set.json`.
+    """Create the folder of a set with its `set.json`.
 
     Raises:
-        ValueError: If the folder holds a set with other classes, or a class name is empty or given twice.
+        ValueError: If the folder holds a set with other classes, or a class name is empty or a duplicate.
     """
     folder, classes = Path(folder), list(classes)
     if len(set(classes)) < len(classes) or not all(_is_plain(name) for name in classes):
-        raise ValueError(f"class names must be distinct, not empty, and of one line, got {classes}")
+        raise ValueError(f"class names must be distinct, not empty, and on one line; got {classes}")
     if (folder / "set.json").is_file() and (old := _read_info(folder)["classes"]) != classes:
-        raise ValueError(f"{folder} holds a set with the classes {old}, not {classes}; take another folder")
+        raise ValueError(f"{folder} holds a set with the classes {old}, not {classes}; use another folder")
     make_folder(folder / "splits")
     make_folder(folder / "scenes")
     info = {"format": FORMAT, "classes": classes, "bin_columns": bin_columns}
@@ -158,14 +158,14 @@ def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int =
 
 
 def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
-    """Store a scene as points.npy, boxes.csv and instances.npy; `DetectionSet` gives it back bit for bit.
+    """Write a scene as points.npy, boxes.csv and instances.npy; `DetectionSet` reads it back bit for bit.
 
     Raises:
-        ValueError: If the name is no plain file name, or a category is none of the set's classes.
+        ValueError: If the name is not a plain file name, or a category is outside the set's classes.
     """
     folder = Path(folder)
     if name != Path(name).name or name.startswith(".") or not _is_plain(name):
-        raise ValueError(f"{name!r} cannot be the name of a scene; expected a plain file name")
+        raise ValueError(f"{name!r} cannot be a scene's name; expected a plain file name")
     classes = _read_info(folder)["classes"]
     if len(scene.boxes) and not (scene.categories.min() >= 0 and scene.categories.max() < len(classes)):
         raise ValueError(f"scene {name} has categories {scene.categories}; the set has {len(classes)} classes")
@@ -187,10 +187,10 @@ def write_split(folder: str | Path, split: str, names: Sequence[str]) -> None:
     """Write the names of a split's scenes.
 
     Raises:
-        ValueError: If the split's name is not that of a file.
+        ValueError: If the split's name is not a plain file name.
     """
     if Path(split).name != split or not _is_plain(split):
-        raise ValueError(f"split {split!r} cannot be the name of a file; expected a plain name such as train")
+        raise ValueError(f"split {split!r} cannot be a file name; expected a plain name such as train")
     write_file(Path(folder) / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names).encode())
 
 
@@ -208,7 +208,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
     path = folder / "set.json"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{folder} is no detection set: it has no set.json; make one with tools/prepare_custom.py"
+            f"{folder} is not a detection set: it has no set.json; make one with tools/prepare_custom.py"
         )
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
@@ -216,12 +216,12 @@ def _read_info(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not JSON: {error}") from None
     classes = info.get("classes") if isinstance(info, dict) and info.get("format") == FORMAT else None
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f'{path} is not understood; expected {{"format": "{FORMAT}", "classes": [...]}}')
+        raise ValueError(f'{path} is invalid; expected {{"format": "{FORMAT}", "classes": [...]}}')
     return info
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a line of a file can hold the name and give it back."""
+    """Whether the name can be written on a line of a file and read back."""
     return bool(name) and name.isprintable() and name == name.strip()
 
 

@@ -1,4 +1,4 @@
-"""Which labelled shapes are trained on and which are tested on."""
+"""Splits of labelled shapes into training and test parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ __all__ = ["Split", "SplitConfig", "held_out_values", "split_clouds"]
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """Training and test part of a set of labelled shapes."""
+    """How labelled shapes are split into a training and a test part."""
 
     by: str = option(
         "none",
-        "what the test part is: none, `random` (a share of each class), or a tag of the set such as fold or library, "
-        "of which one value is held out",
+        "the test part: none, `random` (a share of each class), or a tag of the set, such as fold or library, of which "
+        "one value is held out",
     )
-    held_out: str = option("0", "the value of that tag that is tested on")
-    test_share: float = option(0.2, "share of each class that a random split tests on", minimum=0.0, maximum=0.9)
-    shots: int | None = option(None, "train on so many of each class only; fewer ones are among more ones", minimum=1)
-    seed: int = option(0, "decides a random split and which shots; keep it when runs are compared")
+    held_out: str = option("0", "value of that tag to test on")
+    test_share: float = option(0.2, "share of each class in the test part of a random split", minimum=0.0, maximum=0.9)
+    shots: int | None = option(None, "train on this many of each class; fewer are a subset of more", minimum=1)
+    seed: int = option(0, "seed of a random split and of the choice of shots; keep it when comparing runs")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -32,7 +32,7 @@ class SplitConfig:
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
         if self.by == "random" and self.test_share == 0:
-            yield "test_share", "is 0; use by: none to train on everything"
+            yield "test_share", "is 0; set by to none to train on everything"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class Split:
     Attributes:
         train: [T] int64.
         test: [E] int64.
-        num_duplicates: Shapes left out of training because one of their group is tested on.
-        num_unlearnable: Shapes left out of the test because no shape of their class is trained on.
+        num_duplicates: Shapes left out of training because one of their group is in the test part.
+        num_unlearnable: Shapes left out of the test because their class is not in the training part.
     """
 
     train: np.ndarray
@@ -53,15 +53,15 @@ class Split:
 
 
 def split_clouds(clouds: CloudSet, config: SplitConfig) -> Split:
-    """Divide a set; of shapes with the same `group` tag (near-duplicates), none is trained on where one is tested on.
+    """Split a set so that shapes with the same `group` tag (near-duplicates) are never on both sides.
 
-    A random split takes `test_share` of each class's groups, rounded, at least one where a class has two. Shots are
-    taken from the training part, one group after another where there are groups enough, so that k near-duplicates are
-    not k examples.
+    A random split tests on `test_share` of each class's groups, rounded, but at least one if a class has two. Shots are
+    taken from the training part, each from another group if there are enough, so that k near-duplicates do not count as
+    k examples.
 
     Raises:
         ConfigError: If the set has no such tag, or the tag no such value.
-        ValueError: If nothing is left to train or test on.
+        ValueError: If the training or test part is empty.
     """
     everything = np.arange(len(clouds))
     if config.by == "none":

@@ -1,4 +1,4 @@
-"""Scenes in folders that other projects' scripts have prepared; `votenet` and `mmdetection3d` know their files."""
+"""Scenes in folders prepared by other projects' scripts; `votenet` and `mmdetection3d` know their formats."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ MAX_NUMBER = 1e9
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ForeignScenes(SceneSequence):
-    """The scenes of a prepared folder; they are read when asked for.
+    """The scenes of a prepared folder, read on access.
 
     Attributes:
-        spec: Which benchmark they are of.
+        spec: Their benchmark.
         names: Names of the scenes.
-        missing: Names of scenes of the split whose files are not there.
-        read: Reads the scene of a name; pickles.
+        missing: Names of scenes of the split whose files are missing.
+        read: Reads a scene by name; picklable.
     """
 
     spec: DatasetSpec
@@ -50,9 +50,9 @@ class ForeignScenes(SceneSequence):
 def match_instances(
     points: np.ndarray, instances: np.ndarray, point_categories: np.ndarray, boxes: np.ndarray, categories: np.ndarray
 ) -> np.ndarray:
-    """[N] int32 row of each point's box: such files do not say it, but the box is the one that fits the points best.
+    """The row of each point's box, [N] int32: the files do not say, so each object gets the box that fits it best.
 
-    An object has the class of its first point, as in the published loader.
+    An object has the class of its first point, as in VoteNet's released loader.
     """
     rows = np.full(len(points), -1, np.int32)
     ends = np.concatenate([boxes[:, :3] - boxes[:, 3:6] / 2, boxes[:, :3] + boxes[:, 3:6] / 2], axis=1)
@@ -66,10 +66,10 @@ def match_instances(
 
 
 def categories_of(labels: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-    """[K] int32 of a file's class numbers.
+    """Categories, [K] int32, from a file's class numbers.
 
     Raises:
-        ValueError: If they are not whole, or none of the benchmark's.
+        ValueError: If one is not an integer, or not a class of the benchmark.
     """
     labels = np.asarray(labels, np.float64)
     categories = labels.astype(np.int32) if np.isfinite(labels).all() and (np.abs(labels) < 1e6).all() else None

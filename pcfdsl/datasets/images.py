@@ -1,4 +1,4 @@
-"""Labelled pictures from anywhere: a recipe, shards, a folder, an npz file, a set of torchvision's."""
+"""Labelled pictures from a recipe, shards, a folder, a .npz file or one of torchvision's data sets."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ __all__ = ["ArrayPictures", "ImageSourceConfig", "Pictures", "Subset", "few_per_
 
 
 class Pictures(Protocol):
-    """Pictures with a class each; picklable, so that loaders may have several workers.
+    """Labelled pictures; picklable, so that loaders can have several workers.
 
     Attributes:
         labels: [N] int64, indices into `classes`.
@@ -32,7 +32,7 @@ class Pictures(Protocol):
     classes: tuple[str, ...]
 
     def picture(self, i: int) -> np.ndarray:
-        """uint8, [H, W] grey or [H, W, 3] RGB."""
+        """Picture i: uint8, [H, W] grey or [H, W, 3] RGB."""
         ...
 
 
@@ -42,19 +42,19 @@ class ImageSourceConfig:
 
     kind: Literal["recipe", "shards", "folder", "npz", "torchvision", "none"] = option(
         "recipe",
-        "recipe: drawn on the fly. shards: a set that generate_images wrote. folder: CLASS/NAME.png. npz: arrays. "
-        "torchvision: one of its sets that is on this machine already.",
+        "recipe: generated on the fly; shards: written by generate_images; folder: CLASS/NAME.png; npz: arrays; "
+        "torchvision: one of its sets, already on this machine",
         formerly={"stored": "shards"},
     )
-    recipe: ImageSetConfig = option(ImageSetConfig(), "The recipe.")
-    path: str | None = option(None, "Folder or file; for torchvision its root.")
-    split: str | None = option(None, "folder: sub-folder such as train or val. torchvision: train, test or another.")
-    images_key: str = option("images", "npz: uint8 [N, H, W] or [N, H, W, 3].")
-    labels_key: str = option("labels", "npz: whole numbers [N].")
-    dataset: str | None = option(None, "torchvision: name of the class, such as CIFAR10 or OxfordIIITPet.")
-    fraction: float = option(1.0, "Share of each class that is used; smaller ones are parts of larger ones.")
-    per_class: int | None = option(None, "Pictures of each class that are used; likewise nested.", minimum=1)
-    subset_seed: int = option(0, "Which ones; keep it when runs are compared.")
+    recipe: ImageSetConfig = option(ImageSetConfig(), "the recipe")
+    path: str | None = option(None, "folder or file; for torchvision, its root")
+    split: str | None = option(None, "folder: a sub-folder such as train or val; torchvision: train, test or another")
+    images_key: str = option("images", "npz: uint8 [N, H, W] or [N, H, W, 3]")
+    labels_key: str = option("labels", "npz: integers [N]")
+    dataset: str | None = option(None, "torchvision: name of the class, such as CIFAR10 or OxfordIIITPet")
+    fraction: float = option(1.0, "share of each class that is used; smaller shares are subsets of larger ones")
+    per_class: int | None = option(None, "pictures of each class that are used; nested in the same way", minimum=1)
+    subset_seed: int = option(0, "seed of that choice; keep it when comparing runs")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -72,11 +72,11 @@ class ImageSourceConfig:
 
 
 def open_pictures(config: ImageSourceConfig) -> Pictures:
-    """The pictures of a configuration. Nothing is downloaded; a recipe's categories are searched when first needed.
+    """Open a source of pictures. Nothing is downloaded; a recipe's categories are searched when first needed.
 
     Raises:
         OSError, ValueError: If files cannot be used.
-        ConfigError: If kind is none.
+        ConfigError: If the kind is none.
     """
     pictures = _open(config)
     if config.per_class is None and config.fraction == 1:
@@ -90,7 +90,7 @@ def open_pictures(config: ImageSourceConfig) -> Pictures:
 def few_per_class(
     labels: np.ndarray, *, per_class: int | None = None, fraction: float = 1.0, seed: int = 0
 ) -> np.ndarray:
-    """Rows of a class-balanced part of a set, ascending; at least one of each class, and smaller parts lie in larger.
+    """Rows of a class-balanced subset, ascending; at least one of each class. Smaller subsets are parts of larger ones.
 
     Raises:
         ValueError: If a class has fewer than `per_class`.
@@ -105,7 +105,7 @@ def few_per_class(
         rows = np.flatnonzero(labels == label)
         count = max(1, round(fraction * len(rows))) if per_class is None else per_class
         if count > len(rows):
-            raise ValueError(f"class {label} has {len(rows)} pictures, {count} are asked for; lower per_class")
+            raise ValueError(f"class {label} has {len(rows)} pictures, fewer than {count}; lower per_class")
         kept.append(stream(seed, "few per class", label).permutation(rows)[:count])
     return np.sort(np.concatenate(kept))
 
@@ -115,8 +115,8 @@ class ArrayPictures:
 
     Args:
         images: uint8 [N, H, W] or [N, H, W, 3].
-        labels: [N] whole numbers from 0.
-        classes: Names; by default the numbers.
+        labels: [N] integers from 0.
+        classes: Class names; None: the numbers.
 
     Raises:
         ValueError: If shapes, types or labels do not fit.
@@ -127,26 +127,26 @@ class ArrayPictures:
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
             raise ValueError(f"images are {images.dtype} {images.shape}; expected uint8 [N, H, W] or [N, H, W, 3]")
         if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or not len(labels):
-            raise ValueError(f"labels are {labels.dtype} {labels.shape}; expected {len(images)} > 0 whole numbers")
+            raise ValueError(f"labels are {labels.dtype} {labels.shape}; expected {len(images)} > 0 integers")
         self.images, self.labels = images, labels.astype(np.int64)
         self.classes = tuple(classes or map(str, range(int(labels.max()) + 1)))
         if labels.min() < 0 or labels.max() >= len(self.classes):
             raise ValueError(f"labels go from {labels.min()} to {labels.max()}; expected 0 to {len(self.classes) - 1}")
 
     def picture(self, i: int) -> np.ndarray:
-        """Row i."""
+        """Picture i."""
         return self.images[i]
 
 
 class Subset:
-    """Some of other pictures, in the order of `rows`."""
+    """A selection of other pictures, in the order of `rows`."""
 
     def __init__(self, pictures: Pictures, rows: np.ndarray):
         self.pictures, self.rows = pictures, rows
         self.labels, self.classes = pictures.labels[rows], pictures.classes
 
     def picture(self, i: int) -> np.ndarray:
-        """Picture `rows[i]` of the others."""
+        """Picture i of the selection."""
         return self.pictures.picture(int(self.rows[i]))
 
 
@@ -163,7 +163,7 @@ class _Generated:
 class _Folder:
     def __init__(self, folder: Path):
         if not folder.is_dir():
-            raise FileNotFoundError(f"no folder {folder}")
+            raise FileNotFoundError(f"there is no folder {folder}")
         names = [entry.name for entry in folders_in(folder)]
         found = [files_below(folder / name, PICTURE_FILES) for name in names]
         bad = {path: why for files in found for path in files if (why := check_picture(path))}
@@ -193,7 +193,7 @@ class _Torchvision:
             raise ConfigError([("dataset", f"torchvision has no set {config.dataset!r}")])
         self.set = _local(make, config)
         labels = next((getattr(self.set, name) for name in _LABELS if hasattr(self.set, name)), None)
-        if labels is None:  # sets that name them otherwise
+        if labels is None:  # sets that use another name
             labels = [self.set[i][1] for i in range(len(self.set))]
         self.labels = np.asarray(labels, np.int64)
         names = getattr(self.set, "classes", None) or range(int(self.labels.max()) + 1)
@@ -207,7 +207,7 @@ _LABELS = ("targets", "_labels", "labels")
 
 
 def _local(make: Any, config: ImageSourceConfig) -> Any:
-    """A torchvision set; they take the part of the data as `train`, as `split`, or not at all."""
+    """Open a torchvision set. They take the split as `split`, as `train`, or not at all."""
     choices = [{}] if config.split is None else [{"split": config.split}, {"train": config.split == "train"}]
     for choice in choices:
         try:
@@ -221,7 +221,9 @@ def _local(make: Any, config: ImageSourceConfig) -> Any:
 
 def _open(config: ImageSourceConfig) -> Pictures:
     if config.kind == "none":
-        raise ConfigError([("kind", "is none: there are no pictures; choose recipe, shards, folder, npz, torchvision")])
+        raise ConfigError(
+            [("kind", "is none, which has no pictures; choose recipe, shards, folder, npz or torchvision")]
+        )
     if config.kind == "recipe":
         return _Generated(open_labelled_images(config.recipe))
     assert config.path is not None
@@ -234,5 +236,5 @@ def _open(config: ImageSourceConfig) -> Pictures:
     try:
         arrays = read_arrays(config.path, (config.images_key, config.labels_key))
     except FileNotFoundError:
-        raise FileNotFoundError(f"no file {config.path}") from None
+        raise FileNotFoundError(f"there is no file {config.path}") from None
     return ArrayPictures(arrays[config.images_key], arrays[config.labels_key])

@@ -1,15 +1,16 @@
-"""Folders that mmdetection3d's preparation has written.
+"""Folders written by mmdetection3d's preparation.
 
     scannet_infos_train.pkl or sunrgbd_infos_train.pkl      info files of versions 1.0 and 1.1
-    points/*.bin                                            ScanNet's are as scanned; the info file aligns them
-    instance_mask/*.bin, semantic_mask/*.bin                of ScanNet
+    points/*.bin                                            for ScanNet as scanned; the info file has the alignment
+    instance_mask/*.bin, semantic_mask/*.bin                ScanNet only
 
-Boxes have full extents and yaw since version 1.0. Before it, headings were clockwise in info files of the same form; no
-file tells.
+Since version 1.0 boxes have full extents and yaw. Earlier versions wrote clockwise headings into info files of the same
+form; the files cannot be told apart.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,15 @@ __all__ = ["open_mmdetection3d"]
 
 
 def open_mmdetection3d(folder: str | Path, split: str = "train") -> ForeignScenes:
-    """Scenes that mmdetection3d's preparation has written.
+    """Open scenes written by mmdetection3d's preparation.
 
     Args:
-        folder: With the info files and `points/`; or an info file itself, whose name says the data set.
-        split: "train" or "val"; for an info file it means nothing.
+        folder: The folder with the info files and `points/`; or an info file, whose name tells the benchmark.
+        split: "train" or "val"; ignored for an info file.
 
     Raises:
-        OSError: If the info file or the points are not there.
-        ValueError: If the info file holds anything but plain data of that kind.
+        OSError: If the info file or the points are missing.
+        ValueError: If the info file is invalid.
     """
     path = Path(folder)
     if not path.is_file():
@@ -53,22 +54,23 @@ def open_mmdetection3d(folder: str | Path, split: str = "train") -> ForeignScene
     for place, entry in enumerate(_entries(path)):
         try:
             info = _info(entry, spec)
-        except Exception as error:  # whatever the file has instead of what is expected
-            raise ValueError(f"{path}, entry {place}: {type(error).__name__} {error}; it is not understood") from None
+        except Exception as error:  # the file can hold anything
+            raise ValueError(f"{path}, entry {place}: {type(error).__name__} {error}; the entry is invalid") from None
         entries[Path(info.points).stem] = info
     present = tuple(name for name, info in entries.items() if (path.parent / "points" / info.points).is_file())
     if not present:
         first = next((info.points for info in entries.values()), "its entries")
         raise FileNotFoundError(
-            f"{path} names {len(entries)} scenes, but {path.parent / 'points'} has not even {first}"
+            f"{path} lists {len(entries)} scenes, but {path.parent / 'points'} holds none of them, not even {first}"
         )
     missing = tuple(name for name in entries if name not in set(present))
-    return ForeignScenes(spec=spec, names=present, missing=missing, read=_InfoScene(path.parent, spec, entries))
+    read = partial(_read, folder=path.parent, spec=spec, entries=entries)
+    return ForeignScenes(spec=spec, names=present, missing=missing, read=read)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Info:
-    """One entry of an info file: names of files, boxes [K, 7], categories [K], alignment [4, 4]."""
+    """One entry of an info file: file names, boxes [K, 7], categories [K], alignment [4, 4]."""
 
     points: str
     num_columns: int
@@ -79,26 +81,18 @@ class _Info:
     semantic_mask: str | None
 
 
-@dataclass(frozen=True, eq=False)
-class _InfoScene:
-    folder: Path
-    spec: DatasetSpec
-    entries: Mapping[str, _Info]
-
-    def __call__(self, name: str) -> Scene:
-        info = self.entries[name]
-        points, colors = read_points(self.folder / "points" / info.points, bin_columns=info.num_columns)
-        points = aligned(points, info.alignment)
-        masks = [
-            None if file is None or not (self.folder / kind / file).is_file() else self.folder / kind / file
-            for kind, file in (("instance_mask", info.instance_mask), ("semantic_mask", info.semantic_mask))
-        ]
-        if masks[0] is not None and masks[1] is not None:
-            instances, nyu40 = (_mask(path, len(points)) for path in masks if path is not None)
-            ids = match_instances(points, instances, self.spec.category_of(nyu40), info.boxes, info.categories)
-        else:
-            ids = assign_instances(points, info.boxes.astype(np.float32))
-        return Scene(points=points, boxes=info.boxes, categories=info.categories, instance_ids=ids, colors=colors)
+def _read(name: str, *, folder: Path, spec: DatasetSpec, entries: Mapping[str, _Info]) -> Scene:
+    info = entries[name]
+    points, colors = read_points(folder / "points" / info.points, bin_columns=info.num_columns)
+    points = aligned(points, info.alignment)
+    names = {"instance_mask": info.instance_mask, "semantic_mask": info.semantic_mask}
+    masks = [folder / kind / file for kind, file in names.items() if file is not None]
+    if len(masks) == 2 and all(mask.is_file() for mask in masks):
+        instances, nyu40 = (_mask(mask, len(points)) for mask in masks)
+        ids = match_instances(points, instances, spec.category_of(nyu40), info.boxes, info.categories)
+    else:
+        ids = assign_instances(points, info.boxes.astype(np.float32))
+    return Scene(points=points, boxes=info.boxes, categories=info.categories, instance_ids=ids, colors=colors)
 
 
 def _entries(path: Path) -> list[Any]:
@@ -144,10 +138,10 @@ def _info(entry: Mapping[str, Any], spec: DatasetSpec) -> _Info:
 
 
 def _file_name(path: Any) -> str:
-    """The last part of a path of an info file: files lie in folders of known names."""
+    """The file name of a path in an info file; the folders have known names."""
     name = Path(path.replace("\\", "/")).name if isinstance(path, str) else ""
     if not name or "\0" in name:
-        raise ValueError(f"{path!r} names no file")
+        raise ValueError(f"{path!r} is not the path of a file")
     return name
 
 

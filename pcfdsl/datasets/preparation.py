@@ -1,9 +1,9 @@
-"""Stored detection sets made from the download of a data set: in parallel, restartable, and with an account of it all.
+"""Detection sets made from the download of a benchmark: in parallel, resumable, and with a full report.
 
-What is particular to a data set is one function, from the name of a scene to the scene. Everything else is here: scenes
-are written one by one with a record of what they hold, so that the same command goes on where it stopped; a scene that
-fails is a line of the report and stops no other; and a manifest names the content of every scene and of the whole, so
-that two people can tell by one line whether they have the same data.
+What is specific to a benchmark is one function, from a scene's name to the scene. Everything else is here. Scenes are
+written one by one, each with a record of its content, so that the same command resumes. A scene that fails is reported
+and does not stop the others. The report has a digest of all scenes, so that two people can tell by one line whether
+they have the same data.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class PreparedScene:
 
     Attributes:
         scene: The scene.
-        problems: What had to be left out of it and why, a sentence each that names the file.
+        problems: What had to be left out and why, one sentence each that names the file.
     """
 
     scene: Scene
@@ -43,20 +43,20 @@ class PreparedScene:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparationReport:
-    """What became of a download.
+    """The outcome of a preparation.
 
     Attributes:
-        out: The set.
-        dataset: Its name.
-        settings: All that its content depends on.
+        out: Folder of the set.
+        dataset: Name of the benchmark.
+        settings: Everything else that the content depends on.
         written: Scenes in each split.
-        expected: Scenes in each split of the whole data set.
+        expected: Scenes in each split of the complete benchmark.
         boxes: Boxes of each class.
-        missing: Scenes of the splits that the download does not hold.
+        missing: Scenes of the splits that are not in the download.
         failed: (scene, reason) of those that could not be made.
         problems: (scene, what was left out of it and why).
-        digest: Of names and contents of all scenes; equal digests, equal data.
-        reused: How many scenes an earlier run had finished.
+        digest: Digest of the names and contents of all scenes; equal digests mean equal data.
+        reused: Number of scenes that an earlier run had finished.
     """
 
     out: Path
@@ -73,12 +73,12 @@ class PreparationReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every scene of the data set is there."""
+        """Whether every scene of the benchmark was written."""
         return dict(self.written) == dict(self.expected)
 
     @property
     def exit_code(self) -> int:
-        """1 if anything failed or was left out, else 0; scenes that were never downloaded are no failure."""
+        """1 if anything failed or was left out, else 0; scenes that were never downloaded are not failures."""
         return 1 if self.failed or self.problems else 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,26 +127,26 @@ def prepare_set(
     workers: int = 1,
     overwrite: bool = False,
 ) -> PreparationReport:
-    """Write a stored set (`pcfdsl.datasets.detection_set`) with `preparation.json`, the manifest, and `report.json`.
+    """Write a detection set with `preparation.json`, its settings, and `report.json`.
 
-    A scene that an earlier run with the same settings finished is checked against its record and kept.
+    Scenes that an earlier run with the same settings finished are checked against their records and kept.
 
     Args:
-        make: Name of a scene -> the scene; pickles. ValueError and OSError say why a scene cannot be made.
+        make: Makes a scene from its name; picklable. Raises ValueError or OSError for a scene that cannot be made.
         splits: Names of the scenes of each split, without those in `missing` and `failed`.
         out: Folder of the set.
-        dataset: Name of the data set.
+        dataset: Name of the benchmark.
         classes: Class names; categories index them.
         settings: JSON values that the content depends on.
-        expected: Scenes in each split of the whole data set.
-        missing: Scenes that the download does not hold.
-        failed: (scene, reason) of scenes that are known to be of no use before they are made.
+        expected: Scenes in each split of the complete benchmark.
+        missing: Scenes that are not in the download.
+        failed: (scene, reason) of scenes known beforehand to be unusable.
         workers: Processes.
-        overwrite: Make everything anew, also over a set with other settings.
+        overwrite: Start from scratch, even over a set with other settings.
 
     Raises:
         OSError: If the set cannot be written.
-        ValueError: If the folder holds a set of other settings, or no scene at all could be made.
+        ValueError: If the folder holds a set with other settings, or no scene could be made.
     """
     out = Path(out)
     content = {"format": FORMAT, "dataset": dataset, "classes": list(classes), "settings": dict(settings)}
@@ -198,7 +198,7 @@ def prepare_set(
 
 
 def take_points(num_points: int, max_points: int | None, *, seed: int, name: str) -> np.ndarray:
-    """Which points of a scene are kept: all, or `max_points` drawn by the seed and the scene's name.
+    """Choose the points of a scene to keep: all, or `max_points` drawn by the seed and the scene's name.
 
     Returns:
         [min(num_points, max_points)] int64, ascending.
@@ -210,7 +210,7 @@ def take_points(num_points: int, max_points: int | None, *, seed: int, name: str
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Job:
-    """Makes, writes and records one scene: (name, its record or None, why not, whether it was there)."""
+    """Makes, writes and records one scene: (name, its record or None, reason of failure, whether it existed)."""
 
     make: Callable[[str], PreparedScene]
     out: Path
@@ -229,7 +229,7 @@ class _Job:
             return name, None, str(error), False
         try:
             folder = write_scene(self.out, name, prepared.scene)
-        except ValueError as error:  # what cannot be written at all stops everything
+        except ValueError as error:  # an OSError here stops everything
             return name, None, str(error), False
         used, counts = np.unique(prepared.scene.categories, return_counts=True)
         record = {
@@ -244,17 +244,17 @@ class _Job:
 
 
 def _valid_record(path: Path, key: str) -> dict[str, Any] | None:
-    """The record of a finished scene, if it is of these settings and the files are still those it was made for."""
+    """The record of a finished scene, if it has these settings and its files are unchanged."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         wanted = record["settings"] == key and {"digest", "points", "boxes", "problems"} <= record.keys()
         return record if wanted and _content_digest(path.parent) == record["digest"] else None
     except (OSError, ValueError, TypeError, KeyError):
-        return None  # absent, cut off or somebody else's: the scene is made anew
+        return None  # missing, truncated or foreign: the scene is made again
 
 
 def _claim(out: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Name the settings of a folder before anything is written into it."""
+    """Record the settings in the folder before anything else is written into it."""
     path = make_folder(out) / "preparation.json"
     if path.is_file() and not overwrite:
         try:
@@ -264,11 +264,11 @@ def _claim(out: Path, identity: Mapping[str, Any], *, overwrite: bool) -> None:
         differing = [key for key in identity if not isinstance(earlier, dict) or earlier.get(key) != identity[key]]
         if differing:
             raise ValueError(
-                f"{out} holds a set that was prepared otherwise: {', '.join(differing)} differ "
-                f"(now {json.dumps({key: identity[key] for key in differing})}); take another folder, or overwrite it"
+                f"{out} holds a set prepared with other settings: {', '.join(differing)} differ "
+                f"(now {json.dumps({key: identity[key] for key in differing})}); use another folder, or overwrite it"
             )
     elif not overwrite and (out / "set.json").is_file():
-        raise ValueError(f"{out} holds a set that was not prepared from {identity['dataset']}; take another folder")
+        raise ValueError(f"{out} holds a set that was not prepared from {identity['dataset']}; use another folder")
     elif overwrite:
         (out / "set.json").unlink(missing_ok=True)  # it may name other classes
     write_file(path, _json(identity))

@@ -1,8 +1,8 @@
-"""ScanNetV2 (Dai et al. 2017) from its official download to a stored detection set.
+"""ScanNetV2 (Dai et al. 2017): from its official download to a detection set.
 
-By the rules of VoteNet's preparation: vertices of the cleaned mesh are the points, aligned to the axes by the matrix
-that comes with the scan; the box of an object is that of its vertices; objects of 18 of the nyu40 classes are labels.
-Unlike there, nothing is left out unless asked for: VoteNet's files hold 50,000 vertices of each scan at most.
+As in VoteNet's preparation, the points are the vertices of the cleaned mesh, aligned with the axes by the matrix that
+comes with the scan; an object's box is the bounding box of its vertices; objects of 18 of the nyu40 classes are
+labelled. Unlike there, all vertices are kept by default: VoteNet's files hold at most 50,000 of each scan.
 """
 
 import hashlib
@@ -54,10 +54,10 @@ class ScanNetFiles:
 
 
 def find_scannet(folder: str | Path, *, label_table: str | Path | None = None) -> ScanNetFiles:
-    """The download as its script leaves it: `scans/` and the table of labels; or the folder of scans itself.
+    """Find the files of a download: `scans/` and the label table, as its script leaves them, or just the scans.
 
     Raises:
-        OSError: Naming what is missing.
+        OSError: If something is missing; the message names it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -67,8 +67,8 @@ def find_scannet(folder: str | Path, *, label_table: str | Path | None = None) -
     table = next((path for path in tables if path.is_file()), None)
     if table is None:
         raise FileNotFoundError(
-            f"there is no {tables[0]}, the table of labels that comes with ScanNet's download (--label-map); "
-            "put it there, or say where it is"
+            f"there is no {tables[0]}, the label table that ScanNet's download script fetches (--label_map); "
+            "put it there, or give its path (--label-map)"
         )
     return ScanNetFiles(scans=scans, label_table=table)
 
@@ -83,23 +83,23 @@ def prepare_scannet(
     workers: int = 1,
     overwrite: bool = False,
 ) -> PreparationReport:
-    """Make a stored set with the splits train and val of whatever part of the data set is there.
+    """Make a detection set with the splits train and val from however much of ScanNet was downloaded.
 
-    Scans of neither official split go to a split named other.
+    Scans in neither official split go into a split named other.
 
     Args:
         files: The download.
         out: Folder of the set.
-        alignment: "axis": as the scan's own matrix says, which labels along the axes need; "none": as scanned.
-        max_points: Keep so many points of each scan, drawn at random; VoteNet's files hold 50,000. None: all, about
-            150,000 a typical scan and 4 MB.
-        seed: Decides which.
+        alignment: "axis": by the scan's matrix, as axis-aligned boxes need; "none": as scanned.
+        max_points: Keep this many points of each scan, drawn at random; VoteNet's files hold 50,000. None: all,
+            typically 150,000 and 4 MB.
+        seed: Seed of that choice.
         workers: Processes.
-        overwrite: Make everything anew.
+        overwrite: Start from scratch.
 
     Raises:
-        OSError: If the download is not there or the set cannot be written.
-        ValueError: If the table of labels cannot be read, the folder holds another set, or no scan can be used.
+        OSError: If the download is missing or the set cannot be written.
+        ValueError: If the label table cannot be read, the folder holds another set, or no scan can be used.
     """
     table = read_label_table(files.label_table)
     there = [path.name for path in folders_in(files.scans)]
@@ -131,10 +131,10 @@ def prepare_scannet(
 
 
 def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment = "axis") -> PreparedScene:
-    """One scan with its labels.
+    """Read one scan with its labels.
 
     Args:
-        folder: The scan's, named like its files.
+        folder: Folder of the scan, named like its files.
         table: Raw category -> nyu40 number.
         alignment: "axis" or "none".
 
@@ -142,8 +142,8 @@ def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment
         The scene with all vertices, and what had to be left out of its labels.
 
     Raises:
-        OSError: Naming the files that are missing.
-        ValueError: If a file is damaged or does not fit another.
+        OSError: If a file is missing; the message names it.
+        ValueError: If a file is damaged or does not match another.
     """
     folder = Path(folder)
     paths = {what: folder / (folder.name + ending) for what, ending in _ENDINGS.items()}
@@ -153,13 +153,13 @@ def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment
     segments = read_segments(paths["segments"])
     if len(segments) != len(points):
         raise ValueError(
-            f"{paths['segments']} speaks of {len(segments)} vertices, but {paths['vertices'].name} has {len(points)}"
+            f"{paths['segments']} is for {len(segments)} vertices, but {paths['vertices'].name} has {len(points)}"
         )
     if alignment == "axis":
         points = aligned(points, read_alignment(paths["alignment"]))
     groups = read_groups(paths["groups"])
     unknown = [f"{group.label!r} (object {group.object_id})" for group in groups if group.label not in table]
-    problems = [f"{paths['groups'].name}: label {label} is not in the table of labels" for label in unknown]
+    problems = [f"{paths['groups'].name}: label {label} is not in the label table" for label in unknown]
     try:
         instances, nyu40 = label_objects(segments, groups, table)
     except ValueError as error:
@@ -172,15 +172,16 @@ def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment
 def label_objects(
     segments: np.ndarray, groups: tuple[Group, ...], table: dict[str, int]
 ) -> tuple[np.ndarray, dict[int, int]]:
-    """Which object each vertex belongs to, and what the objects are.
+    """Assign each vertex to an object, and each object to a class.
 
-    Where objects share segments the published rules hold: the later object has them, and an object's class is that of
-    its first segment, which is of the label that was met last in the file for the first time.
+    Objects that share segments are treated as in VoteNet's preparation: the later object owns a shared segment, and an
+    object's class is that of its first segment. A segment has the label, of those of its objects, that first appears
+    last in the file.
 
     Args:
         segments: [N] segment of each vertex.
         groups: The objects.
-        table: Raw category -> nyu40 number; labels outside it count as 0, unlabelled.
+        table: Raw category -> nyu40 number; other labels count as 0, unlabelled.
 
     Returns:
         (instances, nyu40): [N] int64 object id of each vertex, -1 for none; object id -> nyu40 number.
@@ -191,7 +192,7 @@ def label_objects(
     ids, segment_of = np.unique(segments, return_inverse=True)
     rows = {group.object_id: np.searchsorted(ids, group.segments) for group in groups}
     for group in groups:
-        found = np.append(ids, -1)[rows[group.object_id]] == group.segments  # -1: beyond the last
+        found = np.append(ids, -1)[rows[group.object_id]] == group.segments  # -1: after the last
         if not found.all():
             raise ValueError(
                 f"object {group.object_id} ({group.label}) has segment {group.segments[~found][0]}, which no vertex has"
@@ -210,13 +211,13 @@ def label_objects(
 def _scene(
     points: np.ndarray, colors: np.ndarray, instances: np.ndarray, nyu40: dict[int, int]
 ) -> tuple[Scene, list[int]]:
-    """The scene with the objects of the 18 classes, by object id, and those that were left out for want of extent."""
+    """The scene with the objects of the 18 classes, by object id, and the ids of those left out as they are flat."""
     boxes, categories, flat = [], [], []
     rows = np.full(len(points), -1, np.int32)
     for object_id in sorted(nyu40):
         category = int(SCANNET.category_of(np.array(nyu40[object_id])))
         own = instances == object_id
-        if category < 0 or not own.any():  # of another class, or all its segments belong to later objects
+        if category < 0 or not own.any():  # another class, or all its segments belong to later objects
             continue
         low, high = points[own].min(axis=0), points[own].max(axis=0)
         if not (high > low).all():

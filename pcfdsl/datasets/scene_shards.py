@@ -1,4 +1,4 @@
-"""Scenes that the driver has made and stored, read back as a sequence."""
+"""Scenes that were generated as shards, read back as a sequence."""
 
 from pathlib import Path
 
@@ -9,24 +9,24 @@ __all__ = ["SceneShards"]
 
 
 class SceneShards(SceneSequence):
-    """A stored set of scenes; scene i equals that of the recipe bit for bit.
+    """Scenes in shards; scene i equals that of the recipe bit for bit.
 
     Args:
         folder: What `pcfdsl.generate.driver.generate` wrote of a recipe of scenes.
 
     Raises:
-        OSError, ValueError: If the folder is no stored set, or one of something else than scenes.
+        OSError, ValueError: If the folder holds no shards, or shards of something other than scenes.
     """
 
     def __init__(self, folder: str | Path):
         self.stored = open_set(folder)
         found = set(self.stored[0]) if len(self.stored) else set()
         if missing := {"points", "boxes", "categories", "instance_ids"} - found:
-            raise ValueError(f"{folder} is no set of scenes: its samples have no {', '.join(sorted(missing))}")
+            raise ValueError(f"{folder} is not a set of scenes: its samples have no {', '.join(sorted(missing))}")
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the categories: their numbers, with six digits. Looks at all scenes if the recipe does not say."""
+        """Names of the categories: six-digit numbers. Reads all scenes if the recipe does not give their number."""
         fractals = self.stored.manifest.config.get("fractals", {})
         number = fractals.get("num_categories") or 1 + max(
             (scene.categories.max(initial=-1) for scene in self), default=-1

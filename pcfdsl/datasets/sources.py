@@ -1,4 +1,4 @@
-"""Where scenes come from: one settings class per source, and one function that opens them all."""
+"""Sources of scenes: a settings class for each, and one function that opens them all."""
 
 import sys
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class FurnitureSource(Settings):
     """Scenes of furniture made of primitives, generated on the fly."""
 
     kind: Literal["furniture"] = option("furniture", "scenes of furniture made of primitives, generated on the fly")
-    split: Literal["train", "val"] = option("train", "proportions of the furniture")
+    split: Literal["train", "val"] = option("train", "train and val have furniture of different proportions")
     scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
 
 
@@ -60,7 +60,7 @@ class MeshSource(Settings):
 
     kind: Literal["meshes"] = option("meshes", "scenes of the meshes and clouds in a folder, generated on the fly")
     folder: str = option(REQUIRED, "folder of the meshes, one sub-folder per class")
-    split: Literal["all", "train", "val"] = option("all", "which models: val is one in five of each class")
+    split: Literal["all", "train", "val"] = option("all", "which models: val has one in five of each class")
     scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
 
 
@@ -131,7 +131,7 @@ class SceneSet:
 
 
 def open_scenes(source: SceneSource) -> SceneSet:
-    """The scenes of a source. Fractal categories are searched now, which may take a minute for a thousand.
+    """Open a source of scenes. Fractal categories are searched at once, which may take a minute for a thousand.
 
     Raises:
         OSError, ValueError: If a folder cannot be used.
@@ -141,7 +141,7 @@ def open_scenes(source: SceneSource) -> SceneSet:
         case FractalSource():
             database = open_pcfractal(source.fractals)
             for category in tqdm(range(source.fractals.num_categories), desc="categories", leave=False, disable=None):
-                database.category(category)  # now, not once more in every loader worker
+                database.category(category)  # here, not again in every loader worker
             classes = tuple(f"{category:06d}" for category in range(source.fractals.num_categories))
             return SceneSet(Scenes(source.scenes, FractalObjects(database)), classes)
         case FurnitureSource():
@@ -165,25 +165,25 @@ def open_scenes(source: SceneSource) -> SceneSet:
                 print(f"{source.folder}: {len(prepared.missing)} scenes of {source.split} are missing", file=sys.stderr)
             return SceneSet(prepared, prepared.classes)
         case NoSource():
-            raise ConfigError([("kind", "is none: these settings name no scenes; choose another kind")])
+            raise ConfigError([("kind", "is none, which has no scenes; choose another kind")])
 
 
 def mean_box_sizes(
     scenes: Sequence[Scene], num_classes: int, *, per_class: bool, max_scenes: int = 200
 ) -> tuple[tuple[float, float, float], ...]:
-    """Mean full extents of the boxes, over all or for each class, in metres to the millimetre.
+    """Mean full extents of the boxes, of all or for each class, in metres, rounded to millimetres.
 
-    Looks at `max_scenes` scenes, evenly spread. A class without boxes there gets the mean of all.
+    Uses `max_scenes` scenes, evenly spaced. A class without boxes there gets the mean of all.
 
     Raises:
-        ValueError: If there is no box at all.
+        ValueError: If there are no boxes.
     """
     chosen = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), max_scenes)).astype(int))
     looked_at = [scenes[int(i)] for i in chosen]
     sizes = np.concatenate([scene.boxes[:, 3:6] for scene in looked_at])
     categories = np.concatenate([scene.categories for scene in looked_at])
     if not len(sizes):
-        raise ValueError(f"the {len(chosen)} training scenes looked at have no boxes; there is nothing to detect")
+        raise ValueError(f"none of {len(chosen)} training scenes has a box; there is nothing to detect")
     groups = [sizes[categories == k] for k in range(num_classes)] if per_class else [sizes]
     means = np.array([(group if len(group) else sizes).mean(0, dtype=np.float64) for group in groups])
     return tuple((x, y, z) for x, y, z in means.clip(min=0.01).round(3).tolist())

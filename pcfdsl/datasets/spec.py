@@ -1,4 +1,4 @@
-"""The benchmarks as data: classes, published mean sizes, splits and evaluation protocol, each said once."""
+"""The benchmarks as data: classes, published mean sizes, splits and evaluation protocol."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,20 +13,20 @@ __all__ = ["SCANNET", "SPECS", "SUNRGBD", "DatasetSpec", "split_names", "spec_of
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """What is fixed about a benchmark.
+    """The fixed facts of a benchmark.
 
     Attributes:
-        key: Name in file names.
-        name: Name in words.
+        key: Its name in file names.
+        name: Its name in text.
         classes: Class names; categories index them.
-        source_ids: The data set's own number of each class (nyu40 for ScanNet); empty where its labels are names.
+        source_ids: The benchmark's own number of each class (nyu40 for ScanNet); empty if its labels are names.
         mean_sizes: Published mean full extents of each class, metres, along the box's own x, y and z.
-        num_heading_bins: Bins of the published box coding; 1 where boxes have no yaw.
-        split_sizes: Scenes of each split of the whole data set. "val" is what papers report on.
-        num_points: Points of a published sample.
-        votes: How published votes are made: see `pcfdsl.samples.detection`.
-        augment: The published augmentation.
-        iou_thresholds: Those that papers report mAP at.
+        num_heading_bins: Bins of VoteNet's box coding; 1 if boxes have no yaw.
+        split_sizes: Scenes of each split of the complete benchmark. Papers report on "val".
+        num_points: Points of VoteNet's samples.
+        votes: VoteNet's vote targets: see `pcfdsl.samples.detection`.
+        augment: VoteNet's augmentation.
+        iou_thresholds: The thresholds at which papers report mAP.
         fractions: Shares of the training scenes in label-efficient comparisons.
     """
 
@@ -44,14 +44,14 @@ class DatasetSpec:
     fractions: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8)
 
     def category_of(self, source_ids: np.ndarray) -> np.ndarray:
-        """int32 category of each of the data set's own class numbers, -1 for those outside the benchmark."""
+        """The int32 category of each of the benchmark's own class numbers, -1 for other numbers."""
         source_ids = np.asarray(source_ids)
         known = np.asarray(self.source_ids)
         place = np.minimum(np.searchsorted(known, source_ids), len(known) - 1)
         return np.where(known[place] == source_ids, place, -1).astype(np.int32)
 
 
-# Class names are VoteNet's, but for its misspelt shower curtain. The numbers ascend: `category_of` relies on it.
+# Class names are VoteNet's, except its misspelt shower curtain. `category_of` relies on ascending numbers.
 SCANNET = DatasetSpec(
     key="scannet",
     name="ScanNetV2",
@@ -119,10 +119,10 @@ def spec_of(classes: tuple[str, ...]) -> DatasetSpec | None:
 
 
 def split_names(spec: DatasetSpec, split: str) -> tuple[str, ...]:
-    """Names of the scenes of a split that is published as a list of names.
+    """Names of the scenes of an official split.
 
     Raises:
-        ValueError: If there is no such list; SUN RGB-D's is in its toolbox.
+        ValueError: If its list does not come with this package; SUN RGB-D's is in its toolbox.
 
     >>> len(split_names(SCANNET, "val"))
     312

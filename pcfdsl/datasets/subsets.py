@@ -1,4 +1,4 @@
-"""Limited data: fixed parts of a training set, each smaller one contained in every larger one."""
+"""Limited data: nested subsets of a training set."""
 
 import math
 
@@ -10,15 +10,15 @@ __all__ = ["nested_subset"]
 
 
 def nested_subset(num_scenes: int, fraction: float, *, seed: int = 0) -> np.ndarray:
-    """Which scenes belong to a fraction of a set.
+    """Choose a fraction of a set; smaller fractions are subsets of larger ones.
 
     Args:
-        num_scenes: Size of the whole set.
-        fraction: In (0, 1]; a fraction of a scene counts as one scene.
-        seed: Another seed draws other, again nested, subsets. Keep it fixed when runs are compared.
+        num_scenes: Size of the set.
+        fraction: In (0, 1]; the number of scenes is rounded up.
+        seed: Each seed gives other nested subsets. Keep it fixed when comparing runs.
 
     Returns:
-        [ceil(fraction * num_scenes)] int64, ascending. The subset of 10 % is part of that of 20 %.
+        [ceil(fraction * num_scenes)] int64, ascending.
 
     Raises:
         ValueError: If the fraction is not in (0, 1].
@@ -28,7 +28,7 @@ def nested_subset(num_scenes: int, fraction: float, *, seed: int = 0) -> np.ndar
     (40, 100, True)
     """
     if not 0 < fraction <= 1:
-        raise ValueError(f"a train fraction of {fraction} cannot be used; expected more than 0, at most 1")
-    # 0.07 * 100 is 7.000000000000001: rounded before the ceiling
+        raise ValueError(f"the train fraction is {fraction}; expected more than 0 and at most 1")
+    # rounded before the ceiling, since 0.07 * 100 is 7.000000000000001
     num_kept = min(num_scenes, math.ceil(round(fraction * num_scenes, 9)))
     return np.sort(stream(seed, "train subset", num_scenes).permutation(num_scenes)[:num_kept])

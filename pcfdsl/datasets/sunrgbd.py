@@ -1,8 +1,8 @@
-"""SUN RGB-D (Song et al. 2015) from its official downloads to a stored detection set, in pure Python.
+"""SUN RGB-D (Song et al. 2015): from its official downloads to a detection set, in pure Python.
 
-Depth images become points in the upright frame (x right, y forward, z up, the camera at the origin), and the boxes of
-ten classes their labels, by the rules of VoteNet's preparation: its first-version labels are those that papers report.
-VoteNet writes half extents and clockwise headings; here they are full extents and yaw, as everywhere.
+As in VoteNet's preparation, depth images become points in the upright frame (x right, y forward, z up, the camera at
+the origin), and the boxes of ten classes become labels. Papers report on the first version of the labels. VoteNet
+writes half extents and clockwise headings; here, as everywhere, boxes have full extents and yaw.
 """
 
 from collections.abc import Sequence
@@ -43,14 +43,14 @@ class SunRgbdFiles:
 
 
 def find_files(folder: str | Path, *, images: Path | None = None) -> SunRgbdFiles:
-    """The downloads as they lie in one folder: `SUNRGBD.zip` or `SUNRGBD/`, the .mat file, and `SUNRGBDtoolbox/`.
+    """Find the downloads in a folder: `SUNRGBD.zip` or `SUNRGBD/`, the .mat file, and `SUNRGBDtoolbox/`.
 
     Args:
         folder: The folder.
-        images: The zip or folder of images, where it lies elsewhere.
+        images: The zip or folder of images, if it is elsewhere.
 
     Raises:
-        OSError: Naming all that is missing, and where it comes from.
+        OSError: If something is missing; the message says what, and where to get it.
     """
     folder = Path(folder)
     toolbox = [folder / "SUNRGBDtoolbox", folder / "SUNRGBDtoolbox" / "SUNRGBDtoolbox"]
@@ -61,12 +61,12 @@ def find_files(folder: str | Path, *, images: Path | None = None) -> SunRgbdFile
         "split": [box / "traintestSUNRGBD" / "allsplit.mat" for box in toolbox],
     }
     found = {what: next((path for path in paths if path.exists()), None) for what, paths in candidates.items()}
-    # the labels are asked for only when they are needed
+    # the first version of the labels is required only if it is used
     missing = [str(candidates[what][0]) for what, path in found.items() if path is None and what != "labels_v1"]
     if missing:
         raise FileNotFoundError(
             f"{folder} has no {', '.join(missing)}; the data set's page (rgbd.cs.princeton.edu) offers SUNRGBD.zip, "
-            "SUNRGBDMeta3DBB_v2.mat and SUNRGBDtoolbox.zip, which is to be unpacked"
+            "SUNRGBDMeta3DBB_v2.mat and SUNRGBDtoolbox.zip, which must be unpacked"
         )
     return SunRgbdFiles(**{what: path or candidates[what][0] for what, path in found.items()})
 
@@ -81,21 +81,21 @@ def prepare_sunrgbd(
     workers: int = 1,
     overwrite: bool = False,
 ) -> PreparationReport:
-    """Make a stored set with the splits train and val.
+    """Make a detection set with the splits train and val.
 
-    Scenes are called by the number of the image, from 000001, as in the published files. Points come column after
-    column of the image. A box of a class outside the ten is not a label; one without extent or with numbers that are
-    not finite is left out and reported.
+    Scenes are named by the number of the image, from 000001, as in VoteNet's files. Points are in column order of the
+    image. Boxes of classes other than the ten are ignored; boxes that have no extent or are not finite are left out and
+    reported.
 
     Args:
-        files: The downloads; images that are not there are reported as missing.
+        files: The downloads; absent images are reported as missing.
         out: Folder of the set.
-        labels: Version of the labels; the cameras are those of the second version either way, as published.
-        max_points: Keep so many points of each image, drawn at random; VoteNet's files hold 50,000. None: all of them,
-            up to 387,000, which take 28 bytes each on the disk.
-        seed: Decides which.
+        labels: Version of the labels; the cameras are always those of the second version, as in VoteNet's preparation.
+        max_points: Keep this many points of each image, drawn at random; VoteNet's files hold 50,000. None: all, up to
+            387,000 of 28 bytes each.
+        seed: Seed of that choice.
         workers: Processes.
-        overwrite: Make everything anew.
+        overwrite: Start from scratch.
 
     Raises:
         OSError: If a download is missing or the set cannot be written.
@@ -105,8 +105,8 @@ def prepare_sunrgbd(
     if labels == "v1":
         if not files.labels_v1.is_file():
             raise FileNotFoundError(
-                f"there is no {files.labels_v1}, which holds the labels of the first version; unpack "
-                "SUNRGBDtoolbox.zip beside it, or take the second version"
+                f"there is no {files.labels_v1}, which holds the first version of the labels; unpack "
+                "SUNRGBDtoolbox.zip into its folder, or use the second version"
             )
         frames = with_labels_of(frames, read_frames(files.labels_v1, cameras=False))
     images = ImageFiles(files.images)
@@ -126,7 +126,7 @@ def prepare_sunrgbd(
             wanted[frame.name] = frame
     unknown = sorted(split_of.keys() - {frame.folder_key for frame in frames})
     if len(unknown) > sum(not frame.depth_key for frame in frames):
-        reason = f"lists {len(unknown)} images that {files.metadata.name} does not describe, the first is {unknown[0]}"
+        reason = f"lists {len(unknown)} images that {files.metadata.name} does not describe; the first is {unknown[0]}"
         failed.append((files.split.name, reason))
     return prepare_set(
         _MakeScene(frames=wanted, images=images, max_points=max_points, seed=seed),
@@ -168,7 +168,7 @@ class _MakeScene:
 
 
 def _points(frame: Frame, images: ImageFiles) -> tuple[np.ndarray, np.ndarray]:
-    """Points and colours of a frame; what is wrong with an image is said with its name."""
+    """Points and colours of a frame. Error messages name the image."""
     contents = {}
     for key, read in ((frame.depth_key, read_depth), (frame.color_key, read_color)):
         content = images.read(key)
@@ -181,7 +181,7 @@ def _points(frame: Frame, images: ImageFiles) -> tuple[np.ndarray, np.ndarray]:
         (rows, columns), (color_rows, color_columns) = depth.shape, color.shape[:2]
         raise ValueError(
             f"{frame.depth_key} has {columns} x {rows} pixels, but {frame.color_key} {color_columns} x {color_rows}; "
-            "one of them is not the file of this image"
+            "they are not of the same image"
         )
     points, pixels = unproject(depth, intrinsics=frame.intrinsics, tilt=frame.tilt)
     if not len(points):
@@ -190,7 +190,7 @@ def _points(frame: Frame, images: ImageFiles) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _labels(frame: Frame) -> tuple[Sequence[str], np.ndarray, tuple[str, ...]]:
-    """Class names and [K, 7] float32 boxes of the ten classes that can be used, and what is wrong with the others."""
+    """Class names and [K, 7] float32 boxes of usable labels of the ten classes, and what is wrong with the others."""
     ours = [row for row, name in enumerate(frame.names) if name in SUNRGBD.classes]
     boxes = frame.boxes[ours].astype(np.float32)
     finite = np.all(np.isfinite(boxes), axis=1)

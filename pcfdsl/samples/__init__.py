@@ -1,1 +1,1 @@
-"""What a network sees: scenes, clouds and pictures drawn, augmented and batched as tensors."""
+"""What networks are given: scenes, clouds and pictures, drawn, augmented and batched as tensors."""

@@ -1,4 +1,4 @@
-"""What all batches and their loaders have in common."""
+"""What all batches and their loaders share."""
 
 import signal
 from collections.abc import Callable
@@ -15,11 +15,11 @@ class TensorBatch:
     """A dataclass whose fields are all tensors."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """The batch on another device."""
+        """Copy the batch to another device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """The batch in page-locked memory; data loaders call this."""
+        """Copy the batch to page-locked memory; data loaders call this."""
         return self._map(torch.Tensor.pin_memory)
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Self:
@@ -27,5 +27,5 @@ class TensorBatch:
 
 
 def ignore_interrupts(_: int = 0) -> None:
-    """Leave Ctrl-C to the main process: a `worker_init_fn` for loader workers, which a terminal interrupts as well."""
+    """Leave Ctrl-C to the main process: a `worker_init_fn`, since a terminal interrupts loader workers too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Clouds as training samples of a classifier: drawn, brought to one size, augmented, with height."""
+"""Clouds as training samples of a classifier: drawn, normalised in size, augmented, with height."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ __all__ = ["CloudAugmentConfig", "CloudBatch", "CloudDataset", "CloudPointsConfi
 
 @dataclass(frozen=True, kw_only=True)
 class CloudPointsConfig:
-    """What the network sees of a cloud."""
+    """A cloud as the network sees it."""
 
     num_points: int = option(1024, "points of a sample", minimum=1)
     size: Literal["sphere", "metres"] = option(
         "sphere",
-        "`sphere`: centred on the mean, the farthest point at `radius`; `metres`: as it is, centred on its box",
+        "sphere: centred on the mean, with the farthest point at radius; metres: unscaled, centred on its box",
     )
-    radius: float = option(1.0, "radius of that sphere, metres: the backbone's radii are metres", minimum=1e-3)
-    use_height: bool = option(True, "height above the cloud's lowest points as a feature, as in detectors")
+    radius: float = option(1.0, "radius of that sphere, metres, as are the backbone's radii", minimum=1e-3)
+    use_height: bool = option(True, "height above the cloud's lowest points as a feature, as for detectors")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -36,18 +36,18 @@ class CloudPointsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CloudAugmentConfig(AugmentConfig):
-    """What may happen to a training cloud; lengths are metres after it was brought to its size."""
+    """Augmentation of training clouds, after they are normalised in size; lengths are metres."""
 
-    rotation: float = option(180.0, "turned about z by up to this many degrees either way", minimum=0.0, maximum=180.0)
-    any_orientation: bool = option(False, "turned to any orientation first; for sets without a common upright")
-    scale: tuple[float, float] = option((0.8, 1.25), "scaled by a factor from and to", minimum=0.01)
+    rotation: float = option(180.0, "rotation about z, up to this many degrees either way", minimum=0.0, maximum=180.0)
+    any_orientation: bool = option(False, "rotate to any orientation first, for sets without a common upright")
+    scale: tuple[float, float] = option((0.8, 1.25), "range of the scale factor", minimum=0.01)
     stretch: float = option(
-        0.0, "each axis also by its own factor, up to this much more or less than 1", minimum=0.0, maximum=0.9
+        0.0, "scale each axis by a further factor that differs from 1 by up to this much", minimum=0.0, maximum=0.9
     )
     dropout: float = option(
-        0.3, "up to this share of the points is replaced by copies of others", minimum=0.0, maximum=0.99
+        0.3, "replace up to this share of the points by copies of others", minimum=0.0, maximum=0.99
     )
-    jitter: float = option(0.01, "standard deviation added to each coordinate, metres", minimum=0.0)
+    jitter: float = option(0.01, "standard deviation of noise on each coordinate, metres", minimum=0.0)
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
@@ -61,7 +61,7 @@ class CloudBatch(TensorBatch):
     """B clouds.
 
     Attributes:
-        points: [B, N, 3 + C] float32: xyz, then the height where asked for.
+        points: [B, N, 3 + C] float32: xyz, then the height if it is used.
         labels: [B] int64.
         cloud_idx: [B] int64, indices in the data set.
     """
@@ -77,15 +77,15 @@ class CloudBatch(TensorBatch):
 class CloudDataset(Dataset[tuple[np.ndarray, int, int]]):
     """Training or evaluation samples of a set of clouds.
 
-    `dataset[e, i]` is sample i of epoch e, a pure function of (clouds, settings, seed, e, i), whatever worker makes it
-    and in whatever order; `dataset[i]` is that of epoch 0.
+    `dataset[e, i]` is sample i of epoch e, a pure function of (clouds, settings, seed, e, i), whichever worker makes it
+    and in whichever order; `dataset[i]` is that of epoch 0.
 
     Args:
-        clouds: Where points and labels come from.
-        indices: Which of them, in order.
+        clouds: Source of points and labels.
+        indices: The clouds to use, in order.
         points: What the network sees.
-        augment: What may happen to a sample; None leaves it alone.
-        seed: Decides which points are drawn, and augmentation.
+        augment: Augmentation; None: none.
+        seed: Seed of the choice of points and of augmentation.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class CloudDataset(Dataset[tuple[np.ndarray, int, int]]):
 
 
 def collate_clouds(samples: Sequence[tuple[np.ndarray, int, int]]) -> CloudBatch:
-    """Samples with equally many points -> batch."""
+    """Stack samples with equally many points into a batch."""
     points, labels, rows = zip(*samples, strict=True)
     return CloudBatch(
         points=torch.from_numpy(np.stack(points)), labels=torch.tensor(labels), cloud_idx=torch.tensor(rows)
@@ -131,7 +131,7 @@ def _to_size(points: np.ndarray, config: CloudPointsConfig) -> np.ndarray:
         return points - (points.min(0) + points.max(0)) / 2
     points = points - points.mean(0)
     farthest = np.sqrt((points**2).sum(1).max())
-    return points * np.float32(config.radius / farthest) if farthest > 0 else points  # a few drawn points may be one
+    return points * np.float32(config.radius / farthest) if farthest > 0 else points  # all drawn points may coincide
 
 
 def _augmented(points: np.ndarray, rng: np.random.Generator, config: CloudAugmentConfig) -> np.ndarray:
@@ -145,7 +145,7 @@ def _augmented(points: np.ndarray, rng: np.random.Generator, config: CloudAugmen
 
 
 def _random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """[3, 3], evenly over all rotations: Q of a Gaussian matrix, signs fixed (Stewart 1980)."""
+    """A uniformly distributed rotation, [3, 3]: Q of a Gaussian matrix, with signs fixed (Stewart 1980)."""
     q, r = np.linalg.qr(rng.normal(size=(3, 3)))
     q = q * np.sign(np.diag(r))
     return q if np.linalg.det(q) > 0 else -q

@@ -12,8 +12,9 @@ from pcfdsl.config import Settings, option
 from pcfdsl.datasets.augment import AugmentConfig, Draws, axis_aligned_hull, draw_sample
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import TensorBatch
-from pcfdsl.samples.released import check_published, published_draws
-from pcfdsl.scene.boxes import Scene, height_above_floor, overlap_votes, votes
+from pcfdsl.samples.points import input_points, require_points
+from pcfdsl.samples.released import check_released, released_draws
+from pcfdsl.scene.boxes import Scene, overlap_votes, votes
 
 __all__ = ["DetectionBatch", "DetectionDataset", "DetectionSample", "PointsConfig", "collate", "scene_samples"]
 
@@ -23,14 +24,17 @@ PointDraws = Literal["native", "scannet", "sunrgbd"]
 
 @dataclass(frozen=True, kw_only=True)
 class PointsConfig(Settings):
-    """What the network sees of a scene, and what it is to predict."""
+    """What the network sees of a scene, and what it has to predict."""
 
     num_points: int = option(20_000, "points of a sample", minimum=1)
     use_height: bool = option(True, "height above the floor as a feature")
     use_color: bool = option(False, "colours as features")
-    votes: VoteTargets = option("box", "where points vote to: the box, the points' extent, or all boxes that hold them")
-    class_agnostic: bool = option(False, "one class, object")
-    draws: PointDraws = option("native", "order of random draws: ours, or that of VoteNet's loader of a data set")
+    votes: VoteTargets = option(
+        "box",
+        "vote for the box's centre, the middle of the object's points, or all boxes that hold the point",
+    )
+    class_agnostic: bool = option(False, "treat all objects as one class")
+    draws: PointDraws = option("native", "random draws: native, or in the order of VoteNet's loader of a benchmark")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,10 +42,10 @@ class DetectionSample:
     """One scene, ready for a batch (NumPy).
 
     Attributes:
-        points: [N, 3 + C] float32: xyz, then colour minus 0.5 and height where asked for, in this order.
+        points: [N, 3 + C] float32: xyz, then colour minus 0.5 and height if they are used, in this order.
         boxes: [K, 7] float32.
         classes: [K] int64.
-        vote_offsets: [N, 3, 3] float32 (slot, xyz): three votes a point, the same three times where it has one object.
+        vote_offsets: [N, 3, 3] float32 (slot, xyz): three votes per point, all equal if it belongs to one object.
         vote_mask: [N] bool.
         instance_ids: [N] int64, the row of `boxes` a point belongs to; -1 for background.
         scene_idx: Index in the data set.
@@ -87,25 +91,22 @@ class DetectionBatch(TensorBatch):
 class DetectionDataset(Dataset[DetectionSample]):
     """Training or evaluation samples of a sequence of scenes.
 
-    Sample i of epoch e is a pure function of (scenes, settings, seed, e, i), whatever worker makes it and in whatever
-    order. `dataset[i]` is sample i of `epoch`, `dataset[e, i]` names the epoch: a sampler that gives such pairs needs
-    no restart of the workers between epochs.
+    `dataset[e, i]` is sample i of epoch e, a pure function of (scenes, settings, seed, e, i), whichever worker makes it
+    and in whichever order; `dataset[i]` is that of epoch 0.
 
     Args:
         scenes: Any sequence of `Scene`.
-        num_points: Points of a sample; drawn without repetition where the scene has enough, else all of them and
+        num_points: Points of a sample, drawn without repetition if the scene has enough; if not, all of them and
             repeats.
-        use_height: Add the height above the floor estimate as a feature. It is that of the untouched cloud times the
-            scale.
+        use_height: Add the height above the floor as a feature: see `input_points`.
         use_color: Add colours; the scenes must have them.
-        augment: What may happen to a sample; None leaves it alone.
+        augment: Augmentation; None: none.
         votes: "box": to the centre of the labelled box; "extent": to the middle of the sampled points of the instance
             (VoteNet on ScanNet); "overlap": by which boxes hold the point, up to three (VoteNet on SUN RGB-D).
         class_agnostic: All objects are class 0.
-        draws: "native", or in the order and with the generator of VoteNet's loader of that data set: see
-            `pcfdsl.samples.released`.
-        seed: Decides subsampling and augmentation.
-        epoch: Number of the epoch that `dataset[i]` gives.
+        draws: "native", or "scannet" or "sunrgbd": with the generator and in the order of VoteNet's loader of that
+            benchmark; see `pcfdsl.samples.released`.
+        seed: Seed of subsampling and augmentation.
 
     Raises:
         ValueError: If a setting cannot be used, or a scene has no points or no colours.
@@ -123,70 +124,50 @@ class DetectionDataset(Dataset[DetectionSample]):
         class_agnostic: bool = False,
         draws: str = "native",
         seed: int = 0,
-        epoch: int = 0,
     ):
         if num_points < 1:
             raise ValueError(f"num_points is {num_points}; expected at least 1")
         if votes not in get_args(VoteTargets):
-            raise ValueError(f"votes={votes!r} is not known; expected one of {', '.join(get_args(VoteTargets))}")
+            raise ValueError(f"votes is {votes!r}; expected one of {', '.join(get_args(VoteTargets))}")
         if draws not in get_args(PointDraws):
-            raise ValueError(f"draws={draws!r} is not known; expected one of {', '.join(get_args(PointDraws))}")
+            raise ValueError(f"draws is {draws!r}; expected one of {', '.join(get_args(PointDraws))}")
         if draws != "native":
-            check_published(draws, augment)
+            check_released(draws, augment)
         self.draws = draws
         self.scenes, self.num_points, self.augment, self.votes = scenes, num_points, augment, votes
         self.use_height, self.use_color, self.class_agnostic = use_height, use_color, class_agnostic
-        self.seed, self.epoch = seed, epoch
-
-    @property
-    def num_features(self) -> int:
-        """Columns of `points` beyond xyz."""
-        return 3 * self.use_color + self.use_height
-
-    def set_epoch(self, epoch: int) -> None:
-        """Let `dataset[i]` give samples of another epoch; loader workers that already run do not see it."""
-        self.epoch = epoch
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.scenes)
 
     def __getitem__(self, index: int | tuple[int, int]) -> DetectionSample:
-        epoch, i = index if isinstance(index, tuple) else (self.epoch, index)
+        epoch, i = index if isinstance(index, tuple) else (0, index)
         if not 0 <= i < len(self):
             raise IndexError(f"sample {i} of a data set of {len(self)}")
         scene, rng = self.scenes[i], stream(self.seed, "detection", epoch, i)
-        if len(scene.points) == 0:
-            raise ValueError(f"scene {i} has no points; remove it from the set")
-        if self.use_color and scene.colors is None:
-            raise ValueError(f"scene {i} has no colours; set use_color to false or store colours")
+        require_points(scene, i, use_color=self.use_color)
         if self.draws == "native":
             draws = draw_sample(rng, len(scene.points), self.num_points, config=self.augment)
         else:
             legacy = np.random.RandomState(rng.integers(2**32, dtype=np.uint32))
-            draws = published_draws(self.draws, legacy, len(scene.points), self.num_points, config=self.augment)
+            draws = released_draws(self.draws, legacy, len(scene.points), self.num_points, config=self.augment)
         return self.sample(scene, draws, scene_idx=i)
 
     def sample(self, scene: Scene, draws: Draws, *, scene_idx: int) -> DetectionSample:
-        """The sample of a scene that given draws make."""
-        transform, rows = draws.transform, draws.rows
-        features = []
-        if self.use_color and scene.colors is not None:
-            colors = scene.colors[rows]
-            features.append((colors if draws.colors is None else draws.colors(colors)) - np.float32(0.5))
-        if self.use_height:
-            features.append(height_above_floor(scene.points)[rows, None] * np.float32(transform.scale))
-        points = transform.points(scene.points[rows])
-        boxes = transform.boxes(scene.boxes.astype(np.float64))
+        """Make the sample of a scene from given draws."""
+        points = input_points(scene, draws, use_height=self.use_height, use_color=self.use_color)
+        boxes = draws.transform.boxes(scene.boxes.astype(np.float64))
         scene = replace(
             scene,
-            points=points if draws.offsets is None else points + draws.offsets,
+            points=points[:, :3],
             boxes=axis_aligned_hull(boxes) if self.augment is not None and self.augment.hull else boxes,
-            instance_ids=scene.instance_ids[rows],
+            instance_ids=scene.instance_ids[draws.rows],
             colors=None,
         )
         offsets, mask = _three_votes(scene, self.votes)
         return DetectionSample(
-            points=np.concatenate([scene.points, *features], axis=1).astype(np.float32),
+            points=points,
             boxes=scene.boxes,
             classes=scene.categories.astype(np.int64) * (not self.class_agnostic),
             vote_offsets=offsets,
@@ -199,7 +180,7 @@ class DetectionDataset(Dataset[DetectionSample]):
 def scene_samples(
     scenes: Sequence[Scene], config: PointsConfig, *, seed: int, augment: AugmentConfig | None = None
 ) -> DetectionDataset:
-    """Samples of scenes as the network sees them."""
+    """Make a data set of scenes as the settings say."""
     return DetectionDataset(
         scenes,
         num_points=config.num_points,

@@ -1,4 +1,4 @@
-"""Pictures as training samples: cropped, augmented, normalised, the same for the same (seed, epoch, index)."""
+"""Pictures as training samples: cropped, augmented and normalised."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -22,17 +22,17 @@ __all__ = ["ImageAugmentConfig", "ImageBatch", "ImageDataset", "ImageViewConfig"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageViewConfig:
-    """What the network sees of a picture."""
+    """A picture as the network sees it."""
 
-    size: int = option(224, "Side of the network's input, pixels.", minimum=1)
+    size: int = option(224, "side of the network's input, pixels", minimum=1)
     channels: Literal[1, 3] = option(
         3,
-        "3: RGB, grey pictures repeated; 1: grey.",
+        "3: RGB, with grey pictures repeated; 1: grey",
     )
-    mean: tuple[float, ...] = option((0.5,), "Subtracted from values in 0..1: one number or one per channel.")
-    std: tuple[float, ...] = option((0.5,), "Then divided by: likewise.", minimum=1e-6)
-    crop: float = option(0.875, "Evaluation: side of the central crop over that of the picture.", minimum=0.01)
-    interpolation: Literal["nearest", "bilinear", "bicubic"] = option("bicubic", "How pictures are resized.")
+    mean: tuple[float, ...] = option((0.5,), "subtracted from values in 0..1: one number or one per channel")
+    std: tuple[float, ...] = option((0.5,), "divisor after that: one number or one per channel", minimum=1e-6)
+    crop: float = option(0.875, "evaluation: side of the central crop over that of the picture", minimum=0.01)
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = option("bicubic", "how pictures are resized")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -41,25 +41,25 @@ class ImageViewConfig:
         """Yields (field, problem)."""
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.channels):
-                yield name, f"has {len(getattr(self, name))} values; expected 1 or one for each of {self.channels}"
+                yield name, f"has {len(getattr(self, name))} values; expected 1 or {self.channels}, one per channel"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageAugmentConfig:
-    """What may happen to a training picture."""
+    """Augmentation of training pictures."""
 
     kind: Literal["timm", "crop", "none"] = option(
-        "timm", "timm: its create_transform. crop: resized, padded, cropped, flipped; cheap. none: as in evaluation."
+        "timm", "timm: its create_transform; crop: resize, pad, crop and flip, cheaper; none: as in evaluation"
     )
-    hflip: float = option(0.5, "Probability of a left-right flip.", minimum=0.0, maximum=1.0)
-    vflip: float = option(0.0, "timm: probability of a top-bottom flip.", minimum=0.0, maximum=1.0)
-    resize: int | None = option(None, "crop: shorter side before cropping, pixels; null leaves it.", minimum=1)
-    pad: int = option(0, "crop: zeros around the picture before cropping, pixels.", minimum=0)
-    scale: tuple[float, float] = option((0.08, 1.0), "timm: share of the area that a crop takes.", minimum=0.0)
-    ratio: tuple[float, float] = option((0.75, 1.3333), "timm: aspect of a crop.", minimum=0.01)
-    color_jitter: float = option(0.4, "timm: strength; not used with auto_augment.", minimum=0.0)
-    auto_augment: str | None = option(None, "timm: policy such as rand-m9-mstd0.5-inc1.")
-    erasing: float = option(0.0, "timm: probability that a part is replaced by noise.", minimum=0.0, maximum=1.0)
+    hflip: float = option(0.5, "probability of a left-right flip", minimum=0.0, maximum=1.0)
+    vflip: float = option(0.0, "timm: probability of a top-bottom flip", minimum=0.0, maximum=1.0)
+    resize: int | None = option(None, "crop: shorter side before cropping, pixels; null: no resizing", minimum=1)
+    pad: int = option(0, "crop: zeros around the picture before cropping, pixels", minimum=0)
+    scale: tuple[float, float] = option((0.08, 1.0), "timm: range of a crop's share of the area", minimum=0.0)
+    ratio: tuple[float, float] = option((0.75, 1.3333), "timm: range of a crop's aspect ratio", minimum=0.01)
+    color_jitter: float = option(0.4, "timm: strength; not used with auto_augment", minimum=0.0)
+    auto_augment: str | None = option(None, "timm: policy such as rand-m9-mstd0.5-inc1")
+    erasing: float = option(0.0, "timm: probability that a part is replaced by noise", minimum=0.0, maximum=1.0)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -88,10 +88,10 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     epoch 0.
 
     Args:
-        pictures: Where they come from.
+        pictures: Source of pictures and labels.
         view: What the network sees.
-        augment: What may happen to a sample; None, or of kind none: as in evaluation.
-        seed: Decides augmentation.
+        augment: Augmentation; None, or of kind none: as in evaluation.
+        seed: Seed of augmentation.
     """
 
     def __init__(
@@ -124,16 +124,16 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
 
 
 def collate_images(samples: Sequence[tuple[Tensor, int]]) -> ImageBatch:
-    """Samples -> batch."""
+    """Stack samples into a batch."""
     images, labels = zip(*samples, strict=True)
     return ImageBatch(images=torch.stack(images), labels=torch.tensor(labels))
 
 
 @contextmanager
 def drawing_from(rng: np.random.Generator) -> Iterator[None]:
-    """Within, the global generators of Python, NumPy and torch (CPU) are set from `rng`; afterwards they are as before.
+    """Seed the global generators of Python, NumPy and torch (CPU) from `rng` in this context; restore them afterwards.
 
-    timm's and torchvision's transforms draw from all three.
+    The transforms of timm and torchvision draw from all three.
     """
     seed = int(rng.integers(2**32))
     python, legacy, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
@@ -183,7 +183,7 @@ _RESAMPLING = {
 def _cropped(
     image: Image.Image, view: ImageViewConfig, augment: ImageAugmentConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """[size, size, C] uint8: resized where asked for or too small, padded, cropped at random, perhaps flipped."""
+    """[size, size, C] uint8: resized if set or too small, padded, cropped at random, perhaps flipped."""
     width, height = image.size
     short = augment.resize or max(min(width, height), view.size - 2 * augment.pad)
     if short != min(width, height):
@@ -199,4 +199,4 @@ def _cropped(
     top = int(rng.integers(pixels.shape[0] - view.size + 1))
     left = int(rng.integers(pixels.shape[1] - view.size + 1))
     pixels = pixels[top : top + view.size, left : left + view.size]
-    return np.array(pixels[:, ::-1] if rng.random() < augment.hflip else pixels)  # writable, as torch wants it
+    return np.array(pixels[:, ::-1] if rng.random() < augment.hflip else pixels)  # writable, as torch requires

@@ -1,25 +1,25 @@
-"""The random draws of VoteNet's two loaders: the same numbers in the same order from the same generator.
+"""The random draws of VoteNet's two released loaders: the same numbers in the same order from the same generator.
 
-The published loaders draw from NumPy's global generator, which they seed anew every epoch from the operating system.
-Given `np.random.RandomState(s)` these functions draw what they draw after `np.random.seed(s)`. The quirks:
+The loaders draw from NumPy's global generator, which they reseed every epoch from the operating system. Given
+`np.random.RandomState(s)`, these functions draw what the loaders draw after `np.random.seed(s)`. The quirks:
 
-- Points are drawn with repetition as soon as there are too few, so some are never seen.
-- ScanNet: points first, then the flips, then the angle. SUN RGB-D: flip, angle, changes of colour where asked for and
-  scale first, points last; so colours are drawn for points that are then left out.
+- If there are too few points, all are drawn with repetition, so some are never seen.
+- ScanNet: points first, then the flips, then the angle. SUN RGB-D: flip, angle, changes of colour if used and scale
+  first, points last; so colour changes are drawn for points that are then left out.
 """
 
 import numpy as np
 
 from pcfdsl.datasets.augment import AugmentConfig, Draws, Transform, draw_color_change
 
-__all__ = ["check_published", "published_draws"]
+__all__ = ["check_released", "released_draws"]
 
 
-def check_published(dataset: str, augment: AugmentConfig | None) -> None:
-    """See that an augmentation has nothing that the published loader of a data set does not know.
+def check_released(dataset: str, augment: AugmentConfig | None) -> None:
+    """Check that VoteNet's loader of a benchmark has every augmentation that is used.
 
     Raises:
-        ValueError: Naming what it has.
+        ValueError: If it does not; the message names them.
     """
     if augment is None:
         return
@@ -29,20 +29,20 @@ def check_published(dataset: str, augment: AugmentConfig | None) -> None:
     else:
         unknown |= {"flip_y": augment.flip_y != 0, "hull": augment.hull}
     if found := [name for name, there in unknown.items() if there]:
-        raise ValueError(f"the published loader of {dataset} has no {', '.join(found)}; turn it off, or draw natively")
+        raise ValueError(f"VoteNet's loader of {dataset} has no {', '.join(found)}; turn it off, or use native draws")
 
 
-def published_draws(
+def released_draws(
     dataset: str, random: np.random.RandomState, available: int, wanted: int, *, config: AugmentConfig | None
 ) -> Draws:
-    """What the published loader draws for one sample.
+    """Draw one sample as VoteNet's loader does.
 
     Args:
         dataset: "scannet" or "sunrgbd".
         random: The generator.
         available: Points of the scene.
         wanted: Points of the sample.
-        config: How far things go; None: only points are drawn, as in evaluation.
+        config: Augmentation; None: only points are drawn, as in evaluation.
     """
     draw = {"scannet": _scannet, "sunrgbd": _sunrgbd}[dataset]
     return draw(random, available, wanted, config)

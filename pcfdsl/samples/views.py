@@ -1,4 +1,4 @@
-"""Pairs of views to contrast: one scene seen twice, or the same objects in two rooms."""
+"""Pairs of views for contrastive learning: one scene seen twice, or the same objects in two rooms."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -8,10 +8,11 @@ import torch
 from torch.utils.data import Dataset
 
 from pcfdsl.config import option, validate
-from pcfdsl.datasets.augment import AugmentConfig, Draws, draw_sample
+from pcfdsl.datasets.augment import AugmentConfig, draw_sample
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import TensorBatch
-from pcfdsl.scene.boxes import Scene, height_above_floor
+from pcfdsl.samples.points import input_points, require_points
+from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import SceneConfig
 from pcfdsl.scene.objects import ObjectSource
 from pcfdsl.scene.synthesize import compose, draw_objects, stretch
@@ -22,15 +23,15 @@ __all__ = ["PairBatch", "PairSample", "TwoLayouts", "TwoViews", "ViewAugmentConf
 
 @dataclass(frozen=True, kw_only=True)
 class ViewConfig:
-    """What one of two views sees of a scene: what a depth camera does from somewhere in it."""
+    """What one of two views sees of a scene: what a depth camera sees from somewhere in it."""
 
-    camera: bool = option(True, "see what a camera sees; false: everything")
-    height: tuple[float, float] = option((1.0, 1.8), "of the camera above the floor, metres, from and to")
-    resolution: float = option(1.5, "cell of the depth buffer that finds hidden points, degrees", minimum=0.1)
-    tolerance: float = option(0.1, "thickness of a surface in a cell, metres", minimum=0.0)
+    camera: bool = option(True, "see only what a camera sees; false: everything")
+    height: tuple[float, float] = option((1.0, 1.8), "range of the camera's height above the floor, metres")
+    resolution: float = option(1.5, "cell size of the depth buffer that finds hidden points, degrees", minimum=0.1)
+    tolerance: float = option(0.1, "thickness of a surface within a cell, metres", minimum=0.0)
     fov: float = option(360.0, "horizontal field of view, degrees", minimum=10.0, maximum=360.0)
     min_share: float = option(
-        0.2, "a camera that sees less of the points is put elsewhere, up to ten times", minimum=0.0, maximum=1.0
+        0.2, "a camera that sees less of the points is moved, up to ten times", minimum=0.0, maximum=1.0
     )
 
     def __post_init__(self) -> None:
@@ -44,11 +45,11 @@ class ViewConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewAugmentConfig(AugmentConfig):
-    """What may happen to each of two views; by default it is turned about z by any angle, as CSC does."""
+    """Augmentation of each of two views; by default rotation about z by any angle, as in CSC."""
 
     flip_x: float = option(0.0, "probability of x -> -x", minimum=0.0, maximum=1.0)
     flip_y: float = option(0.0, "probability of y -> -y", minimum=0.0, maximum=1.0)
-    rotation: float = option(180.0, "turned about z by up to this many degrees either way", minimum=0.0, maximum=180.0)
+    rotation: float = option(180.0, "rotation about z, up to this many degrees either way", minimum=0.0, maximum=180.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,10 +57,10 @@ class PairSample:
     """Two views (NumPy); the first axis of every array is the view.
 
     Attributes:
-        points: [2, N, 3 + C] float32: xyz, then colour minus 0.5 and height where asked for.
-        positions: [2, N, 3] float32 metres: where the points are in the frame that the views share. Rooms of
-            different layout share none; each then has its own.
-        object_ids: [2, N] int64; equal ids in both views are the same object, -1 is none.
+        points: [2, N, 3 + C] float32: xyz, then colour minus 0.5 and height if they are used.
+        positions: [2, N, 3] float32 metres: the points in the frame that the views share. Rooms of different layout
+            share none; each has its own.
+        object_ids: [2, N] int64; equal ids in both views mean the same object, -1 means none.
     """
 
     points: np.ndarray
@@ -87,21 +88,21 @@ def collate_pairs(samples: Sequence[PairSample]) -> PairBatch:
 
 
 class TwoViews(Dataset[PairSample]):
-    """Every scene seen twice, from two places and moved in two ways (PointContrast, Xie et al. 2020, section 3.2).
+    """Every scene seen from two places, with separate augmentation (PointContrast, Xie et al. 2020, section 3.2).
 
     Sample i of epoch e is a pure function of (scenes, settings, seed, e, i); `dataset[e, i]` gives it.
 
     Args:
         scenes: Any sequence of `Scene`.
-        num_points: Points of a view, drawn from those it sees; repeated where those are fewer.
-        use_height: Add the height above the floor of the scene, times the scale.
+        num_points: Points of a view, drawn from those it sees, and repeated if there are fewer.
+        use_height: Add the height above the floor as a feature: see `input_points`.
         use_color: Add colours; the scenes must have them.
         view: What a view sees.
-        augment: How a view is moved, and its points jittered.
-        seed: Decides views, subsampling and augmentation.
+        augment: Augmentation of a view.
+        seed: Seed of views, subsampling and augmentation.
 
     Raises:
-        ValueError: If a scene has no points, or no colours where they are used.
+        ValueError: If a scene has no points, or no colours though they are used.
     """
 
     def __init__(
@@ -124,31 +125,30 @@ class TwoViews(Dataset[PairSample]):
     def __getitem__(self, key: tuple[int, int]) -> PairSample:
         epoch, i = key
         scene = self.scenes[i]
-        if len(scene.points) == 0:
-            raise ValueError(f"scene {i} has no points; remove it from the set")
-        if self.use_color and scene.colors is None:
-            raise ValueError(f"scene {i} has no colours; set use_color to false or store colours")
-        views: list[_View] = []
+        require_points(scene, i, use_color=self.use_color)
+        views = []
         for number in range(2):
             rng = stream(self.seed, "view", epoch, i, number)
-            seen = np.flatnonzero(_seen(rng, scene.points, self.view))
+            seen = np.flatnonzero(_seen_by_camera(rng, scene.points, self.view))
             draws = draw_sample(rng, len(seen), self.num_points, config=self.augment)
-            views.append(_view(scene, seen[draws.rows], draws, self.use_height, self.use_color))
-        return _pair(views, [scene.instance_ids[view.rows] for view in views])
+            draws = replace(draws, rows=seen[draws.rows])
+            points = input_points(scene, draws, use_height=self.use_height, use_color=self.use_color)
+            views.append((points, scene.points[draws.rows], scene.instance_ids[draws.rows]))
+        return _pair(views)
 
 
 class TwoLayouts(Dataset[PairSample]):
     """The same objects in two rooms, each with its own layout (RandomRooms, Rao et al., ICCV 2021).
 
-    Kinds, shapes and sizes of the objects of pair i depend on (settings, i); their places, what surrounds them, who
-    looks at them and the augmentation on (seed, e, i) too. `dataset[e, i]` gives sample i of epoch e.
+    The categories, shapes and sizes of the objects of pair i depend on (settings, i); their places, surroundings and
+    cameras, and the augmentation, depend on (seed, e, i) too. `dataset[e, i]` gives sample i of epoch e.
 
     Args:
         settings: What the rooms look like; `num_scenes` is the number of pairs.
-        source: Where the objects come from.
+        source: Source of the objects.
         num_points: Points of a view.
-        use_height: Add the height above the floor of the room, times the scale.
-        augment: How each room is moved, and its points jittered.
+        use_height: Add the height above the floor as a feature: see `input_points`.
+        augment: Augmentation of each room.
         seed: See above.
     """
 
@@ -174,19 +174,18 @@ class TwoLayouts(Dataset[PairSample]):
         config = replace(
             self.settings, objects=(len(clouds), len(clouds)), sizes=replace(self.settings.sizes, shape="metres")
         )
-        views: list[_View] = []
-        ids: list[np.ndarray] = []
+        views = []
         for number in range(2):
             rng = stream(self.seed, "layout", epoch, i, number)
             room = compose(rng, _GivenObjects(clouds), config=config)
             draws = draw_sample(rng, len(room.points), self.num_points, config=self.augment)
-            views.append(_view(room, draws.rows, draws, self.use_height, use_color=False))
-            ids.append(room.point_categories[views[-1].rows])
-        return _pair(views, ids)
+            points = input_points(room, draws, use_height=self.use_height, use_color=False)
+            views.append((points, room.points[draws.rows], room.point_categories[draws.rows]))
+        return _pair(views)
 
 
 class _GivenObjects:
-    """A source that gives the clouds it holds, one after the other; the category is the number of the cloud."""
+    """A source that gives its clouds one after the other; the category is the number of the cloud."""
 
     def __init__(self, clouds: Sequence[np.ndarray]):
         self.num_categories = len(clouds)
@@ -198,15 +197,15 @@ class _GivenObjects:
 
 
 def _objects(rng: np.random.Generator, source: ObjectSource, settings: SceneConfig) -> list[np.ndarray]:
-    """Clouds [limit, 3] of objects in metres."""
+    """Draw objects: clouds [limit, 3] in metres."""
     num_objects = int(rng.integers(settings.objects[0], settings.objects[1] + 1))
     limit = int(2 * settings.num_points * settings.cameras.oversampling / max(num_objects, 1)) + 1
     clouds, _, sizes = draw_objects(rng, source, num_objects, limit, config=settings.sizes)
     return [stretch(cloud, size) for cloud, size in zip(clouds, sizes, strict=True)]
 
 
-def _seen(rng: np.random.Generator, points: np.ndarray, config: ViewConfig) -> np.ndarray:
-    """[N] bool; at least one point."""
+def _seen_by_camera(rng: np.random.Generator, points: np.ndarray, config: ViewConfig) -> np.ndarray:
+    """The points that one camera sees, [N] bool; at least one."""
     if not config.camera:
         return np.ones(len(points), bool)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -229,29 +228,6 @@ def _seen(rng: np.random.Generator, points: np.ndarray, config: ViewConfig) -> n
     return best if best.any() else np.ones(len(points), bool)
 
 
-@dataclass(frozen=True, eq=False)
-class _View:
-    """One view: [N, 3 + C] as the network sees it, [N, 3] positions in the scene, [N] which of its points they are."""
-
-    points: np.ndarray
-    positions: np.ndarray
-    rows: np.ndarray
-
-
-def _view(scene: Scene, rows: np.ndarray, draws: Draws, use_height: bool, use_color: bool) -> _View:
-    points = draws.transform.points(scene.points[rows])
-    columns = [points if draws.offsets is None else points + draws.offsets]
-    if use_color:
-        assert scene.colors is not None
-        columns.append(scene.colors[rows] - np.float32(0.5))
-    if use_height:
-        columns.append(height_above_floor(scene.points)[rows, None] * np.float32(draws.transform.scale))
-    return _View(np.concatenate(columns, axis=1).astype(np.float32), scene.points[rows], rows)
-
-
-def _pair(views: Sequence[_View], ids: Sequence[np.ndarray]) -> PairSample:
-    return PairSample(
-        points=np.stack([view.points for view in views]),
-        positions=np.stack([view.positions for view in views]),
-        object_ids=np.stack(ids).astype(np.int64),
-    )
+def _pair(views: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> PairSample:
+    points, positions, object_ids = (np.stack(arrays) for arrays in zip(*views, strict=True))
+    return PairSample(points=points, positions=positions, object_ids=object_ids.astype(np.int64))

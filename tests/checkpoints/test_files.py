@@ -5,7 +5,7 @@ from pcfdsl.checkpoints.files import load_weights, save_weights
 from pcfdsl.models.votenet import VoteNet
 
 
-def test_saved_weights_come_back_bit_for_bit(tiny_config, tmp_path):
+def test_saved_weights_are_read_back_bit_for_bit(tiny_config, tmp_path):
     network = VoteNet(tiny_config)
     path = save_weights(tmp_path / "net.safetensors", network, metadata={"step": 3, "config": {"a": [1.5]}})
     state, metadata = load_weights(path)
@@ -16,7 +16,7 @@ def test_saved_weights_come_back_bit_for_bit(tiny_config, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["net.safetensors"]
 
 
-def test_a_failed_save_leaves_the_old_file(tiny_config, tmp_path):
+def test_a_failed_save_keeps_the_old_file(tiny_config, tmp_path):
     network = VoteNet(tiny_config)
     path = save_weights(tmp_path / "net.safetensors", network, metadata={"step": 1})
     with pytest.raises(TypeError):

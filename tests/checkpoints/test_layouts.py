@@ -75,7 +75,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize(("classes", "bins", "key"), [(18, 1, "votenet_scannet"), (10, 12, "votenet_sunrgbd")])
-def test_mmdetection3d_there_and_back(classes, bins, key):
+def test_conversion_from_mmdetection3d_and_back(classes, bins, key):
     theirs = random_state(mmdetection3d_shapes(classes, bins))
     assert detect_layout(theirs) == "mmdetection3d"
     ours = to_ours(theirs, layout="mmdetection3d")
@@ -90,7 +90,7 @@ def test_mmdetection3d_there_and_back(classes, bins, key):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("srunet", [False, True])
-def test_ours_there_and_back(layout, srunet, votenet_shapes, srunet_shapes):
+def test_conversion_from_ours_and_back(layout, srunet, votenet_shapes, srunet_shapes):
     if srunet and layout == "mmdetection3d":
         pytest.skip("it has no SR-UNet in VoteNet")
     shapes = dict(votenet_shapes)
@@ -112,7 +112,7 @@ def test_ours_there_and_back(layout, srunet, votenet_shapes, srunet_shapes):
 
 
 @given(bins=st.integers(1, 16), classes=st.integers(1, 20), seed=st.integers(0, 99))
-def test_the_same_box_comes_out(bins, classes, seed):
+def test_converted_weights_give_the_same_box(bins, classes, seed):
     """Their decoding of their channels and ours of the converted ones give the same yaw, size class and scores."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.rand(7, 5, generator=generator) - 0.5
@@ -149,12 +149,12 @@ def test_the_same_box_comes_out(bins, classes, seed):
 
 
 @given(st.integers(1, 20), st.integers(0, 9))
-def test_mirrored_twice_is_unchanged(bins, more):
+def test_mirroring_twice_changes_nothing(bins, more):
     channels = torch.rand(5 + 2 * bins + more, 3)
     assert torch.equal(mirror_headings(mirror_headings(channels, bins), bins), channels)
 
 
-def test_older_headings_are_left_alone(votenet_shapes):
+def test_clockwise_headings_are_not_mirrored(votenet_shapes):
     ours = random_state(votenet_shapes)
     classes, bins = (18, 1) if len(ours["pnet.conv3.bias"]) == 97 else (10, 12)
     numbers = {"num_classes": classes, "num_heading_bins": bins}
@@ -166,7 +166,7 @@ def test_older_headings_are_left_alone(votenet_shapes):
     assert torch.equal(new["bbox_head.conv_pred.conv_reg.bias"], regressed) == (bins == 1)
 
 
-def test_what_has_no_place_is_named(votenet_shapes, srunet_shapes):
+def test_tensors_without_a_counterpart_are_named(votenet_shapes, srunet_shapes):
     """Heads, decoders and moving averages of pre-training are listed."""
     pointcontrast = random_state(srunet_shapes)
     assert detect_layout(pointcontrast) == "backbone"
@@ -188,15 +188,15 @@ def test_what_has_no_place_is_named(votenet_shapes, srunet_shapes):
     assert sorted(converted.unmatched) == sorted(expected)
 
 
-def test_what_cannot_be_converted_is_refused():
+def test_states_that_cannot_be_converted_are_refused():
     tensor = torch.zeros(5)
-    with pytest.raises(ValueError, match=r"of no known layout; the first are layer1.weight; expected"):
+    with pytest.raises(ValueError, match=r"match no known layout; the first are layer1.weight; expected"):
         detect_layout({"layer1.weight": tensor})
     with pytest.raises(ValueError, match=r"before version 0.6; upgrade it"):
         detect_layout({"bbox_head.conv_pred.conv_out.weight": tensor})
-    with pytest.raises(ValueError, match=r"no tensor has a name of the layout depthcontrast"):
+    with pytest.raises(ValueError, match=r"no tensor name matches the layout depthcontrast"):
         to_ours({"layer1.weight": tensor}, layout="depthcontrast")
-    with pytest.raises(ValueError, match=r"has a place for none of the tensors"):
+    with pytest.raises(ValueError, match=r"no tensor has a counterpart in the layout"):
         from_ours({"layer1.weight": tensor}, layout="backbone")
     head = {f"bbox_head.conv_pred.conv_{part}.bias": torch.zeros(12) for part in ("cls", "reg")}
     with pytest.raises(ValueError, match=r"12 and 12 channels; expected 2"):
@@ -207,14 +207,14 @@ def test_what_cannot_be_converted_is_refused():
     )
     assert half.unmatched == ("bbox_head.conv_pred.conv_reg.bias",)
     last = {f"pnet.conv3.{kind}": torch.zeros(97) for kind in ("weight", "bias")}
-    with pytest.raises(ValueError, match=r"state the numbers of classes and heading bins"):
+    with pytest.raises(ValueError, match=r"give the numbers of classes and heading bins"):
         from_ours(last, layout="mmdetection3d")
-    with pytest.raises(ValueError, match=r"97 channels, which are not 10 classes and 12 heading bins"):
+    with pytest.raises(ValueError, match=r"97 channels, not those of 10 classes and 12 heading bins"):
         from_ours(last, layout="mmdetection3d", num_classes=10, num_heading_bins=12)
 
 
 @given(st.dictionaries(st.text(max_size=60), st.just(torch.zeros(3)), max_size=5), st.sampled_from(LAYOUTS))
-def test_any_names_are_converted_or_refused_with_a_sentence(state, layout):
+def test_any_names_are_converted_or_refused_with_a_message(state, layout):
     for convert in (to_ours, from_ours):
         try:
             converted = convert(state, layout=layout)

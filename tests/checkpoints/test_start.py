@@ -26,7 +26,7 @@ def test_transfer_copies_the_chosen_parts_and_accounts_for_every_tensor(tiny_con
     assert "pnet.conv3.weight" in str(everything)
 
 
-def test_a_classifier_hands_its_backbone_to_the_detector(tiny_config):
+def test_a_detector_starts_from_the_backbone_of_a_classifier(tiny_config):
     classifier = PointCloudClassifier(ClassifierConfig(num_classes=5, backbone=tiny_config.backbone))
     detector = VoteNet(tiny_config)
     report = transfer(detector, classifier.state_dict())
@@ -47,7 +47,7 @@ def test_the_weights_of_another_network_are_refused(tiny_config):
     state = network.state_dict()
     other = {(name if name.startswith("vgen.conv") else name.replace("sa", "block")): state[name] for name in state}
     before = {name: value.clone() for name, value in state.items()}
-    with pytest.raises(ValueError, match=r"those of another network: most of them do not fit(.|\n)*and \d+ more"):
+    with pytest.raises(ValueError, match=r"of another network: most of them do not fit(.|\n)*and \d+ more"):
         transfer(network, {name: value + 1 for name, value in other.items()})
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 

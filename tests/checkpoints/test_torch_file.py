@@ -48,7 +48,7 @@ def settings(monkeypatch):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_tensors_come_out_of_a_checkpoint_with_settings(zipped, settings, tmp_path, monkeypatch):
+def test_tensors_are_read_from_a_checkpoint_with_settings(zipped, settings, tmp_path, monkeypatch):
     net = SRUNet(SRUNetConfig(stem_planes=4, planes=(4,) * 8, layers=(1,) * 8, out_channels=8))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.8)
     content = {
@@ -65,7 +65,7 @@ def test_tensors_come_out_of_a_checkpoint_with_settings(zipped, settings, tmp_pa
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_nothing_in_a_file_is_run(zipped, tmp_path):
+def test_nothing_in_a_file_is_executed(zipped, tmp_path):
     content = {"state_dict": {"weight": torch.arange(3.0)}, "config": Runs(tmp_path / "was run")}
     torch.save(content, tmp_path / "evil.pth", _use_new_zipfile_serialization=zipped)
     state, *_ = read_state(tmp_path / "evil.pth")
@@ -74,7 +74,7 @@ def test_nothing_in_a_file_is_run(zipped, tmp_path):
     assert not (tmp_path / "was run").exists()
 
 
-def test_a_state_dict_that_is_not_of_tensors_is_refused(tmp_path):
+def test_a_state_dict_without_tensors_is_refused(tmp_path):
     torch.save({"state_dict": {"weight": Runs(tmp_path / "was run")}}, tmp_path / "evil.pth")
     with pytest.raises(ValueError, match="holds no state dict"):
         read_state(tmp_path / "evil.pth")
@@ -99,7 +99,7 @@ def test_torchscript_and_tar_archives_are_refused(leave_out_objects, tmp_path):
             load_torch_file(tmp_path / name, leave_out_objects=leave_out_objects)
 
 
-def test_a_pickle_changes_nothing_of_torch(tmp_path):
+def test_a_pickle_cannot_change_torch(tmp_path):
     before = _rebuild_tensor_v2.__defaults__
     state = b"ctorch._utils\n_rebuild_tensor_v2\n(N}X\x0c\x00\x00\x00__defaults__)stb."
     path = archived(b"\x80\x02" + state, tmp_path / "w.pt")

@@ -26,7 +26,7 @@ def test_a_moving_average_is_preferred_and_noted(tmp_path):
     torch.save(states, tmp_path / "timm.pth.tar")
     weights = read_weights(tmp_path / "timm.pth.tar")
     assert weights.state["backbone_net.sa1.x"].tolist() == [2, 2]
-    assert weights.notes == ("the moving average of the weights was taken",)
+    assert weights.notes == ("the moving average of the weights is used",)
 
 
 def test_files_without_weights_are_named(tmp_path):
@@ -40,7 +40,7 @@ def test_files_without_weights_are_named(tmp_path):
         read_state(tmp_path / "none.pth")
 
 
-def test_wrapped_names_that_would_collide_stay(tmp_path):
+def test_wrapped_names_that_would_collide_are_kept(tmp_path):
     state = {"module.sa1.x": torch.zeros(1), "sa1.x": torch.ones(1)}
     torch.save(state, tmp_path / "w.pth")
     assert read_state(tmp_path / "w.pth")[0].keys() == state.keys()

@@ -1,4 +1,4 @@
-"""A small detection set that several tests use."""
+"""Small rooms that several tests use."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def rooms() -> Scenes:
 
 @pytest.fixture
 def clean_rooms() -> Scenes:
-    """Nothing hidden, no noise: boxes hold exactly their points."""
+    """Rooms without occlusion and noise: boxes hold exactly their points."""
     settings = SceneConfig(
         num_points=1500,
         num_scenes=6,
@@ -29,6 +29,6 @@ def clean_rooms() -> Scenes:
 
 
 def same(a: Scene, b: Scene) -> bool:
-    """Equal bit for bit."""
+    """Whether two scenes are equal bit for bit."""
     left, right = a.arrays(), b.arrays()
     return left.keys() == right.keys() and all(np.array_equal(left[key], right[key]) for key in left)

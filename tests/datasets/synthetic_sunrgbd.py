@@ -1,4 +1,4 @@
-"""Writes small SUN RGB-D downloads in the official formats, of scenes whose every point and box is known.
+"""Writes small SUN RGB-D downloads in the official formats, with every point and box known.
 
 Run it to try the preparation by hand: `python tests/datasets/synthetic_sunrgbd.py FOLDER`.
 """
@@ -35,7 +35,7 @@ class View:
     depth_mm: np.ndarray  # [H, W] uint16
     hit: np.ndarray  # [H, W] row of the box seen, -1 for the floor, -2 for nothing
     color_jpg: bytes
-    entry: dict = field(default_factory=dict)  # fields of the metadata to put instead of the right ones
+    entry: dict = field(default_factory=dict)  # fields that replace the correct ones in the metadata
 
     @property
     def stem(self) -> str:
@@ -50,7 +50,7 @@ class View:
         return f"{self.folder}/image/{self.stem}.jpg"
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """[N, 6] what the preparation must give, pixel by pixel as the toolbox computes it; [N] `hit`."""
+        """[N, 6] points that the preparation must give, computed pixel by pixel as in the toolbox; [N] `hit`."""
         colors = np.asarray(Image.open(io.BytesIO(self.color_jpg)).convert("RGB")) / 255
         rows, hits = [], []
         for column in range(self.depth_mm.shape[1]):
@@ -65,7 +65,7 @@ class View:
 
 
 def view(random: np.random.Generator, folder: str, *, num_boxes: int = 3, width: int = 48, height: int = 36) -> View:
-    """A view of boxes side by side, of the classes of VoteNet and one that is none of them."""
+    """A view of boxes side by side, of VoteNet's classes and one other."""
     angle = random.uniform(0.05, 0.3)
     cosine, sine = np.cos(angle), np.sin(angle)
     tilt = np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])  # looks down
@@ -80,7 +80,7 @@ def view(random: np.random.Generator, folder: str, *, num_boxes: int = 3, width:
 
 
 def render(boxes, tilt, intrinsics, *, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Depth in millimetres and what is seen, by one ray for each pixel; pixels count from 1."""
+    """Depth in millimetres and the box that is hit, by one ray per pixel; pixels count from 1."""
     u, v = np.meshgrid(np.arange(1, width + 1), np.arange(1, height + 1))
     rays = np.stack(
         [(u - intrinsics[0, 2]) / intrinsics[0, 0], np.ones_like(u), (intrinsics[1, 2] - v) / intrinsics[1, 1]], -1
@@ -114,7 +114,7 @@ def depth_png(millimetres: np.ndarray) -> bytes:
 
 
 def files(views: list[View]) -> dict[str, bytes]:
-    """What lies below SUNRGBD/."""
+    """The files in SUNRGBD/."""
     content = {}
     for one in views:
         content[one.depth_key] = depth_png(one.depth_mm)
@@ -131,7 +131,7 @@ def files(views: list[View]) -> dict[str, bytes]:
 
 
 def structs(rows: list[dict]) -> np.ndarray:
-    """A 1 x N MATLAB struct array for `savemat`; an empty one is [] as MATLAB's own scripts leave it."""
+    """A 1 x N MATLAB struct array for `savemat`; an empty one is [], as MATLAB's scripts write it."""
     if not rows:
         return np.zeros((0, 0))
     array = np.empty((1, len(rows)), dtype=[(name, object) for name in rows[0]])
@@ -150,7 +150,7 @@ def metadata(views: list[View], *, prefix: str = "16", shift: float = 0.0) -> li
             objects.append(
                 {
                     "basis": np.stack([across, along, [0, 0, 1]]),
-                    "coeffs": np.array([[dy / 2, -dx / 2, dz / 2]]),  # signs occur, and mean nothing
+                    "coeffs": np.array([[dy / 2, -dx / 2, dz / 2]]),  # signs vary and are meaningless
                     "centroid": np.array([[x + shift, y, z]]),
                     "classname": name,
                     "labelname": name,
@@ -178,7 +178,7 @@ def metadata(views: list[View], *, prefix: str = "16", shift: float = 0.0) -> li
 
 
 def write_mat(path: Path, variable: str, entries: list[dict]) -> None:
-    """A metadata file of MATLAB version 5."""
+    """Write a metadata file of MATLAB version 5."""
     rows = [
         {name: structs(value) if isinstance(value, list) else value for name, value in row.items()} for row in entries
     ]
@@ -186,7 +186,7 @@ def write_mat(path: Path, variable: str, entries: list[dict]) -> None:
 
 
 def write_split(path: Path, train: list[str], test: list[str], *, prefix: str = "16") -> None:
-    """allsplit.mat: cells of folders; some end in a slash."""
+    """Write allsplit.mat: cells of folders, some with a trailing slash."""
     cells = {}
     for name, folders in (("alltrain", train), ("alltest", test)):
         cells[name] = np.empty((1, len(folders)), object)
@@ -198,7 +198,7 @@ def write_split(path: Path, train: list[str], test: list[str], *, prefix: str = 
 def write_download(
     root: Path, views: list[View], *, num_train: int = 2, prefix: str = "16", zipped: bool = True
 ) -> None:
-    """The official downloads, as they lie in one folder: images, toolbox and both versions of the labels."""
+    """Write the official downloads into a folder: images, toolbox and both versions of the labels."""
     (root / "SUNRGBDtoolbox" / "Metadata").mkdir(parents=True)
     (root / "SUNRGBDtoolbox" / "traintestSUNRGBD").mkdir()
     if zipped:
@@ -221,7 +221,7 @@ def write_download(
 
 
 def views(count: int = 3, *, seed: int = 0, **settings) -> list[View]:
-    """As many views."""
+    """Random views in the folders of several sensors."""
     random = np.random.default_rng(seed)
     folders = [FOLDERS[i % len(FOLDERS)] + "x" * (i // len(FOLDERS)) for i in range(count)]
     return [view(random, folder, **settings) for folder in folders]

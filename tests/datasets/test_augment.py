@@ -38,7 +38,7 @@ def test_the_inverse_undoes_a_transform(seed, transform):
     np.testing.assert_allclose(back[:, :6], boxes[:, :6], atol=1e-9)
     np.testing.assert_allclose(
         np.cos(2 * (back[:, 6] - boxes[:, 6])), 1, atol=1e-9
-    )  # a box is itself after half a turn
+    )  # half a turn leaves a box unchanged
 
 
 @settings(deadline=None)
@@ -53,7 +53,7 @@ def test_corners_move_with_their_boxes(seed, transform):
 
 @settings(deadline=None)
 @given(st.integers(0, 1000))
-def test_a_hull_is_the_least_upright_box_round_the_corners(seed):
+def test_a_hull_is_the_smallest_upright_box_around_the_corners(seed):
     _, boxes = cloud_and_boxes(seed)
     corners, hulls = box_corners(boxes), axis_aligned_hull(boxes)
     np.testing.assert_allclose(hulls[:, :3] - hulls[:, 3:6] / 2, corners.min(axis=1), atol=1e-9)
@@ -63,7 +63,7 @@ def test_a_hull_is_the_least_upright_box_round_the_corners(seed):
 
 @pytest.mark.parametrize("item", ["aug_seed2", "aug_seed3"])
 def test_points_boxes_and_votes_turn_as_on_sun_rgbd(golden, item):
-    """The published loader: flip x, turn, scale; its heading is clockwise and its sizes are half."""
+    """VoteNet's loader: flip x, rotate, scale; its headings are clockwise and its sizes half."""
     measured = golden("votenet_votes.npz")
     flip, angle, scale = measured[f"sunrgbd/{item}/aug_flipx_angle_scale"]
     transform = Transform(flip_x=flip > 0, angle=angle, scale=scale)
@@ -101,7 +101,7 @@ def test_boxes_become_hulls_as_on_scannet(golden, item):
     np.testing.assert_allclose(points, measured[f"scannet/{item}/point_clouds"][:, :3], atol=1e-5)
 
 
-def test_draws_keep_to_the_settings():
+def test_draws_follow_the_settings():
     config = AugmentConfig(flip_x=0.25, flip_y=0.0, rotation=30, scale=(0.85, 1.15))
     drawn = [draw_transform(stream(seed), config) for seed in range(800)]
     assert np.mean([t.flip_x for t in drawn]) == pytest.approx(0.25, abs=0.05)
@@ -113,7 +113,7 @@ def test_draws_keep_to_the_settings():
     assert draw_transform(stream(0), AugmentConfig(flip_x=0, flip_y=0, rotation=0)) == Transform()
 
 
-def test_dropped_points_become_copies_of_points_that_stay():
+def test_dropped_points_become_copies_of_kept_points():
     config = AugmentConfig(dropout=0.9, jitter=0.02)
     for seed in range(20):
         rows, offsets = drop_and_jitter(stream(seed), 500, config=config)

@@ -13,7 +13,7 @@ from pcfdsl.rng import stream
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Every readable kind in two classes, and files that cannot be used."""
+    """Every readable format in two classes, and unusable files."""
     for name in ("chair/deep", "table", "broken"):
         (tmp_path / name).mkdir(parents=True)
     box = trimesh.creation.box((1.0, 2.0, 3.0))
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_read_by_class_and_what_cannot_be_used_is_named(folder):
+def test_a_folder_is_read_by_class_and_unusable_files_are_named(folder):
     clouds = read_cloud_folder(folder)
     assert clouds.classes == ("chair", "table")
     assert np.bincount(clouds.labels).tolist() == [5, 3]
@@ -40,11 +40,11 @@ def test_a_folder_is_read_by_class_and_what_cannot_be_used_is_named(folder):
         points = clouds.source.draw(index, stream(1), 200)
         assert points.shape == (200, 3)
         assert points.dtype == np.float32
-        if clouds.labels[index] == 0:  # every mesh is the box, on whose surface all points lie
+        if clouds.labels[index] == 0:  # every mesh is the box, and all points are on its surface
             np.testing.assert_allclose((np.abs(points) / [0.5, 1.0, 1.5]).max(1), 1, rtol=1e-5)
 
 
-def test_small_clouds_give_all_their_points_before_any_twice(folder):
+def test_small_clouds_give_every_point_before_any_repeats(folder):
     clouds = read_cloud_folder(folder)
     given = np.load(folder / "table" / "cloud.npy")[:, :3]
     index = clouds.names.index("table/cloud.npy")
@@ -53,7 +53,7 @@ def test_small_clouds_give_all_their_points_before_any_twice(folder):
 
 def test_a_folder_without_shapes_is_refused(tmp_path):
     np.save(tmp_path / "cloud.npy", np.ones((5, 3)))
-    with pytest.raises(ValueError, match="lies in no class's sub-folder"):
+    with pytest.raises(ValueError, match="is not in a class's sub-folder"):
         read_cloud_folder(tmp_path)
     with pytest.raises(NotADirectoryError, match="sub-folders by class"):
         read_cloud_folder(tmp_path / "nothing")
@@ -89,16 +89,16 @@ def test_a_file_of_shapes_is_read_with_its_tags(tmp_path):
         ({"points": np.zeros((6, 40))}, r"expected \[S, P, 3\]"),
         ({"label": np.full(6, -1)}, "no shape with a class"),
         ({"label": np.full(6, 3)}, "only 3 class_names"),
-        ({"points": np.zeros((6, 40, 3), np.int16)}, "5 shapes are not finite or have no extent, the first is 0"),
+        ({"points": np.zeros((6, 40, 3), np.int16)}, "5 shapes are not finite or have no extent; the first is 0"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path, changes, message):
+def test_an_inconsistent_file_is_refused_by_name(tmp_path, changes, message):
     np.savez(tmp_path / "set.npz", **arrays(**changes))
     with pytest.raises(ValueError, match=message):
         read_cloud_npz(tmp_path / "set.npz")
 
 
-def test_a_torn_file_is_refused_by_name(tmp_path):
+def test_a_truncated_file_is_refused_by_name(tmp_path):
     np.savez(tmp_path / "set.npz", **arrays())
     torn = (tmp_path / "set.npz").read_bytes()[:-200]
     (tmp_path / "set.npz").write_bytes(torn)
@@ -106,7 +106,7 @@ def test_a_torn_file_is_refused_by_name(tmp_path):
         read_cloud_npz(tmp_path / "set.npz")
 
 
-def test_fractals_are_the_database_in_other_order():
+def test_fractals_are_the_clouds_of_the_database_in_another_order():
     config = PCFractalConfig(num_categories=3, num_instances=4, search=SearchConfig(variance_threshold=0.05))
     database = PCFractalDB(config)
     clouds = pickle.loads(pickle.dumps(fractal_clouds(database)))

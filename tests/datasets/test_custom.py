@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcfdsl.datasets.custom import Convention, prepare_folder, prepare_furniture
+from pcfdsl.datasets.custom import Convention, prepare_folder
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.scene.boxes import points_in_boxes
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def export(rooms, folder: Path, convention: Convention) -> None:
-    """Rooms as somebody else may have stored them."""
+    """Write rooms in another convention."""
     folder.mkdir()
     for i, scene in enumerate(rooms[:4]):
         np.save(folder / f"r{i}.npy", scene.points)
@@ -31,7 +31,7 @@ def export(rooms, folder: Path, convention: Convention) -> None:
 @pytest.mark.parametrize("yaw", ["ccw", "cw"])
 @pytest.mark.parametrize("sizes", ["full", "half"])
 @pytest.mark.parametrize("z", ["center", "bottom"])
-def test_every_convention_leads_to_the_same_boxes(rooms, tmp_path, yaw, sizes, z):
+def test_every_convention_gives_the_same_boxes(rooms, tmp_path, yaw, sizes, z):
     convention = Convention(yaw=yaw, sizes=sizes, z=z)
     export(rooms, tmp_path / "scans", convention)
     report = prepare_folder(tmp_path / "scans", tmp_path / "set", convention=convention, classes=rooms.source.classes)
@@ -46,7 +46,7 @@ def test_every_convention_leads_to_the_same_boxes(rooms, tmp_path, yaw, sizes, z
 def test_a_wrong_convention_is_noticed(rooms, tmp_path):
     export(rooms, tmp_path / "scans", Convention(z="bottom"))
     report = prepare_folder(tmp_path / "scans", tmp_path / "set")
-    assert "cz as the bottom of the box: check the convention" in report.hint
+    assert "cz as the bottom of the box; check the convention" in report.hint
     assert report.classes == tuple(sorted(report.classes))
 
 
@@ -73,51 +73,24 @@ def test_a_second_split_keeps_the_classes(rooms, tmp_path):
     prepare_folder(tmp_path / "scans", tmp_path / "set", classes=classes)
     report = prepare_folder(tmp_path / "scans", tmp_path / "set", split="val")
     assert report.classes == tuple(classes)
-    with pytest.raises(ValueError, match=r"no scene that can be used: 4 failed\n  r0: .*unknown class"):
+    with pytest.raises(ValueError, match=r"no usable scene: 4 failed\n  r0: .*unknown class"):
         prepare_folder(tmp_path / "scans", tmp_path / "other", classes=["throne"])
-    with pytest.raises(NotADirectoryError, match="is no folder"):
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
         prepare_folder(tmp_path / "absent", tmp_path / "other")
     with pytest.raises(ValueError, match="yaw='left' is not known; expected ccw or cw"):
         Convention(yaw="left")
 
 
-def furniture_file(rooms, path: Path) -> None:
-    scenes = rooms[:3]
-    np.savez(
-        path,
-        points=np.stack([np.round(scene.points * 1000) for scene in scenes]).astype(np.int16),
-        boxes=np.concatenate([scene.boxes for scene in scenes]),
-        box_class=np.concatenate([scene.categories for scene in scenes]).astype(np.int16),
-        box_room=np.repeat(np.arange(3), [len(scene.boxes) for scene in scenes]).astype(np.int16),
-        inst=np.stack([scene.instance_ids for scene in scenes]).astype(np.int16),
-        det_names=np.array(rooms.source.classes),
-    )
-
-
-def test_furniture_rooms(rooms, tmp_path):
-    furniture_file(rooms, tmp_path / "rooms.npz")
-    report = prepare_furniture(tmp_path / "rooms.npz", tmp_path / "set", split="val")
-    assert report.written == ("val_00000", "val_00001", "val_00002")
-    for scene, stored in zip(rooms[:3], report.open(), strict=True):
-        np.testing.assert_allclose(stored.points, scene.points, atol=5.1e-4)
-        np.testing.assert_array_equal(stored.boxes, scene.boxes)
-        np.testing.assert_array_equal(stored.instance_ids, scene.instance_ids)
-    np.savez(tmp_path / "wrong.npz", points=np.zeros(3))
-    with pytest.raises(ValueError, match="has no array boxes, box_class, box_room, inst, det_names"):
-        prepare_furniture(tmp_path / "wrong.npz", tmp_path / "set")
-
-
-def test_the_tool_reports_and_its_exit_code_tells(rooms, tmp_path):
-    furniture_file(rooms, tmp_path / "rooms.npz")
+def test_the_tool_prints_a_report_and_exits_with_1_if_a_file_failed(rooms, tmp_path):
     export(rooms, tmp_path / "scans", Convention())
 
     def tool(*arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, str(ROOT / "tools" / "prepare_custom.py"), *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
 
-    done = tool("set", "--furniture", "rooms.npz", "--check-png", "check.png")
+    done = tool("set", "--scans", "scans", "--check-png", "check.png")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["scenes"] == 3
+    assert json.loads(done.stdout)["scenes"] == 4
     assert (tmp_path / "check.png").read_bytes().startswith(b"\x89PNG")
     (tmp_path / "scans" / "r0.csv").write_text("")
     done = tool("set2", "--scans", "scans", "--check-html", "check.html")
@@ -127,7 +100,7 @@ def test_the_tool_reports_and_its_exit_code_tells(rooms, tmp_path):
     done = tool("set3", "--scans", "nowhere")
     assert (done.returncode, done.stderr) == (
         1,
-        "error: nowhere is no folder; expected one with files .npy, .ply, .bin\n",
+        "error: nowhere is not a folder; expected one with files .npy, .ply, .bin\n",
     )
 
 
@@ -156,16 +129,16 @@ HEAD = "class,cx,cy,cz,dx,dy,dz,yaw\n"
 
 
 def one_scan(folder: Path, boxes: str, *, points=None, name="a", kind=".csv"):
-    """A report on a folder with a cloud in the unit cube, times 3."""
+    """The report on a folder with a cloud in a cube of side 3."""
     folder.mkdir(exist_ok=True)
     np.save(folder / f"{name}.npy", 3 * np.random.default_rng(0).random((500, 3)) if points is None else points)
     (folder / f"{name}{kind}").write_text(boxes)
     return prepare_folder(folder, folder.parent / "set")
 
 
-def test_what_spreadsheets_and_finders_add_is_no_obstacle(tmp_path):
+def test_byte_order_marks_and_hidden_files_are_ignored(tmp_path):
     (tmp_path / "scans").mkdir()
-    for hidden in ("._a.npy", "._a.csv"):  # beside every file that was copied from a Mac
+    for hidden in ("._a.npy", "._a.csv"):  # macOS writes one beside every copied file
         (tmp_path / "scans" / hidden).write_bytes(b"\0\5\x16\7")
     report = one_scan(tmp_path / "scans", f"\ufeff{HEAD}chair,1,1,1,1,1,1,0\n")
     assert (report.written, report.failed) == (("a",), ())
@@ -174,29 +147,29 @@ def test_what_spreadsheets_and_finders_add_is_no_obstacle(tmp_path):
 @pytest.mark.parametrize(
     ("boxes", "kind", "message"),
     [
-        (f"{HEAD}chair,1,1,1,1,1,1,90\n", ".csv", "a: yaw goes to 90.0; expected radians"),
+        (f"{HEAD}chair,1,1,1,1,1,1,90\n", ".csv", "a: yaw reaches 90.0; expected radians"),
         (
             '[{"class": "cha\\nir", "center": [1, 1, 1], "size": [1, 1, 1]}]',
             ".json",
-            "class names must be distinct, not empty, and of one line",
+            "class names must be distinct, not empty, and on one line",
         ),
     ],
 )
-def test_boxes_that_would_be_read_otherwise_are_refused(tmp_path, boxes, kind, message):
+def test_boxes_that_would_be_misread_are_refused(tmp_path, boxes, kind, message):
     with pytest.raises(ValueError, match=message):
         one_scan(tmp_path / "scans", boxes, kind=kind)
 
 
 @pytest.mark.parametrize("name", ["new\nline", " lead"])
-def test_a_name_that_no_list_can_hold_is_reported(tmp_path, name):
+def test_a_name_that_cannot_be_listed_is_reported(tmp_path, name):
     scans = tmp_path / "scans"
-    with pytest.raises(ValueError, match="no scene that can be used: 1 failed"):
+    with pytest.raises(ValueError, match="no usable scene: 1 failed"):
         one_scan(scans, f"{HEAD}chair,1,1,1,1,1,1,0\n", name=name)
     report = one_scan(scans, f"{HEAD}chair,1,1,1,1,1,1,0\n")
     assert report.written == ("a",)
     [(failed, reason)] = report.failed
     assert failed == name
-    assert "cannot be the name of a scene" in reason
+    assert "cannot be a scene's name" in reason
 
 
 @pytest.mark.parametrize(
@@ -204,9 +177,9 @@ def test_a_name_that_no_list_can_hold_is_reported(tmp_path, name):
     [
         ("chair,1,1,1,1,1,1,0\n", 1000, "a scene is 2998 wide: are these metres?"),
         ("chair,9,9,9,1,1,1,0\n", 1, "no box holds a point"),
-        ("", 1, "no boxes at all"),
+        ("", 1, "there are no boxes"),
     ],
 )
-def test_what_does_not_fit_together_is_noticed(tmp_path, boxes, factor, hint):
+def test_boxes_that_do_not_fit_the_points_give_a_hint(tmp_path, boxes, factor, hint):
     points = 3 * factor * np.random.default_rng(0).random((500, 3))
     assert hint in one_scan(tmp_path / "scans", HEAD + boxes, points=points).hint

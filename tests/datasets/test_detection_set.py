@@ -34,7 +34,7 @@ def stored(rooms, tmp_path: Path) -> DetectionSet:
     return DetectionSet(tmp_path, "train")
 
 
-def test_scenes_come_back_bit_for_bit(rooms, stored):
+def test_scenes_are_read_back_bit_for_bit(rooms, stored):
     assert len(stored) == 3
     assert all(same(stored[i], rooms[i]) for i in range(3))
     assert same(DetectionSet(stored.folder, "val")[0], rooms[3])
@@ -43,7 +43,7 @@ def test_scenes_come_back_bit_for_bit(rooms, stored):
     assert stored.problems() == []
 
 
-def test_colours_and_odd_class_names_come_back(rooms, tmp_path):
+def test_colours_and_odd_class_names_are_read_back(rooms, tmp_path):
     names = ('a "quoted", name', *rooms.source.classes[1:])
     scene = replace(rooms[0], colors=stream(0).random((1500, 3)))
     scene = replace(scene, categories=np.zeros(len(scene.boxes)))
@@ -53,7 +53,7 @@ def test_colours_and_odd_class_names_come_back(rooms, tmp_path):
     assert same(DetectionSet(tmp_path, "all")[0], scene)
 
 
-def test_writing_a_scene_again_leaves_no_file_of_the_old_one(rooms, stored):
+def test_rewriting_a_scene_leaves_no_file_of_the_old_one(rooms, stored):
     target = stored.folder / "scenes" / "room_0"
     (target / "boxes.csv").rename(target / "boxes.json")
     write_scene(stored.folder, "room_0", rooms[5])
@@ -62,7 +62,7 @@ def test_writing_a_scene_again_leaves_no_file_of_the_old_one(rooms, stored):
 
 @pytest.mark.parametrize("kind", ["npy", "bin", "ply"])
 @pytest.mark.parametrize("colored", [False, True])
-def test_points_are_read_from_every_kind(tmp_path, kind, colored):
+def test_points_are_read_from_every_format(tmp_path, kind, colored):
     points = stream(0).normal(size=(20, 3)).astype(np.float32)
     colors = stream(1).integers(0, 256, (20, 3)).astype(np.uint8)
     path = tmp_path / f"points.{kind}"
@@ -82,7 +82,7 @@ def test_points_are_read_from_every_kind(tmp_path, kind, colored):
         assert read_colors is None
 
 
-def test_boxes_are_read_from_csv_and_json_alike(tmp_path):
+def test_boxes_are_read_from_csv_and_json(tmp_path):
     (tmp_path / "a.csv").write_text("class,cx,cy,cz,dx,dy,dz,yaw\nbed,1,2,3,4,5,6,0.5\n lamp ,0,0,0,1,1,1e-1,0\n")
     entries = [
         {"class": "bed", "center": [1, 2, 3], "size": [4, 5, 6], "yaw": 0.5},
@@ -118,14 +118,14 @@ HEADER = "class,cx,cy,cz,dx,dy,dz,yaw\n"
         ("a.json", '[{"class": "bed", "center": [0, 0, 0], "size": [1, -1, 1]}]', "box 0: extents"),
     ],
 )
-def test_broken_boxes_are_named_with_their_line(tmp_path, name, content, message):
+def test_errors_in_boxes_name_the_line(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message) as caught:
         read_boxes(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
 
 
-def test_broken_points_are_named(tmp_path):
+def test_errors_in_points_name_the_file(tmp_path):
     np.save(tmp_path / "two.npy", np.zeros((4, 2)))
     np.save(tmp_path / "none.npy", np.zeros((0, 3)))
     np.save(tmp_path / "text.npy", np.array([["a", "b", "c"]]))
@@ -162,16 +162,16 @@ def test_the_smallest_box_owns_a_point_without_instances(stored, rooms):
     assert np.mean(guessed == rooms[1].instance_ids) > 0.7
 
 
-def test_what_is_wrong_with_a_set_is_said(stored, tmp_path, rooms):
-    with pytest.raises(FileNotFoundError, match=r"no detection set: it has no set\.json"):
+def test_errors_in_a_set_are_explained(stored, tmp_path, rooms):
+    with pytest.raises(FileNotFoundError, match=r"is not a detection set: it has no set\.json"):
         DetectionSet(tmp_path / "scenes", "train")
     with pytest.raises(FileNotFoundError, match="has no split 'test'; it has train, val"):
         DetectionSet(tmp_path, "test")
-    with pytest.raises(ValueError, match="take another folder"):
+    with pytest.raises(ValueError, match="use another folder"):
         write_info(tmp_path, ["bed"])
     with pytest.raises(ValueError, match="distinct"):
         write_info(tmp_path / "other", ["bed", "bed"])
-    with pytest.raises(ValueError, match="cannot be the name of a scene"):
+    with pytest.raises(ValueError, match="cannot be a scene's name"):
         write_scene(tmp_path, "../escape", rooms[0])
     with pytest.raises(ValueError, match="the set has 10 classes"):
         write_scene(tmp_path, "x", replace(rooms[0], categories=rooms[0].categories + 10))
@@ -185,8 +185,8 @@ def test_what_is_wrong_with_a_set_is_said(stored, tmp_path, rooms):
     assert "has 0 files points.*" in problems["room_2"]
 
     write_split(tmp_path, "more", ["room_0", "room_9"])
-    with pytest.raises(ValueError, match="1 scenes without a folder in scenes/, the first is 'room_9'"):
+    with pytest.raises(ValueError, match="1 scenes without a folder in scenes/; the first is 'room_9'"):
         DetectionSet(tmp_path, "more")
     (tmp_path / "set.json").write_text('{"format": "pcfdsl-detection-9"}')
-    with pytest.raises(ValueError, match="is not understood"):
+    with pytest.raises(ValueError, match="is invalid; expected"):
         DetectionSet(tmp_path, "train")

@@ -20,13 +20,13 @@ members = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0
 
 
 @given(members, st.sampled_from(["random", "fold"]), st.integers(0, 5))
-def test_no_near_duplicate_of_a_test_cloud_is_trained_on(rows, by, seed):
+def test_near_duplicates_of_test_clouds_are_not_trained_on(rows, by, seed):
     labels, groups, folds = map(np.array, zip(*rows, strict=True))
     clouds = cloud_set(labels, group=groups, fold=folds)
     held_out = held_out_values(clouds, "fold")[0]
     try:
         split = split_clouds(clouds, SplitConfig(by=by, held_out=held_out, seed=seed))
-    except ValueError:  # a part is empty; which sets these are is tested below
+    except ValueError:  # a part is empty, which is tested below
         return
     assert not set(groups[split.train]) & set(groups[split.test])
     assert set(labels[split.test]) <= set(labels[split.train])
@@ -39,7 +39,7 @@ def test_no_near_duplicate_of_a_test_cloud_is_trained_on(rows, by, seed):
 
 
 @given(members, st.integers(0, 5))
-def test_fewer_shots_are_among_more_and_avoid_near_duplicates(rows, seed):
+def test_shots_are_nested_and_avoid_near_duplicates(rows, seed):
     labels, groups, _ = map(np.array, zip(*rows, strict=True))
     clouds = cloud_set(labels, group=groups)
     parts = [split_clouds(clouds, SplitConfig(shots=k, seed=seed)).train for k in (1, 2, 5)]
@@ -67,12 +67,12 @@ def test_classes_that_cannot_be_learned_are_not_tested():
     assert (split.test.tolist(), split.num_unlearnable) == ([1, 3], 1)
 
 
-def test_without_test_everything_is_trained_on():
+def test_without_a_test_part_everything_is_trained_on():
     split = split_clouds(cloud_set([0, 1, 1]), SplitConfig())
     assert (split.train.tolist(), split.test.tolist()) == ([0, 1, 2], [])
 
 
-def test_unknown_tags_and_values_are_answered_with_those_there_are():
+def test_errors_list_the_existing_tags_and_values():
     clouds = cloud_set([0, 1], fold=[0, 1])
     with pytest.raises(ConfigError, match="by: is 'flod'; expected none, random or one of fold"):
         split_clouds(clouds, SplitConfig(by="flod"))

@@ -28,7 +28,7 @@ def raw_scene(tmp_path) -> Scene:
 
 @pytest.fixture
 def votenet_scans(golden, tmp_path) -> Path:
-    """What VoteNet's preparation writes for the synthetic scan."""
+    """The files of VoteNet's preparation for the synthetic scan."""
     measured = golden("votenet_scannet_labels.npz")
     folder = tmp_path / "scannet_train_detection_data"
     folder.mkdir()
@@ -41,7 +41,7 @@ def votenet_scans(golden, tmp_path) -> Path:
 
 @pytest.fixture
 def votenet_images(golden, tmp_path) -> Path:
-    """What VoteNet's preparation writes for an image with overlapping boxes."""
+    """The files of VoteNet's preparation for an image with overlapping boxes."""
     measured = golden("votenet_sunrgbd_labels.npz")
     folder = tmp_path / "sunrgbd_pc_bbox_votes_50k_v1_train"
     folder.mkdir()
@@ -62,7 +62,7 @@ def test_a_scan_of_votenet_is_the_scan_prepared_here(votenet_scans, raw_scene):
     assert scenes.classes == SCANNET.classes
     assert len(scenes.missing) == 1200
     assert_equal(scenes[0], raw_scene)
-    # drawn vertices, as its 50,000 are: each object still finds its box
+    # a selection of the vertices, like VoteNet's 50,000: each object still finds its box
     kept = np.random.default_rng(0).permutation(len(raw_scene.points))[:400]
     for kind in ("vert", "sem_label", "ins_label"):
         path = votenet_scans / f"{SCAN}_{kind}.npy"
@@ -160,7 +160,7 @@ def test_training_opens_them_by_their_kind(votenet_scans, votenet_images, raw_sc
     assert "1200 scenes of train are missing" in capsys.readouterr().err
 
 
-def test_mistakes_are_named(votenet_scans, votenet_images, raw_scene, tmp_path):
+def test_errors_name_the_file(votenet_scans, votenet_images, raw_scene, tmp_path):
     def refused(folder, message, error: type[Exception] = ValueError, read=open_votenet):
         with pytest.raises(error, match=message):
             read(folder)[0]
@@ -189,16 +189,16 @@ def test_mistakes_are_named(votenet_scans, votenet_images, raw_scene, tmp_path):
     for change, message in (
         ({"axis_align_matrix": None}, "entry 0: ValueError it has no axis_align_matrix"),
         ({"axis_align_matrix": [[1.0]]}, r"axis_align_matrix is \[\[1.0\]\]"),
-        ({"lidar_points": {"lidar_path": 7}}, "7 names no file"),
+        ({"lidar_points": {"lidar_path": 7}}, "7 is not the path of a file"),
         ({"lidar_points": {}}, "KeyError 'lidar_path'"),
         ({"instances": [{"bbox_3d": [0] * 6, "bbox_label_3d": 18}]}, "classes are"),
         ({"instances": [{"bbox_3d": [0] * 5, "bbox_label_3d": 1}]}, "cannot reshape"),
     ):
         path.write_bytes(pickle.dumps({"data_list": [good | change]}))
         refused(path, message, read=open_mmdetection3d)
-    # a file outside of the folder is never looked at
+    # files outside the folder are never read
     path.write_bytes(pickle.dumps({"data_list": [good | {"lidar_points": {"lidar_path": "../../one.bin"}}]}))
-    assert open_mmdetection3d(path).read.entries["one"].points == "one.bin"  # type: ignore[attr-defined]
+    assert open_mmdetection3d(path).read.keywords["entries"]["one"].points == "one.bin"  # type: ignore[attr-defined]
     path.write_bytes(pickle.dumps(print))
     refused(path, "infos_train.pkl is not a pickle of plain data", read=open_mmdetection3d)
 
@@ -215,7 +215,7 @@ FIELDS = (
 
 
 @given(st.sampled_from(["1.0", "1.1"]), st.sampled_from(FIELDS), VALUES)
-def test_any_content_of_an_info_file_is_read_or_refused(tmp_path_factory, version, field, value):
+def test_info_files_of_any_content_are_read_or_refused(tmp_path_factory, version, field, value):
     folder = tmp_path_factory.mktemp("infos")
     scene = Scene(
         points=np.zeros((4, 3)),
@@ -235,7 +235,7 @@ def test_any_content_of_an_info_file_is_read_or_refused(tmp_path_factory, versio
 
 
 @given(st.data())
-def test_any_damage_of_arrays_is_read_or_refused(tmp_path_factory, data):
+def test_damaged_arrays_are_read_or_refused(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("arrays")
     points = np.arange(18, dtype=np.float64).reshape(3, 6) / 18
     np.savez(folder / "000001_pc.npz", pc=points)
@@ -270,7 +270,7 @@ def test_a_real_scan_and_real_images(shared_dir, tmp_path):
         (folder / "points").symlink_to(cloud)
         (folder / infos.name).symlink_to(infos)
     scan = open_mmdetection3d(tmp_path / "scan" / "scannet_infos.pkl")[0]
-    held = points_in_boxes(scan.points, scan.boxes, margin=1e-3).sum(axis=1)  # without the millimetre, 115
+    held = points_in_boxes(scan.points, scan.boxes, margin=1e-3).sum(axis=1)  # 115 without the margin
     assert (len(held), held.min()) == (27, 117)
     counts = [7, 1, 0, 1, 3, 3, 2, 0, 0, 1, 1, 2, 1, 0, 1, 1, 0, 3]
     np.testing.assert_array_equal(np.bincount(scan.categories, minlength=18), counts)

@@ -1,4 +1,4 @@
-"""Pictures from every source, the same sample for the same (seed, epoch, index), and errors that say what to do."""
+"""Pictures from every source; equal samples for equal (seed, epoch, index); errors that say what to do."""
 
 import pickle
 import random
@@ -29,7 +29,7 @@ PICTURES = ArrayPictures(IMAGES, np.arange(12) % 3)
 STRONG = ImageAugmentConfig(auto_augment="rand-m9-mstd0.5-inc1", erasing=0.5)
 
 
-def test_recipe_and_shards_and_folder_hold_the_same_pictures(tmp_path):
+def test_recipe_shards_and_folder_give_the_same_pictures(tmp_path):
     config = from_dict(ImageSetConfig, RECIPE)
     generate_images(config, tmp_path / "shards")
     expected = open_images(config)
@@ -70,7 +70,7 @@ def test_npz_and_torchvision(tmp_path):
 
 
 @given(st.integers(1, 9), st.integers(0, 3))
-def test_smaller_subsets_lie_in_larger_ones_and_are_balanced(per_class, seed):
+def test_subsets_are_nested_and_balanced(per_class, seed):
     labels = np.repeat(np.arange(4), 10)
     small, large = (few_per_class(labels, per_class=k, seed=seed) for k in (per_class, per_class + 1))
     assert set(small) < set(large)
@@ -80,7 +80,7 @@ def test_smaller_subsets_lie_in_larger_ones_and_are_balanced(per_class, seed):
 @pytest.mark.parametrize(
     "augment", [STRONG, ImageAugmentConfig(kind="crop", pad=4), None], ids=["timm", "crop", "none"]
 )
-def test_a_sample_depends_on_seed_epoch_and_index_alone(augment):
+def test_a_sample_depends_only_on_seed_epoch_and_index(augment):
     def sample(seed, epoch, i):
         dataset = ImageDataset(PICTURES, view=ImageViewConfig(size=16), augment=augment, seed=seed)
         return dataset[epoch, i][0]
@@ -95,7 +95,7 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(augment):
     assert all(torch.equal(other, first) == (augment is None) for other in others)
 
 
-def test_global_generators_are_left_as_they_were():
+def test_global_generators_are_restored():
     states = random.getstate(), torch.get_rng_state()
     with drawing_from(stream(0, "x")):
         drawn = random.random(), torch.rand(1).item(), np.random.rand()  # noqa: NPY002
@@ -128,12 +128,12 @@ def test_channels_and_batches():
             assert batch.labels.tolist() == [0, 1]
 
 
-def test_bad_sources_are_explained(tmp_path):
+def test_errors_in_sources_are_explained(tmp_path):
     with pytest.raises(ConfigError, match="path: is needed where kind is folder"):
         ImageSourceConfig(kind="folder")
     with pytest.raises(ConfigError, match="fraction: is 0"):
         ImageSourceConfig(fraction=0.0)
-    with pytest.raises(ConfigError, match="expected 1 or one for each of 3"):
+    with pytest.raises(ConfigError, match="expected 1 or 3, one per channel"):
         ImageViewConfig(mean=(0.5, 0.5))
     with pytest.raises(FileNotFoundError, match="no folder"):
         open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path / "none")))
@@ -145,7 +145,7 @@ def test_bad_sources_are_explained(tmp_path):
     (tmp_path / "a" / "x.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"x\.png: cannot be read as a picture"):
         open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
-    with pytest.raises(ValueError, match="class 0 has 4 pictures, 5 are asked for"):
+    with pytest.raises(ValueError, match="class 0 has 4 pictures, fewer than 5"):
         few_per_class(PICTURES.labels, per_class=5)
     with pytest.raises(ValueError, match="expected uint8"):
         ArrayPictures(IMAGES.astype(np.float32), PICTURES.labels)

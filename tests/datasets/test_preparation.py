@@ -20,7 +20,7 @@ CLASSES = ("chair", "bed")
 
 @dataclass(frozen=True)
 class Make:
-    """Scenes drawn from their names; pickles."""
+    """Makes scenes drawn from their names; picklable."""
 
     broken: tuple[str, ...] = ()
     kill_at: str = ""
@@ -66,7 +66,7 @@ def test_the_report_accounts_for_everything(tmp_path):
     assert all(np.array_equal(scene.arrays()[key], value) for key, value in expected.arrays().items())
 
 
-def test_one_digest_whatever_the_workers_and_the_order(tmp_path):
+def test_the_digest_does_not_depend_on_workers_or_order(tmp_path):
     digests = {
         prepare(tmp_path / "one").digest,
         prepare(tmp_path / "two", workers=2).digest,
@@ -76,7 +76,7 @@ def test_one_digest_whatever_the_workers_and_the_order(tmp_path):
     assert prepare(tmp_path / "part", splits={"train": ["a"], "val": []}, expected={"train": 1}).digest not in digests
 
 
-def test_a_failed_scene_leaves_the_splits_and_is_made_when_mended(tmp_path):
+def test_a_failed_scene_is_left_out_and_made_once_it_is_fixed(tmp_path):
     report = prepare(tmp_path / "set", Make(broken=("a", "d")))
     assert report.failed == (("a", "a.png has the wrong size"), ("d", "d.png has the wrong size"))
     assert report.written == {"train": 2, "val": 0}
@@ -94,7 +94,7 @@ def test_a_failed_scene_leaves_the_splits_and_is_made_when_mended(tmp_path):
 
 @pytest.mark.parametrize("file", ["points.npy", "boxes.csv", "instances.npy", "record.json"])
 @pytest.mark.parametrize("damage", ["removed", "cut off", "changed"])
-def test_a_damaged_scene_is_made_anew(tmp_path, file, damage):
+def test_a_damaged_scene_is_made_again(tmp_path, file, damage):
     digest = prepare(tmp_path / "set").digest
     path = tmp_path / "set" / "scenes" / "b" / file
     content = bytearray(path.read_bytes())
@@ -105,26 +105,26 @@ def test_a_damaged_scene_is_made_anew(tmp_path, file, damage):
         path.write_bytes(content[:-1] if damage == "cut off" else content)
     report = prepare(tmp_path / "set")
     assert (report.digest, report.problems) == (digest, (("b", "box 3 has no extent"),))
-    assert report.reused in (3, 4)  # a changed byte of the record may be white space
+    assert report.reused in (3, 4)  # the changed byte of the record may be white space
     assert json.loads((tmp_path / "set" / "preparation.json").read_text())["digest"] == digest
 
 
-def test_other_sets_are_not_written_over(tmp_path):
+def test_other_sets_are_not_overwritten(tmp_path):
     prepare(tmp_path / "set")
     for change in ({"settings": {"labels": "v2"}}, {"settings": {}}):
-        with pytest.raises(ValueError, match=r"holds a set that was prepared otherwise: settings differ"):
+        with pytest.raises(ValueError, match=r"holds a set prepared with other settings: settings differ"):
             prepare(tmp_path / "set", **change)
     assert prepare(tmp_path / "set", settings={"labels": "v2"}, overwrite=True).reused == 0
     write_info(tmp_path / "own", ["throne"])
-    with pytest.raises(ValueError, match=r"holds a set that was not prepared from Toy; take another folder"):
+    with pytest.raises(ValueError, match=r"holds a set that was not prepared from Toy; use another folder"):
         prepare(tmp_path / "own")
     (tmp_path / "set" / "preparation.json").write_text("{")
-    with pytest.raises(ValueError, match=r"prepared otherwise: format, dataset, classes, settings differ"):
+    with pytest.raises(ValueError, match=r"prepared with other settings: format, dataset, classes, settings differ"):
         prepare(tmp_path / "set")
 
 
-def test_a_killed_run_goes_on(tmp_path):
-    """Killed in the third scene: the first two are kept, and the end is that of an undisturbed run."""
+def test_a_killed_run_resumes(tmp_path):
+    """Killed in the third scene: the first two are kept, and the result is that of an uninterrupted run."""
     command = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -140,7 +140,7 @@ prepare(Path({str(tmp_path / "set")!r}), Make(kill_at="c"))
     assert (report.reused, report.digest) == (2, prepare(tmp_path / "whole").digest)
 
 
-def test_points_are_kept_by_seed_and_name():
+def test_kept_points_depend_on_seed_and_name():
     assert take_points(5, None, seed=0, name="a").tolist() == [0, 1, 2, 3, 4]
     assert take_points(5, 7, seed=0, name="a").tolist() == [0, 1, 2, 3, 4]
     kept = take_points(1000, 100, seed=0, name="a")

@@ -58,7 +58,7 @@ def edit_json(path: Path, change) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_a_scan_is_that_of_the_published_preparation_number_for_number(golden, scan):
+def test_a_scan_equals_that_of_votenets_preparation(golden, scan):
     measured = golden("votenet_scannet_labels.npz")
     prepared = read_scan(scan, TABLE)
     assert prepared.problems == ()
@@ -70,7 +70,7 @@ def test_a_scan_is_that_of_the_published_preparation_number_for_number(golden, s
     np.testing.assert_array_equal(scene.boxes[:, :6], kept[:, :6].astype(np.float32))
     assert not scene.boxes[:, 6].any()
     np.testing.assert_array_equal(np.array(SCANNET.source_ids)[scene.categories], kept[:, 6])
-    # the same points belong to the same objects, and to none the others
+    # the same points belong to the same objects, all others to none
     instance, semantic = measured["export/out_instance"], measured["export/out_semantic"]
     wanted = np.isin(semantic, SCANNET.source_ids) & (instance > 0)
     np.testing.assert_array_equal(scene.instance_ids >= 0, wanted)
@@ -107,14 +107,14 @@ def test_a_download_becomes_a_set_with_the_official_splits(download, tmp_path):
             np.testing.assert_array_equal(stored[0].arrays()[field], array)
     again = prepare_scannet(found, tmp_path / "set", workers=2)
     assert (again.reused, again.digest) == (3, report.digest)
-    with pytest.raises(ValueError, match="prepared otherwise: settings differ"):
+    with pytest.raises(ValueError, match="prepared with other settings: settings differ"):
         prepare_scannet(found, tmp_path / "set", alignment="none")
-    # two people, one line
+    # two people who compare one line
     other = prepare_scannet(find_scannet(download / "scans"), tmp_path / "other")
     assert other.digest == report.digest
 
 
-def test_fewer_points_are_drawn_by_seed_and_name_and_keep_their_labels(download, tmp_path):
+def test_a_choice_of_points_depends_on_seed_and_name_and_keeps_labels(download, tmp_path):
     found = find_scannet(download)
     reports = [
         prepare_scannet(found, tmp_path / str(i), max_points=500, seed=seed, workers=1)
@@ -132,7 +132,7 @@ def test_fewer_points_are_drawn_by_seed_and_name_and_keep_their_labels(download,
     assert not np.array_equal(train.points, val.points)
 
 
-def test_shared_segments_follow_the_published_rules():
+def test_shared_segments_are_treated_as_in_votenets_preparation():
     def group(object_id, label, segments):
         return Group(object_id=object_id, label=label, segments=np.array(segments))
 
@@ -146,7 +146,7 @@ def test_shared_segments_follow_the_published_rules():
 
 
 def damages():
-    """Name -> (what does the damage to a scan's folder, what the report must say about it)."""
+    """Name -> (function that damages a scan's folder, message that the report must have)."""
 
     def cut_ply(scan):
         path = scan / f"{scan.name}_vh_clean_2.ply"
@@ -200,14 +200,14 @@ def damages():
         "unknown_segment": (unknown_segment, "aggregation.json: object 1 (table) has segment 777, which no vertex has"),
         "twice": (twice, "object 0 appears twice"),
         "cut_json": (cut_json, "segs.json is not JSON"),
-        "too_few": (too_few, "speaks of 2519 vertices, but"),
+        "too_few": (too_few, "is for 2519 vertices, but"),
         "fractional": (fractional, "segIndices is not a list of integers"),
         "absent": (absent, "aggregation.json; download the scan again"),
     }
 
 
 @pytest.mark.parametrize("name", damages())
-def test_a_damaged_scan_is_a_line_of_the_report_and_stops_no_other(download, tmp_path, name):
+def test_a_damaged_scan_is_reported_and_does_not_stop_the_others(download, tmp_path, name):
     damage, message = damages()[name]
     damage(download / "scans" / NAMES[0])
     report = prepare_scannet(find_scannet(download), tmp_path / "set")
@@ -222,18 +222,18 @@ def test_a_damaged_scan_is_a_line_of_the_report_and_stops_no_other(download, tmp
 
 
 @pytest.mark.parametrize("name", ["new\nline", " lead", "trail "])
-def test_a_scan_whose_name_no_list_can_hold_is_a_line_of_the_report(download, tmp_path, name):
+def test_a_scan_whose_name_cannot_be_listed_is_reported(download, tmp_path, name):
     copy_scan(download / "scans", name)
     report = prepare_scannet(find_scannet(download), tmp_path / "set")
     assert report.written == {"train": 1, "val": 1, "other": 0}
-    assert report.failed == ((name, f"{name!r} cannot be the name of a scene; expected a plain file name"),)
+    assert report.failed == ((name, f"{name!r} cannot be a scene's name; expected a plain file name"),)
 
 
-def test_labels_that_cannot_be_used_are_left_out_and_reported(scan):
+def test_unusable_labels_are_left_out_and_reported(scan):
     groups = scan / "scene9999_00.aggregation.json"
     edit_json(groups, lambda c: c["segGroups"][6].update(label="space toilet"))
     prepared = read_scan(scan, TABLE)
-    assert prepared.problems == (f"{groups.name}: label 'space toilet' (object 6) is not in the table of labels",)
+    assert prepared.problems == (f"{groups.name}: label 'space toilet' (object 6) is not in the label table",)
     assert len(prepared.scene.boxes) == 4
     # an object of a single vertex has no extent
     segments = scan / "scene9999_00_vh_clean_2.0.010000.segs.json"
@@ -244,11 +244,11 @@ def test_labels_that_cannot_be_used_are_left_out_and_reported(scan):
     assert prepared.scene.instance_ids[0] == -1
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(OSError, match="there is no folder"):
         find_scannet(tmp_path / "absent")
     (tmp_path / "scans").mkdir()
-    with pytest.raises(OSError, match="the table of labels that comes with ScanNet"):
+    with pytest.raises(OSError, match="the label table that ScanNet's"):
         find_scannet(tmp_path)
     write_table(tmp_path)
     with pytest.raises(ValueError, match="none of its scenes is in the download"):
@@ -274,7 +274,7 @@ READERS = (
 
 
 @pytest.mark.parametrize(("read", "sample"), READERS, ids=lambda value: getattr(value, "__name__", ""))
-def test_any_damage_is_read_or_refused_with_a_sentence(read, sample, tmp_path_factory):
+def test_damaged_files_are_read_or_refused_with_a_message(read, sample, tmp_path_factory):
     whole = sample.read_bytes()[:1500] if sample else b"raw_category\tnyu40id\nwall\t1\nchair\t5\n"
     path = tmp_path_factory.mktemp("fuzz") / "file"
 
@@ -301,7 +301,7 @@ def test_any_damage_is_read_or_refused_with_a_sentence(read, sample, tmp_path_fa
 
 
 @given(st.integers(0, 10**12), st.integers(0, 40))
-def test_headers_are_not_believed(tmp_path_factory, count, length):
+def test_headers_are_not_trusted(tmp_path_factory, count, length):
     header = RAW.joinpath("scene9999_00_vh_clean_2.ply").read_bytes().split(b"end_header")[0]
     path = tmp_path_factory.mktemp("ply") / "scan.ply"
     path.write_bytes(header.replace(b"2520", str(count).encode()) + b"end_header\n" + bytes(16 * length))
@@ -312,7 +312,7 @@ def test_headers_are_not_believed(tmp_path_factory, count, length):
             files.read_vertices(path)
 
 
-def test_the_tool_says_what_it_made_and_whether_something_failed(download, tmp_path):
+def test_the_tool_prints_what_it_made_and_what_failed(download, tmp_path):
     command = [sys.executable, str(ROOT / "tools" / "prepare_scannet.py"), str(download)]
 
     def prepare(*arguments: str) -> subprocess.CompletedProcess:
@@ -329,5 +329,5 @@ def test_the_tool_says_what_it_made_and_whether_something_failed(download, tmp_p
     assert f"failed: {NAMES[0]}: " in done.stderr
     done = prepare("--out", str(tmp_path / "set"), "--max-points", "100")
     assert done.returncode == 1
-    assert "prepared otherwise" in done.stderr
+    assert "prepared with other settings" in done.stderr
     assert "Traceback" not in done.stderr

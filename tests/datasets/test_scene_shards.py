@@ -42,7 +42,7 @@ class Numbers:
 
 def test_other_sets_are_refused(tmp_path):
     generate(Numbers(), tmp_path / "set", options=QUIET)
-    with pytest.raises(ValueError, match="no set of scenes: its samples have no boxes, categories, instance_ids"):
+    with pytest.raises(ValueError, match="not a set of scenes: its samples have no boxes, categories, instance_ids"):
         SceneShards(tmp_path / "set")
 
 
@@ -56,5 +56,5 @@ def test_classes_are_the_categories(rooms, tmp_path):
     )
     generate(recipe, tmp_path / "fractals", options=QUIET)
     scenes = open_scenes(ShardSource(folder=str(tmp_path / "fractals")))
-    assert scenes.classes == ("000000", "000001", "000002")  # also where the two scenes have fewer
+    assert scenes.classes == ("000000", "000001", "000002")  # although the two scenes have fewer
     np.testing.assert_array_equal(scenes.scenes[1].points, recipe[1].points)

@@ -15,13 +15,13 @@ def test_numbers_are_the_published_ones(golden):
     assert spec_of(("chair",)) is None
 
 
-def test_official_splits_are_whole_and_disjoint():
+def test_official_splits_are_complete_and_disjoint():
     splits = {split: split_names(SCANNET, split) for split in SCANNET.split_sizes}
     assert {split: len(names) for split, names in splits.items()} == SCANNET.split_sizes
     every = [name for names in splits.values() for name in names]
     assert len(set(every)) == len(every) == 1513
     assert all(len(name) == 12 and name.startswith("scene") for name in every)
-    # the same rooms are never in both splits
+    # no room is in both splits
     rooms = [{name[:9] for name in names} for names in splits.values()]
     assert not rooms[0] & rooms[1]
     with pytest.raises(ValueError, match="no list of the train scenes of SUN RGB-D"):

@@ -16,7 +16,7 @@ def test_each_subset_is_part_of_every_larger_one(num_scenes):
     assert len(subsets[0]) >= 1
 
 
-def test_numbers_are_exact_and_seeds_differ():
+def test_sizes_are_exact_and_seeds_differ():
     assert len(nested_subset(100, 0.07)) == 7
     assert len(nested_subset(1201, 0.1)) == 121
     assert not np.array_equal(nested_subset(400, 0.1), nested_subset(400, 0.1, seed=1))

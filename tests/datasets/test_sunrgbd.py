@@ -22,7 +22,7 @@ from pcfdsl.models.box_coding import encode_size, encode_yaw
 from pcfdsl.readers.sunrgbd_images import ImageFiles, read_color, read_depth, unproject
 from pcfdsl.readers.sunrgbd_meta import frame_key, read_frames, read_splits
 from pcfdsl.samples.detection import DetectionDataset
-from pcfdsl.samples.released import published_draws
+from pcfdsl.samples.released import released_draws
 from pcfdsl.scene.boxes import Scene, overlap_votes, points_in_boxes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def _load_writer():
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclass looks itself up there
+    sys.modules[spec.name] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     return module
 
@@ -59,7 +59,7 @@ def labelled(one) -> list[int]:
 @pytest.mark.parametrize("prefix", ["16", "24", "own"])
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("labels", ["v1", "v2"])
-def test_points_and_boxes_come_back_exactly(views, tmp_path, prefix, zipped, labels):
+def test_points_and_boxes_are_read_exactly(views, tmp_path, prefix, zipped, labels):
     sun.write_download(tmp_path / "official", views, prefix=prefix, zipped=zipped)
     report = prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set", labels=labels)
     assert (report.failed, report.problems, report.missing, report.exit_code) == ((), (), (), 0)
@@ -76,7 +76,7 @@ def test_points_and_boxes_come_back_exactly(views, tmp_path, prefix, zipped, lab
         np.testing.assert_allclose(scene.boxes[:, :6], boxes[:, :6], atol=1e-6)
         np.testing.assert_allclose(np.cos(scene.boxes[:, 6] - boxes[:, 6]), 1, atol=1e-12)
         assert [SUNRGBD.classes[k] for k in scene.categories] == [one.names[row] for row in rows]
-        if labels == "v2":  # every point seen on a box is in it, and no other; depth is in whole millimetres
+        if labels == "v2":  # exactly the points seen on a box are in it; depth is rounded to millimetres
             seen = np.array([hit == row for row in rows])
             grown, shrunk = (points_in_boxes(scene.points, scene.boxes, margin=m) for m in (0.003, -0.003))
             assert (grown >= seen).all()
@@ -84,7 +84,7 @@ def test_points_and_boxes_come_back_exactly(views, tmp_path, prefix, zipped, lab
             assert seen.sum(axis=1).min() > 10
 
 
-def test_the_published_depth_code_is_undone():
+def test_the_rotation_of_depth_values_is_undone():
     millimetres = np.array([[0, 1, 7, 8, 1000, 8000, 8001, 65535]], np.uint16)
     depth = read_depth(sun.depth_png(millimetres))
     np.testing.assert_array_equal(depth, np.minimum(millimetres / np.float32(1000), np.float32(8)))
@@ -100,11 +100,11 @@ def test_the_camera_looks_along_y_and_pixels_count_from_one():
     assert pixels == [1 * 4 + 2]
     depth[0, 3] = 1.0
     points, _ = unproject(depth, intrinsics=camera, tilt=np.eye(3))
-    np.testing.assert_allclose(points, [[0, 2, 0], [0.1, 1, 0.1]], atol=1e-7)  # right of it and above it
+    np.testing.assert_allclose(points, [[0, 2, 0], [0.1, 1, 0.1]], atol=1e-7)  # to its right and above it
 
 
 def test_measured_labels(golden, tmp_path):
-    """The boxes of the published preparation, from the same label lines: half extents and clockwise headings there."""
+    """Boxes of VoteNet's preparation from the same labels; there, with half extents and clockwise headings."""
     measured = golden("votenet_sunrgbd_labels.npz")
     classes = [*SUNRGBD.classes, "garbage_bin"]
     one = sun.views(1)[0]
@@ -135,7 +135,7 @@ def test_measured_labels(golden, tmp_path):
 
 @pytest.mark.parametrize(("item", "seed"), [("noaug_seed1", 1), ("aug_seed2", 2), ("aug_seed3", 3)])
 def test_measured_items(golden, item, seed):
-    """Whole samples of the published loader, from its generator to its box coding, from a scene in our convention."""
+    """Samples of VoteNet's loader, from its generator to its box coding, made from a scene in our convention."""
     measured, coded = golden("votenet_sunrgbd_labels.npz"), {}
     for key in ("point_clouds", "center_label", "heading_class_label", "heading_residual_label", "size_class_label"):
         coded[key] = measured[f"item/{item}/{key}"]
@@ -150,7 +150,7 @@ def test_measured_items(golden, item, seed):
     )
     augment = SUNRGBD.augment if item.startswith("aug") else None
     dataset = DetectionDataset([scene], num_points=2000, votes=SUNRGBD.votes, augment=augment, draws="sunrgbd")
-    draws = published_draws("sunrgbd", np.random.RandomState(seed), len(points), 2000, config=augment)
+    draws = released_draws("sunrgbd", np.random.RandomState(seed), len(points), 2000, config=augment)
     sample = dataset.sample(scene, draws, scene_idx=0)
     count = len(boxes)
     np.testing.assert_allclose(sample.points, coded["point_clouds"], atol=1e-5)
@@ -168,7 +168,7 @@ def test_measured_items(golden, item, seed):
     )
 
 
-def test_kept_points_are_a_seeded_part_of_all(download, tmp_path):
+def test_kept_points_are_a_seeded_choice(download, tmp_path):
     files = find_files(download)
     prepare_sunrgbd(files, tmp_path / "all")
     first = prepare_sunrgbd(files, tmp_path / "a", max_points=500)
@@ -184,7 +184,7 @@ def test_kept_points_are_a_seeded_part_of_all(download, tmp_path):
     assert {row.tobytes() for row in part} <= {row.tobytes() for row in whole}
 
 
-def test_a_second_run_goes_on_and_other_settings_are_refused(download, tmp_path):
+def test_a_second_run_resumes_and_other_settings_are_refused(download, tmp_path):
     files = find_files(download)
     before = prepare_sunrgbd(files, tmp_path / "set")
     scenes = tmp_path / "set" / "scenes"
@@ -195,7 +195,7 @@ def test_a_second_run_goes_on_and_other_settings_are_refused(download, tmp_path)
     after = prepare_sunrgbd(files, tmp_path / "set")
     assert (after.digest, before.reused, after.reused) == (before.digest, 0, 1)
     assert (scenes / "000001" / "points.npy").stat().st_mtime_ns == untouched
-    with pytest.raises(ValueError, match=r"holds a set that was prepared otherwise: settings differ"):
+    with pytest.raises(ValueError, match=r"holds a set prepared with other settings: settings differ"):
         prepare_sunrgbd(files, tmp_path / "set", labels="v2")
     assert prepare_sunrgbd(files, tmp_path / "set", labels="v2", overwrite=True).digest != before.digest
 
@@ -213,7 +213,7 @@ def rewritten(archive: Path, change: dict[str, bytes | None]) -> None:
             new.writestr(name, value)
 
 
-def test_each_mistake_is_a_line_and_the_rest_is_written(tmp_path):
+def test_each_error_is_reported_and_the_rest_is_written(tmp_path):
     views = sun.views(9)
     views[1].entry = {"K": np.zeros((3, 3))}
     views[2].entry = {"depthpath": "/somewhere/else.png"}
@@ -254,13 +254,13 @@ def test_each_mistake_is_a_line_and_the_rest_is_written(tmp_path):
     assert "box 3 (night_stand)" in texts[2]
     scenes = DetectionSet(tmp_path / "set", "train")
     assert scenes.names == ("000001", "000004")
-    assert len(scenes[1].boxes) == 3  # of the other view; the lamp is no label
+    assert len(scenes[1].boxes) == 3  # of the other view; the lamp is not a label
     assert not (tmp_path / "set" / "splits" / "val.txt").exists()
     for line in [*reasons.values(), *texts]:
         assert line in str(report)
 
 
-def test_metadata_that_disagree_are_noticed(views, tmp_path):
+def test_metadata_that_disagree_are_reported(views, tmp_path):
     sun.write_download(tmp_path / "official", views)
     toolbox = tmp_path / "official" / "SUNRGBDtoolbox"
     sun.write_mat(toolbox / "Metadata" / "SUNRGBDMeta.mat", "SUNRGBDMeta", sun.metadata([views[1], views[0], views[2]]))
@@ -274,14 +274,14 @@ def test_metadata_that_disagree_are_noticed(views, tmp_path):
     assert report.written == {"train": 1, "val": 0}
     reasons = dict(report.failed)
     assert "is in neither split" in reasons["000003"]
-    expected = "lists 1 images that SUNRGBDMeta3DBB_v2.mat does not describe, the first is kv2/unheard-of"
+    expected = "lists 1 images that SUNRGBDMeta3DBB_v2.mat does not describe; the first is kv2/unheard-of"
     assert reasons["allsplit.mat"] == expected
     first = sun.metadata(views)
     first[0] |= {"K": np.zeros((2, 2)), "Rtilt": "none"}  # the cameras are those of the other file
     sun.write_mat(toolbox / "Metadata" / "SUNRGBDMeta.mat", "SUNRGBDMeta", first)
     assert prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set4").written["train"] == 1
     (toolbox / "Metadata" / "SUNRGBDMeta.mat").unlink()
-    with pytest.raises(FileNotFoundError, match=r"SUNRGBDMeta.mat, which holds the labels of the first version"):
+    with pytest.raises(FileNotFoundError, match=r"SUNRGBDMeta.mat, which holds the first version of the labels"):
         prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set3")
     (tmp_path / "official" / "SUNRGBD.zip").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no .*SUNRGBD.zip; the data set's page"):
@@ -304,7 +304,7 @@ def test_an_unreadable_split_is_refused(views, tmp_path):
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "/etc/passwd", "kv1/../../secret", "SUNRGBD\\kv1\\..\\..\\x", "kv1/a\0b"]
 )
-def test_no_path_leads_out(name, tmp_path):
+def test_paths_cannot_escape(name, tmp_path):
     (tmp_path / "SUNRGBD" / "kv1").mkdir(parents=True)
     (tmp_path / "secret").write_text("no")
     images = ImageFiles(tmp_path)
@@ -346,9 +346,9 @@ FIELDS = ("depthpath", "rgbpath", "K", "Rtilt", "groundtruth3DBB", "classname", 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4))
 def test_any_metadata_are_read_or_named(changes, views, tmp_path):
-    """Whatever stands in the fields of one image, it is a frame or says what is wrong."""
+    """Whatever the fields of an image hold, it becomes a frame or reports its problem."""
     entries = sun.metadata(views[:2])
-    for name in sorted(changes, key=FIELDS.index, reverse=True):  # those of a box before all boxes
+    for name in sorted(changes, key=FIELDS.index, reverse=True):  # fields of a box before the boxes as a whole
         (entries[1] if name in entries[1] else entries[1]["groundtruth3DBB"][0])[name] = changes[name]
     sun.write_mat(tmp_path / "meta.mat", "SUNRGBDMeta", entries)
     untouched, changed = read_frames(tmp_path / "meta.mat")
@@ -360,7 +360,7 @@ def test_any_metadata_are_read_or_named(changes, views, tmp_path):
 
 @settings(max_examples=150)
 @given(data=st.data())
-def test_damaged_pictures_are_refused_with_a_sentence(data):
+def test_damaged_images_are_refused_with_a_message(data):
     random = np.random.default_rng(data.draw(st.integers(0, 9)))
     depth = sun.depth_png(random.integers(0, 9000, (12, 16)))
     color = sun.encoded(Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8)), "JPEG")
@@ -377,7 +377,7 @@ def test_damaged_pictures_are_refused_with_a_sentence(data):
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damaged_zips_are_refused_with_a_sentence(data, tmp_path):
+def test_damaged_zips_are_refused_with_a_message(data, tmp_path):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for i in range(3):
@@ -397,14 +397,14 @@ def test_damaged_zips_are_refused_with_a_sentence(data, tmp_path):
     assert "damaged.zip" in message
 
 
-def test_a_member_without_a_name_is_none_of_the_images(tmp_path):
+def test_a_member_without_a_name_is_ignored(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(zipfile.ZipInfo("\0"), b"")
         archive.writestr("SUNRGBD/kv1/0.png", b"x")
     assert ImageFiles(tmp_path / "a.zip").read("kv1/0.png") == b"x"
 
 
-def test_the_tool_reports_and_its_exit_code_tells(views, tmp_path, monkeypatch, capsys):
+def test_the_tool_prints_a_report_and_exits_with_1_if_an_image_failed(views, tmp_path, monkeypatch, capsys):
     sun.write_download(tmp_path / "official", views)
     monkeypatch.chdir(tmp_path)
 
@@ -430,12 +430,12 @@ def test_the_tool_reports_and_its_exit_code_tells(views, tmp_path, monkeypatch, 
 
 @pytest.mark.realdata
 def test_a_real_image_comes_back_from_its_depth(shared_dir, tmp_path):
-    """Image 17 put back into the official files, pixel by pixel: the points, colours and boxes others made of it."""
+    """Image 17 converted back into the official files, pixel by pixel: its points, colours and boxes are restored."""
     folder = shared_dir / "data/sunrgbd/mmdet3d_demo"
     theirs = np.fromfile(folder / "000017.bin", np.float32).reshape(-1, 6)
     with open(folder / "sunrgbd_000017_infos.pkl", "rb") as file:
         info = pickle.load(file)["data_list"][0]
-    project = np.array(info["images"]["CAM0"]["depth2img"])  # K, then the axes of the camera, then the tilt undone
+    project = np.array(info["images"]["CAM0"]["depth2img"])  # K, then the camera's axes, then the inverse tilt
     upper, rotation = rq(project)
     axes = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     boxes = np.array([instance["bbox_3d"] for instance in info["instances"]])
@@ -458,7 +458,7 @@ def test_a_real_image_comes_back_from_its_depth(shared_dir, tmp_path):
 
 
 def rq(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Upper triangle with a positive diagonal times a rotation."""
+    """RQ decomposition: an upper triangle with a positive diagonal, and a rotation."""
     q, r = np.linalg.qr(np.flipud(matrix).T)
     upper, rotation = np.flipud(np.fliplr(r.T)), np.flipud(q.T)
     signs = np.diag(np.sign(np.diag(upper)))

@@ -39,7 +39,7 @@ def test_a_detector_comes_ready_and_goes_back_unchanged(spec, layout, tmp_path):
     report = import_checkpoint(tmp_path / "theirs.pth", tmp_path / "ours.safetensors")
     assert (report.layout, report.unmatched, report.missing) == (layout, (), ())
     assert report.detector == spec.name
-    assert any("states no version" in note for note in report.notes) == (layout == "mmdetection3d")
+    assert any("has no version" in note for note in report.notes) == (layout == "mmdetection3d")
     detector = load_detector(tmp_path / "ours.safetensors", device="cpu")
     assert detector.classes == spec.classes
     assert detector.config.model.mean_sizes == spec.mean_sizes
@@ -71,7 +71,7 @@ def test_a_backbone_is_weights_alone(tmp_path):
     torch.save({"model": trunk, "epoch": 1}, tmp_path / "theirs.pth.tar")
     report = import_checkpoint(tmp_path / "theirs.pth.tar", tmp_path / "ours.safetensors")
     assert (report.layout, report.detector, report.converted) == ("depthcontrast", None, len(trunk))
-    with pytest.raises(ValueError, match=r"holds weights but no settings"):
+    with pytest.raises(ValueError, match=r"holds weights without settings"):
         load_detector(tmp_path / "ours.safetensors")
     export_checkpoint(tmp_path / "ours.safetensors", tmp_path / "back.pth", layout="depthcontrast")
     back, *_ = read_state(tmp_path / "back.pth")

@@ -1,3 +1,3 @@
-"""The scenes of the data set tests."""
+"""The rooms of tests/datasets."""
 
 from tests.datasets.conftest import clean_rooms, rooms  # noqa: F401

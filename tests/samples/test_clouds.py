@@ -23,7 +23,7 @@ def dataset(clouds, *, seed=0, augment: CloudAugmentConfig | None = None, **poin
     return CloudDataset(clouds, np.array([4, 1, 2]), points=config, augment=augment, seed=seed)
 
 
-def test_a_sample_depends_on_seed_epoch_and_index_alone(clouds):
+def test_a_sample_depends_only_on_seed_epoch_and_index(clouds):
     one = dataset(clouds, augment=CloudAugmentConfig(any_orientation=True, stretch=0.2))
     two = pickle.loads(pickle.dumps(one))
     forwards = {key: one[key][0] for key in [(0, 0), (0, 1), (1, 0)]}
@@ -37,7 +37,7 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(clouds):
         one[3]
 
 
-def test_spheres_have_their_radius_and_metres_stay(clouds):
+def test_spheres_have_the_radius_and_metres_are_kept(clouds):
     points = dataset(clouds, radius=0.7)[0][0]
     np.testing.assert_allclose(points[:, :3].mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(points[:, :3], axis=1).max(), 0.7, rtol=1e-5)
@@ -46,7 +46,7 @@ def test_spheres_have_their_radius_and_metres_stay(clouds):
     np.testing.assert_allclose(metres[:, :3].min(0), -metres[:, :3].max(0), atol=1e-5)
 
 
-def test_height_counts_from_the_lowest_points(clouds):
+def test_height_is_measured_from_the_lowest_points(clouds):
     points = dataset(clouds)[0][0]
     assert points.shape == (200, 4)
     np.testing.assert_allclose(points[:, 3] - points[:, 2], points[0, 3] - points[0, 2], atol=1e-5)
@@ -61,7 +61,7 @@ def distances(points: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points[:, None] - points[None], axis=-1)
 
 
-def test_each_augmentation_does_what_it_says(clouds):
+def test_each_augmentation_has_its_effect(clouds):
     def sample(config):
         return dataset(clouds, augment=config, use_height=False)[0][0]
 
@@ -81,7 +81,7 @@ def test_each_augmentation_does_what_it_says(clouds):
     assert 0 < np.abs(sample(replace(STILL, jitter=0.01)) - plain).max() < 0.1
 
 
-def test_orientations_are_rotations_and_evenly_drawn():
+def test_orientations_are_uniform_rotations():
     from pcfdsl.samples.clouds import _random_rotation
 
     rotations = np.stack([_random_rotation(stream(0, i)) for i in range(2000)])

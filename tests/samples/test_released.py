@@ -6,13 +6,13 @@ import pytest
 from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.spec import SCANNET, SUNRGBD
 from pcfdsl.samples.detection import DetectionDataset
-from pcfdsl.samples.released import published_draws
+from pcfdsl.samples.released import released_draws
 from pcfdsl.scene.boxes import Scene
 
 
 @pytest.fixture
 def scannet_scene(golden) -> Scene:
-    """The scan of the golden arrays as the published preparation leaves it."""
+    """The scan of the golden arrays as VoteNet's preparation writes it."""
     measured = golden("votenet_scannet_labels.npz")
     boxes, semantic, instance = (
         measured["item/bbox_kept"],
@@ -33,7 +33,7 @@ def scannet_scene(golden) -> Scene:
 
 
 @pytest.mark.parametrize("key", ["noaug_seed1", "aug_seed2", "aug_seed3", "aug_seed4"])
-def test_scannet_samples_are_the_published_ones_number_for_number(golden, scannet_scene, key):
+def test_scannet_samples_equal_those_of_votenets_loader(golden, scannet_scene, key):
     measured = {
         name.rpartition("/")[2]: array
         for name, array in golden("votenet_scannet_labels.npz").items()
@@ -42,7 +42,7 @@ def test_scannet_samples_are_the_published_ones_number_for_number(golden, scanne
     augment = None if key.startswith("noaug") else SCANNET.augment
     data = DetectionDataset([scannet_scene], num_points=1500, augment=augment, votes=SCANNET.votes, draws="scannet")
     random = np.random.RandomState(int(key[-1]))
-    draws = published_draws("scannet", random, len(scannet_scene.points), 1500, config=augment)
+    draws = released_draws("scannet", random, len(scannet_scene.points), 1500, config=augment)
     sample = data.sample(scannet_scene, draws, scene_idx=0)
     np.testing.assert_array_equal(draws.rows, measured["choices"])
     np.testing.assert_array_equal(sample.points, measured["point_clouds"])
@@ -60,9 +60,9 @@ def test_scannet_samples_are_the_published_ones_number_for_number(golden, scanne
 
 
 @pytest.mark.parametrize("seed", [2, 3])
-def test_sunrgbd_draws_are_the_published_ones(golden, seed):
+def test_sunrgbd_draws_equal_those_of_votenets_loader(golden, seed):
     measured = golden("votenet_sunrgbd_labels.npz")
-    draws = published_draws("sunrgbd", np.random.RandomState(seed), 2500, 2000, config=SUNRGBD.augment)
+    draws = released_draws("sunrgbd", np.random.RandomState(seed), 2500, 2000, config=SUNRGBD.augment)
     np.testing.assert_array_equal(draws.rows, measured[f"item/aug_seed{seed}/choices"])
     transform = draws.transform
     drawn = [transform.flip_x, transform.angle, transform.scale]
@@ -70,19 +70,19 @@ def test_sunrgbd_draws_are_the_published_ones(golden, seed):
     assert not transform.flip_y
 
 
-def test_a_data_set_draws_by_seed_epoch_and_index(scannet_scene):
+def test_draws_depend_on_seed_epoch_and_index(scannet_scene):
     for draws in ("scannet", "sunrgbd"):
         augment = {"scannet": SCANNET, "sunrgbd": SUNRGBD}[draws].augment
         data = DetectionDataset([scannet_scene] * 2, num_points=300, augment=augment, draws=draws)
         np.testing.assert_array_equal(data[1, 0].points, data[1, 0].points)
         first = [data[0, 0].points, data[0, 1].points, data[1, 0].points]
         assert len({points.tobytes() for points in first}) == 3
-    # with repetition as soon as there are too few
+    # with repetition if there are too few
     few = DetectionDataset([scannet_scene], num_points=3000, draws="scannet")[0]
     assert len(np.unique(few.points, axis=0)) < 2000 < len(scannet_scene.points)
 
 
-def test_what_the_published_loaders_do_not_know_is_refused(scannet_scene):
+def test_augmentation_that_votenets_loaders_lack_is_refused(scannet_scene):
     for draws, augment, found in (
         ("scannet", AugmentConfig(scale=(0.9, 1.1), jitter=0.1, color=True), "jitter, scale, color"),
         ("sunrgbd", AugmentConfig(flip_y=0.5, hull=True), "flip_y, hull"),
@@ -94,7 +94,7 @@ def test_what_the_published_loaders_do_not_know_is_refused(scannet_scene):
 
 
 def test_sunrgbd_colours_are_drawn_between_the_angle_and_the_scale():
-    """Restated draw by draw from the published loader; the golden arrays have no colours."""
+    """A restatement of VoteNet's loader, draw by draw, since the golden arrays have no colours."""
     scene_random = np.random.default_rng(0)
     colors = scene_random.random((50, 3)).astype(np.float32)
     scene = Scene(
@@ -106,7 +106,7 @@ def test_sunrgbd_colours_are_drawn_between_the_angle_and_the_scale():
     )
     augment = replace(SUNRGBD.augment, color=True)
     data = DetectionDataset([scene], num_points=40, use_color=True, augment=augment, draws="sunrgbd")
-    draws = published_draws("sunrgbd", np.random.RandomState(5), 50, 40, config=augment)
+    draws = released_draws("sunrgbd", np.random.RandomState(5), 50, 40, config=augment)
     sample = data.sample(scene, draws, scene_idx=0)
 
     random = np.random.RandomState(5)

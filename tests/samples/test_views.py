@@ -29,7 +29,7 @@ def equal(a, b) -> bool:
     return all(np.array_equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(a))
 
 
-def test_views_show_points_of_the_scene_where_they_are_and_whose_they_are():
+def test_views_give_points_of_the_scene_with_positions_and_objects():
     data = views()
     for i in range(3):
         scene, pair = data.scenes[i], data[0, i]
@@ -43,7 +43,7 @@ def test_views_show_points_of_the_scene_where_they_are_and_whose_they_are():
             np.testing.assert_allclose(pair.points[view][:, 3], scale * np.array([h for _, h in found]), atol=1e-5)
 
 
-def test_a_view_is_the_scene_moved_as_a_whole():
+def test_a_view_is_a_similarity_transform_of_the_scene():
     pair = views()[2, 1]
     for points, positions in zip(pair.points[..., :3].astype(float), pair.positions.astype(float), strict=True):
         motion, *_ = np.linalg.lstsq(positions, points, rcond=None)
@@ -62,7 +62,7 @@ def test_views_differ_and_overlap():
         assert 0 < len(first & second) < 0.7 * len(first)
 
 
-def test_a_camera_hides_points_and_none_sees_everything():
+def test_a_camera_hides_points_and_without_one_all_are_seen():
     open_view = views(num_points=20_000, view=ViewConfig(camera=False))[0, 0]
     assert [len(np.unique(positions, axis=0)) for positions in open_view.positions] == [3000, 3000]
     behind = views(num_points=20_000)[0, 0]
@@ -70,7 +70,7 @@ def test_a_camera_hides_points_and_none_sees_everything():
 
 
 @pytest.mark.parametrize("kind", ["views", "layouts"])
-def test_a_pair_is_a_function_of_seed_epoch_and_number(kind):
+def test_a_pair_depends_only_on_seed_epoch_and_index(kind):
     data = views() if kind == "views" else TwoLayouts(ROOMS, SOURCE, num_points=800, augment=MOVED)
     again = pickle.loads(pickle.dumps(data))
     again[0, 2]
@@ -79,7 +79,7 @@ def test_a_pair_is_a_function_of_seed_epoch_and_number(kind):
     assert not equal(data[1, 2], data[1, 3])
 
 
-def test_rooms_share_the_very_shapes_of_their_objects():
+def test_rooms_share_the_shapes_of_their_objects():
     settings = replace(
         ROOMS, noise=0.0, cameras=CameraConfig(number=(0, 0)), room=RoomConfig(share=0.2, clutter=(0, 0)),
         layout=LayoutConfig(stacking=0.0),
@@ -91,12 +91,12 @@ def test_rooms_share_the_very_shapes_of_their_objects():
         assert len(shared) >= 3
         for k in shared:
             a, b = (pair.points[view][pair.object_ids[view] == k, :3].astype(float) for view in range(2))
-            assert np.ptp(a[:, 2]) == pytest.approx(np.ptp(b[:, 2]), rel=1e-3)  # turned about z alone
+            assert np.ptp(a[:, 2]) == pytest.approx(np.ptp(b[:, 2]), rel=1e-3)  # rotated only about z
             assert _reach(a) == pytest.approx(_reach(b), rel=0.1)
             assert np.linalg.norm(a.mean(0) - b.mean(0)) > 0.05  # but elsewhere
 
 
-def test_objects_of_a_pair_stay_from_epoch_to_epoch_and_their_places_do_not():
+def test_objects_of_a_pair_are_the_same_in_every_epoch_but_not_their_places():
     data = TwoLayouts(replace(ROOMS, cameras=CameraConfig(number=(0, 0))), SOURCE, num_points=2000, augment=STILL)
     now, later = data[0, 1], data[7, 1]
     for k in set(now.object_ids[0]) & set(later.object_ids[0]) - {-1}:
@@ -122,7 +122,7 @@ def test_pairs_are_collated_by_view():
     np.testing.assert_array_equal(batch.positions[1, 2].numpy(), pairs[2].positions[1])
 
 
-def test_what_cannot_be_seen_is_said():
+def test_missing_points_and_colours_are_named():
     with pytest.raises(ValueError, match="scene 0 has no colours"):
         views(use_color=True)[0, 0]
     rng = stream(0, "colours")
@@ -133,5 +133,5 @@ def test_what_cannot_be_seen_is_said():
 
 
 def _reach(points: np.ndarray) -> float:
-    """Greatest distance from the vertical axis through the mean, which turning leaves alone."""
+    """Greatest distance from the vertical axis through the mean, which rotation about z keeps."""
     return float(np.linalg.norm(points[:, :2] - points[:, :2].mean(0), axis=1).max())

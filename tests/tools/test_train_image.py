@@ -43,7 +43,7 @@ def test_pre_training_then_fine_tuning(tmp_path):
     results = json.loads(done.stdout)
     assert results["over_seeds"]["accuracy"]["num_values"] == 2
     assert results["runs"]["1"]["best"] >= results["runs"]["1"]["metrics"]["accuracy"]
-    assert "0 of the source outside" in done.stderr
+    assert "0 of the source are outside" in done.stderr
     done = tool("train_image", *smoke, "--model", "resnet5000", "--out", tmp_path / "x", code=2)
     assert "timm has no model 'resnet5000'" in done.stderr
 

@@ -72,7 +72,7 @@ def test_a_task_pretrains_what_the_detector_takes_over(tmp_path):
     assert json.loads(done.stdout)["runs"]["3"]["step"] == 2
     config = ("--config", CONFIGS / "smoke_finetune.yaml", *QUICK)
     done = tool("train_votenet", *config, "--init-from", tmp_path / "first", "--out", tmp_path / "then")
-    assert "tensors loaded, 2 of the source outside the chosen parts" in done.stderr  # the two of the classifier
+    assert "tensors loaded, 2 of the source are outside the chosen parts" in done.stderr  # the two of the classifier
     assert json.loads(done.stdout)["runs"]["0"]["step"] == 2
 
 
@@ -150,4 +150,4 @@ def test_wrong_use_is_answered_in_one_message(run, tmp_path):
     done = tool("predict_votenet", tmp_path, tmp_path / "cloud.npy", code=1)
     assert "holds neither best.safetensors nor last.safetensors" in done.stderr
     done = tool("evaluate_votenet", run, "--data", tmp_path, code=1)
-    assert "is no detection set" in done.stderr
+    assert "is not a detection set" in done.stderr

@@ -123,5 +123,5 @@ def test_what_does_not_fit_is_said_before_training(tmp_path):
     with pytest.raises(ConfigError, match="expected none, random or a tag; these clouds have none"):
         train_classifier(smoke("split.by=fold"), tmp_path)
     np.save(tmp_path / "cloud.npy", np.ones((5, 3)))
-    with pytest.raises(ValueError, match="lies in no class's sub-folder"):
+    with pytest.raises(ValueError, match="is not in a class's sub-folder"):
         open_clouds(smoke(f"data={{kind: folder, path: {tmp_path}}}").data)

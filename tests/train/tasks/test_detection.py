@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_named(tmp_path, finetuned, pretrained):
         ConfigError, match=r"data.scenes: belongs to kind fractals and furniture and meshes, but kind is"
     ):
         finetuning("data.kind=detection_set", "data.folder=a")
-    with pytest.raises(FileNotFoundError, match="no detection set"):
+    with pytest.raises(FileNotFoundError, match="is not a detection set"):
         train_detector(finetuning(*FEW[:-1], f"data={{kind: detection_set, folder: {tmp_path}}}"), tmp_path)
     with pytest.raises(ValueError, match="without validation scenes; name a detection set"):
         evaluate_detector(load_detector(pretrained, device="cpu"))
@@ -219,7 +219,7 @@ def test_weights_of_a_run_that_stands_still_are_noted(tmp_path, pretrained, caps
     about = json.loads((run / "last.json").read_text())
     (run / "last.json").write_text(json.dumps(about | {"step": 1}))
     note_unfinished(run)
-    assert f"{run} is not finished: it is at step 1 of {about['num_steps']}" in capsys.readouterr().err
+    assert f"{run} is unfinished, at step 1 of {about['num_steps']}" in capsys.readouterr().err
 
 
 def test_a_seed_given_twice_is_refused(tmp_path):
@@ -241,9 +241,9 @@ def test_checkpoints_of_something_else_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"(?s)is not a detector's checkpoint.*what: unknown key"):
         load_detector(tmp_path)
     save_weights(tmp_path / "bare.safetensors", module)
-    with pytest.raises(ValueError, match="holds weights but no settings"):
+    with pytest.raises(ValueError, match="holds weights without settings"):
         load_detector(tmp_path / "bare.safetensors")
-    with pytest.raises(ValueError, match="of no known layout; the first are bias, weight"):
+    with pytest.raises(ValueError, match="match no known layout; the first are bias, weight"):
         train_detector(finetuning(*FEW, f"init.checkpoint={tmp_path / 'bare.safetensors'}"), tmp_path / "run")
 
 
