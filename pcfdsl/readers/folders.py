@@ -1,4 +1,4 @@
-"""Folders as other people keep them: what operating systems, file servers and archives leave in them is passed over."""
+"""Listing folders of any origin, without the system files that operating systems, file servers and archives leave."""
 
 import os
 from collections.abc import Collection
@@ -21,7 +21,7 @@ _DEBRIS = {
 
 
 def is_debris(name: str) -> bool:
-    """Whether a file or folder is nobody's data: hidden, or made by a system for its own use.
+    """Whether a file or folder is not data: hidden, or made by a system for its own use.
 
     >>> [is_debris(name) for name in ("._scan.ply", ".DS_Store", "@eaDir", "Thumbs.db", "~$boxes.csv", "scan.ply")]
     [True, True, True, True, True, False]
@@ -30,7 +30,7 @@ def is_debris(name: str) -> bool:
 
 
 def has_ending(path: str | Path, endings: Collection[str]) -> bool:
-    """Whether a file's name ends in one of the endings (lower case, with the dot), in whatever case.
+    """Whether a file name has one of the suffixes, regardless of case; `endings` are in lower case, with the dot.
 
     >>> has_ending("ROOM1.PLY", (".ply", ".npy"))
     True
@@ -39,11 +39,11 @@ def has_ending(path: str | Path, endings: Collection[str]) -> bool:
 
 
 def files_below(folder: str | Path, endings: Collection[str] | None = None) -> list[Path]:
-    """Files at any depth, sorted by path; linked folders are entered once.
+    """List files at any depth, sorted by path; linked folders are entered once.
 
     Args:
-        folder: Where to look.
-        endings: Only files with these; see `has_ending`. None: all.
+        folder: The folder.
+        endings: Suffixes of the files to list; see `has_ending`. None: all files.
     """
     found, seen = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -56,11 +56,11 @@ def files_below(folder: str | Path, endings: Collection[str] | None = None) -> l
 
 
 def files_in(folder: str | Path, endings: Collection[str] | None = None) -> list[Path]:
-    """Files directly in a folder, sorted by path; arguments as for `files_below`."""
+    """List files directly in a folder, sorted by path; arguments as for `files_below`."""
     entries = (path for path in Path(folder).iterdir() if not is_debris(path.name))
     return sorted(path for path in entries if (endings is None or has_ending(path, endings)) and path.is_file())
 
 
 def folders_in(folder: str | Path) -> list[Path]:
-    """Folders directly in a folder, sorted by path."""
+    """List folders directly in a folder, sorted by path."""
     return sorted(path for path in Path(folder).iterdir() if not is_debris(path.name) and path.is_dir())

@@ -1,4 +1,4 @@
-"""Picture files of every mode that Pillow reads, as 8-bit grey or RGB: converted, or refused, but never clipped."""
+"""Picture files of every mode that Pillow reads, as 8-bit grey or RGB: converted or refused, but never clipped."""
 
 import io
 from pathlib import Path
@@ -29,7 +29,7 @@ def read_picture(path: str | Path) -> np.ndarray:
 
 
 def check_picture(path: str | Path) -> str | None:
-    """Why the head of a file is not that of a picture which `read_picture` takes, or None; the rest is not decoded."""
+    """Why `read_picture` would refuse a file, judged by its header without decoding it; None if it would not."""
     try:
         with Image.open(path) as image:
             return _refusal(image.mode)
@@ -38,9 +38,9 @@ def check_picture(path: str | Path) -> str | None:
 
 
 def pixels_of(image: Image.Image) -> np.ndarray:
-    """uint8 [H, W] of a grey picture, [H, W, 3] RGB of any other.
+    """Convert a picture to uint8: [H, W] if it is grey, else [H, W, 3] RGB.
 
-    It is turned upright as its EXIF data say. 16-bit values are divided by 257. What is transparent shows white.
+    It is rotated upright as its EXIF data say. 16-bit values are divided by 257. Transparent parts become white.
 
     Raises:
         ValueError: If its values have no known range: floating point, or 32-bit integers beyond 16 bits.
@@ -51,7 +51,7 @@ def pixels_of(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"its values go from {values.min()} to {values.max()}; expected 8 or 16 bits")
+            raise ValueError(f"its values range from {values.min()} to {values.max()}; expected 8 or 16 bits")
         return np.round(values / 257).astype(np.uint8)
     grey = image.mode in ("1", "L", "LA", "La")
     if "transparency" in image.info or image.mode in ("LA", "La", "RGBA", "RGBa", "PA"):
