@@ -1,8 +1,9 @@
 """Oriented boxes as tensors: corners, points inside, exact intersection over union.
 
 Boxes are [K, 7] `cx cy cz dx dy dz yaw`: centre and full extents in metres, yaw in radians counter-clockwise from +x
-about +z. A box without volume (an extent of 0) is allowed; its IoU with any box, even itself, is 0. Nothing here is
-differentiable. CPU tensors go through the kernels that `pcfdsl.scene.boxes` uses for arrays.
+about +z. A box without volume (an extent of 0) is allowed; its IoU with any box, even itself, is 0. Corners and
+`iou_3d_pairs_torch` are differentiable, the rest is not. CPU tensors go through the kernels that `pcfdsl.scene.boxes`
+uses for arrays.
 """
 
 import itertools
@@ -107,7 +108,7 @@ def iou_3d_pairs(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
 
 
 def iou_3d_pairs_torch(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
-    """`iou_3d_pairs` on any device, all pairs at once.
+    """`iou_3d_pairs` on any device, all pairs at once, and differentiable.
 
     The intersection area is an integral around a's outline in b's frame (Green's theorem): each edge adds the area
     between itself and the x axis, with both coordinates clamped to b. There are no cases to tell apart, hence no
@@ -116,25 +117,24 @@ def iou_3d_pairs_torch(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
     _check_pairs(a, b)
     dtype = a.dtype
     a, b = _wide(a, b)
-    outline = a.clone()
-    outline[:, :2] -= b[:, :2]
+    x, y = (a[:, :2] - b[:, :2]).unbind(1)
     cos, sin = b[:, 6].cos(), b[:, 6].sin()
-    outline[:, 0], outline[:, 1] = (
-        cos * outline[:, 0] + sin * outline[:, 1],
-        cos * outline[:, 1] - sin * outline[:, 0],
-    )
-    outline[:, 6] -= b[:, 6]
+    center = torch.stack([cos * x + sin * y, cos * y - sin * x], 1)
+    outline = torch.cat([center, a[:, 2:6], a[:, 6:] - b[:, 6:]], 1)
     x0, y0 = box_corners(outline)[:, :4, :2].unbind(-1)
     x1, y1 = x0.roll(-1, 1), y0.roll(-1, 1)
     half_x, half_y = b[:, 3:4] / 2, b[:, 4:5] / 2
     start, stop = x0.clamp(-half_x, half_x), x1.clamp(-half_x, half_x)
     slope = torch.where(start == stop, 0, (y1 - y0) / torch.where(x0 == x1, 1, x1 - x0))
     y_start, y_stop = y0 + (start - x0) * slope, y0 + (stop - x0) * slope
+    y_stop = torch.where(
+        x0 == x1, y1, y_stop
+    )  # an upright edge has no area, but a gradient that its mean height enters
     low, high = y_start.clamp(-half_y, half_y), y_stop.clamp(-half_y, half_y)
     before, within, after = (low - y_start).abs(), (high - low).abs(), (y_stop - high).abs()
     total = before + within + after
     mean = (before * low + within * (low + high) / 2 + after * high) / torch.where(total == 0, 1, total)
-    shared = -((stop - start) * torch.where(total == 0, low, mean)).sum(1).clamp(max=0)
+    shared = -((stop - start) * torch.where(total == 0, (low + high) / 2, mean)).sum(1).clamp(max=0)
     size_a, size_b = a[:, 3] * a[:, 4], b[:, 3] * b[:, 4]
     if not bev:
         top = torch.minimum(a[:, 2] + a[:, 5] / 2, b[:, 2] + b[:, 5] / 2)
@@ -193,7 +193,7 @@ def _polygon_area(polygon: list[complex]) -> float:
 def _wide(*tensors: Tensor) -> list[Tensor]:
     """In double precision where the device supports it (Apple's does not)."""
     dtype = torch.float32 if tensors[0].device.type == "mps" else torch.float64
-    return [tensor.detach().to(dtype) for tensor in tensors]
+    return [tensor.to(dtype) for tensor in tensors]
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Non-maximum suppression as VoteNet does it: greedy, on axis-aligned hulls, best score first.
+"""Non-maximum suppression: greedy, best score first; on axis-aligned hulls as VoteNet does it, or exact from above.
 
 A picked box removes every box not yet picked whose overlap with it is strictly above the threshold. Among equal scores
 the later box goes first: VoteNet's code sorts in ascending order and takes from the end.
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from pcfdsl.ops.backends import numba_boxes
+from pcfdsl.ops.boxes3d import check_boxes
 
-__all__ = ["Overlap", "keep_3d", "keep_3d_torch", "nms_3d", "nms_plain"]
+__all__ = ["Overlap", "keep_3d", "keep_3d_torch", "nms_3d", "nms_bev", "nms_plain"]
 
 Overlap = Literal["iou", "candidate"]
 
@@ -73,6 +74,32 @@ def nms_plain(
         suppressed = (shared > 0) & (shared / whole > threshold) & (groups[left] == groups[best])
         left = left[~suppressed]
     return torch.stack(picked) if picked else torch.zeros(0, dtype=torch.int64, device=boxes.device)
+
+
+def nms_bev(boxes: Tensor, scores: Tensor, *, threshold: float, classes: Tensor, scene: Tensor) -> Tensor:
+    """Indices [P] int64 of the boxes that are kept, best score first; by the exact IoU of oriented boxes from above.
+
+    Heights do not count (mmcv's `nms3d`, and `nms3d_normal` where no box is turned). A CPU kernel, also for a GPU's
+    boxes: a box meets only those already kept of its class and scene.
+
+    Args:
+        boxes: [K, 7] `cx cy cz dx dy dz yaw`.
+        scores: [K].
+        threshold: Suppress above this IoU.
+        classes, scene: [K] int64; boxes only suppress boxes of the same class and scene.
+
+    Raises:
+        ValueError: If shapes disagree or a box is invalid.
+    """
+    check_boxes(boxes)
+    for name, values in (("scores", scores), ("classes", classes), ("scene", scene)):
+        if values.shape != boxes.shape[:1]:
+            raise ValueError(f"{name} has shape {list(values.shape)}; expected [{len(boxes)}], one entry per box")
+    groups = scene * (1 + classes.max() if len(classes) else 1) + classes
+    own, order, group = (
+        tensor.detach().contiguous().cpu().numpy() for tensor in (boxes.double(), _order(scores), groups)
+    )
+    return torch.from_numpy(numba_boxes.suppress_oriented(own, order, group, float(threshold))).to(boxes.device)
 
 
 def keep_3d(

@@ -209,3 +209,31 @@ def test_bad_pairs_and_points_are_named():
         points_in_boxes(torch.ones(4, 4), torch.ones(2, 7))
     with pytest.raises(ValueError, match="drop those points"):
         points_in_boxes(torch.full((4, 3), math.inf), torch.ones(2, 7))
+
+
+def test_the_exact_iou_has_the_gradient_of_numerical_differences():
+    """Also where sides are parallel, which is where outlines have edges without a slope."""
+    a = torch.tensor(
+        [
+            [0.1, 0.2, 0.0, 1.0, 2.0, 1.0, 0.3],
+            [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.7],
+            [0.3, 0.1, 0.1, 1.5, 0.7, 1.2, 0.0],
+            [0.1, 0.0, 0.2, 3.0, 3.0, 3.0, 0.1],
+            [9.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.4],
+        ],
+        dtype=torch.float64,
+        requires_grad=True,
+    )
+    b = torch.tensor(
+        [
+            [0.0, 0.0, 0.3, 1.5, 1.0, 1.3, -0.5],
+            [0.2, 0.3, 0.2, 1.2, 0.7, 1.0, 0.2],
+            [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0],
+            [0.0, 0.1, 0.0, 1.0, 1.0, 1.0, 0.3],
+            [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0],
+        ],
+        dtype=torch.float64,
+        requires_grad=True,
+    )
+    for bev in (False, True):
+        assert torch.autograd.gradcheck(lambda a, b, bev=bev: iou_3d_pairs_torch(a, b, bev=bev), (a, b))

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcfdsl.ops.nms import keep_3d, keep_3d_torch, nms_3d, nms_plain
+from pcfdsl.ops.boxes3d import iou_3d_pairs_plain
+from pcfdsl.ops.nms import keep_3d, keep_3d_torch, nms_3d, nms_bev, nms_plain
 
 OVERLAPS = [("iou", "iou"), ("candidate", "old")]
 
@@ -134,3 +135,19 @@ def test_bad_input_is_named(change, message):
     arguments = {"boxes": torch.zeros(3, 6), "scores": torch.zeros(3), "threshold": 0.5} | change
     with pytest.raises(ValueError, match=message):
         nms_3d(arguments.pop("boxes"), arguments.pop("scores"), **arguments)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 25), st.integers(0, 2**31), st.sampled_from([0.1, 0.5]))
+def test_oriented_suppression_from_above_is_one_pick_after_the_other(num_boxes, seed, threshold):
+    generator = torch.Generator().manual_seed(seed)
+    boxes = torch.rand(num_boxes, 7, generator=generator, dtype=torch.float64) * 2 + 0.1
+    scores = torch.rand(num_boxes, generator=generator)
+    classes, scene = torch.randint(2, (2, num_boxes), generator=generator)
+    picked: list[int] = []
+    for i in scores.argsort(descending=True).tolist():
+        rivals = [p for p in picked if (classes[p], scene[p]) == (classes[i], scene[i])]
+        overlaps = iou_3d_pairs_plain(boxes[[i] * len(rivals)], boxes[rivals], bev=True)
+        if not (overlaps > threshold).any():
+            picked.append(i)
+    assert nms_bev(boxes, scores, threshold=threshold, classes=classes, scene=scene).tolist() == picked

@@ -63,6 +63,25 @@ def iou_pairs(a, b, bev):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def suppress_oriented(boxes, order, groups, threshold):
+    """Greedy suppression of boxes [K, 7] in `order`, within equal `groups`, by their exact IoU seen from above."""
+    picked = np.empty(len(boxes), np.int64)
+    num_picked = 0
+    for rank in range(len(order)):
+        i = order[rank]
+        alive = True
+        for p in range(num_picked):
+            best = picked[p]
+            if groups[best] == groups[i] and _iou(boxes[best], boxes[i], True) > threshold:
+                alive = False
+                break
+        if alive:
+            picked[num_picked] = i
+            num_picked += 1
+    return picked[:num_picked]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def points_inside(points, boxes, margin):
     """[K, N] bool, surfaces included; every face is moved outwards by `margin`."""
     mask = np.zeros((len(boxes), len(points)), np.bool_)
