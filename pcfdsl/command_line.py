@@ -1,6 +1,6 @@
-"""What the command-line tools share: the settings arguments, argument types, and how a tool ends.
+"""What the commands share: the settings arguments, argument types, and how a command ends.
 
-A tool parses its arguments, calls one library function and prints the result as JSON to stdout; progress goes to
+A command parses its arguments, calls one library function and prints the result as JSON to stdout; progress goes to
 stderr. The exit code is 0 (done), 1 (something could not be read, written or verified) or 2 (usage error).
 """
 
@@ -20,7 +20,7 @@ def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
     """Add `--config`, `--print-config` and `key.path=value` overrides, and list the settings in the help."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "settings:\n" + describe(config_class)
-    parser.add_argument("--config", metavar="FILE.yaml", help="settings that differ from the defaults")
+    parser.add_argument("--config", metavar="RECIPE", help="a .yaml file, or a name that `pcfdsl configs` lists")
     parser.add_argument("--print-config", action="store_true", help="print the resolved settings as YAML and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that override the file's")
 

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from pcfdsl.recipes import find_recipe
+
 __all__ = [
     "REQUIRED",
     "ConfigError",
@@ -84,6 +86,11 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
     A group given in part keeps, for the rest, the defaults of the class that holds it. A group of another kind than the
     holder's default has the defaults of its own class.
 
+    Args:
+        cls: The settings class.
+        path: A file, or the name of a recipe such as `votenet/laptop_pretrain`; None for the defaults.
+        overrides: Settings that go before the file's.
+
     Raises:
         ConfigError: With every unknown key, wrong type, value out of range and inconsistency, by key path.
         OSError: If the file cannot be read.
@@ -92,7 +99,7 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
     problems: list[tuple[str, str]] = []
     if path is not None:
         try:
-            content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
+            content = yaml.load(find_recipe(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
         except _NOT_YAML as error:
             raise ConfigError([(str(path), f"is not valid YAML: {error}")]) from None
         if content is not None and not isinstance(content, dict):

@@ -1,20 +1,7 @@
 """Write a trained ResNet's weights for the body of torchvision's detectors (Faster R-CNN, Mask R-CNN, RetinaNet)."""
 
-import argparse
-
-from pcfdsl.command_line import needs, run
-
-with needs("image"):
-    from pcfdsl.infer.image import export_torchvision_backbone
-
-
-def main() -> dict:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", metavar="CKPT", help="a run's folder, or one of its .safetensors files")
-    parser.add_argument("--out", metavar="FILE.safetensors", required=True, help="names are backbone.body.*")
-    args = parser.parse_args()
-    return {"weights": str(export_torchvision_backbone(args.checkpoint, args.out))}
-
+from pcfdsl.command_line import run
+from pcfdsl.commands.export_backbone import main
 
 if __name__ == "__main__":
     run(main)

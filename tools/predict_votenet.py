@@ -1,60 +1,7 @@
 """Find objects in point clouds with a trained VoteNet; boxes as JSON, and drawn over the points."""
 
-import argparse
-import time
-from dataclasses import replace
-from pathlib import Path
-from typing import get_args
-
-from pcfdsl.command_line import positive, run
-from pcfdsl.infer.detector import PREDICTION, detect_in_files, load_detector
-from pcfdsl.models.precision import Precision
-from pcfdsl.store.atomic import make_folder, write_file
-from pcfdsl.view.page import PageItem, write_page
-from pcfdsl.view.sheet import save_png
-from pcfdsl.view.sources import render_items
-
-
-def main() -> dict:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "checkpoint", help="a run's folder (its best checkpoint is used), or one of its .safetensors files"
-    )
-    parser.add_argument("clouds", nargs="+", metavar="cloud", help=".ply, .npy or .bin; metres, z up")
-    parser.add_argument("--out", metavar="PATH", help="write the boxes: FILE.json; for several clouds a folder")
-    for kind, what in (("html", "page"), ("png", "picture")):
-        parser.add_argument(f"--{kind}", metavar="FILE", help=f"write a {what} of the boxes over the points")
-    parser.add_argument(
-        "--confidence", type=float, default=PREDICTION.confidence, help="keep detections with a confidence above this"
-    )
-    parser.add_argument("--bin-columns", type=positive, default=6, help="columns of .bin files (default 6)")
-    parser.add_argument("--batch-size", type=positive, default=8, help="clouds at a time (default 8)")
-    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of matrix products")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    args = parser.parse_args()
-    names = [Path(cloud).stem for cloud in args.clouds]
-    if args.out and len(set(names)) < len(names):
-        parser.error(f"--out would write {max(names, key=names.count)}.json for more than one cloud; rename them")
-    detector = load_detector(args.checkpoint, device=args.device)
-    settings = {"bin_columns": args.bin_columns, "batch_size": args.batch_size, "precision": args.precision}
-    options = replace(PREDICTION, confidence=args.confidence)
-    started, items, objects = time.perf_counter(), [], {}
-    for cloud, name, found in zip(
-        args.clouds, names, detect_in_files(detector, args.clouds, options=options, **settings), strict=True
-    ):
-        objects[cloud] = list(found.labels)
-        if args.out:
-            path = args.out if len(names) == 1 else make_folder(args.out) / f"{name}.json"
-            write_file(path, found.to_json().encode())
-        if args.html or args.png:
-            items.append(PageItem(points=found.points, boxes=found.boxes, box_labels=found.labels, caption=cloud))
-    speed = round(len(names) / (time.perf_counter() - started), 2)
-    if args.html:
-        write_page(args.html, items, title=args.clouds[0] if len(items) == 1 else f"{len(items)} clouds")
-    if args.png:
-        save_png(args.png, render_items(items, size=(960, 720)))
-    return {"objects": objects, "scenes_per_second": speed, "out": args.out, "html": args.html, "png": args.png}
-
+from pcfdsl.command_line import run
+from pcfdsl.commands.predict import main
 
 if __name__ == "__main__":
     run(main)

@@ -208,7 +208,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
     path = folder / "set.json"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{folder} is not a detection set: it has no set.json; make one with tools/prepare_custom.py"
+            f"{folder} is not a detection set: it has no set.json; make one with pcfdsl prepare-custom"
         )
     try:
         info = json.loads(path.read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ def import_checkpoint(
     """Write another project's checkpoint as ours.
 
     A detector of ScanNetV2 or SUN RGB-D, recognised by the size of its last layer, gets the settings that it was
-    published with, so that tools/evaluate_votenet.py takes it.
+    published with, so that pcfdsl evaluate takes it.
 
     Args:
         source: Its weights file.

@@ -14,6 +14,7 @@ from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.readers.arrays import read_array
 from pcfdsl.readers.folders import files_below, files_in, has_ending
 from pcfdsl.readers.pictures import PICTURE_FILES
+from pcfdsl.recipes import find_recipe
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
@@ -67,7 +68,7 @@ def load_shown(
     | .npy | [N, 3 or more], or [S, N, 3 or more] as S clouds |
     | .npz | array `points` [N, 3 or more], with optional `boxes` [K, 7] and `colors` [N, 3] |
     | .bin | float32 rows of `bin_columns`; x y z and, from six columns on, red green blue |
-    | .yaml | the clouds, scenes or images of a recipe, recognised by its keys |
+    | .yaml, or the name of a recipe | the clouds, scenes or images of a recipe, recognised by its keys |
     | .png .jpg and other pictures | that picture |
     | folder of a generated set | its clouds, scenes, or images with any masks |
     | folder of a detection set | the scenes of all its splits, with their boxes |
@@ -121,7 +122,7 @@ def render_items(
 def _catalogue(path: Path, bin_columns: int) -> Catalogue:
     """What a path is, case by case."""
     if not path.exists():
-        raise FileNotFoundError(f"there is no {path}")
+        path = find_recipe(path)
     if (path / "manifest.json").is_file():
         return _generated(path)
     if (path / "set.json").is_file():

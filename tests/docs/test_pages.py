@@ -6,7 +6,6 @@ What cannot run here is marked ```console and must say so in its words.
 """
 
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from pcfdsl.commands import program
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -26,13 +27,12 @@ LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
 # What stands on the pages -> what runs in seconds.
 SHORTENED = (
-    (r"configs/votenet/laptop_", "configs/votenet/smoke_"),
-    (r"configs/pretrain/laptop_", "configs/pretrain/smoke_"),
-    (r"configs/classifier/laptop\w*\.yaml", "configs/classifier/smoke.yaml"),
-    (r"configs/pcfractal/small\.yaml", "configs/pcfractal/smoke.yaml"),
-    (r"configs/scene/rooms\.yaml", "configs/scene/smoke.yaml"),
-    (r"configs/image/\w+\.yaml(?= --out)", "configs/image/smoke.yaml"),
-    (r"configs/train_image/laptop_(resnet|vit)\.yaml", "configs/train_image/smoke.yaml"),
+    (r"\b(votenet|pretrain)/laptop_", r"\1/smoke_"),
+    (r"\bclassifier/laptop\w*", "classifier/smoke"),
+    (r"\bpcfractal/small", "pcfractal/smoke"),
+    (r"\bscene/rooms", "scene/smoke"),
+    (r"\bimage/\w+(?= --out)", "image/smoke"),
+    (r"\btrain_image/laptop_(resnet|vit)", "train_image/smoke"),
     (r"--seeds [\d ]+(?=--)", "--seeds 0 1 "),
 )
 
@@ -55,11 +55,10 @@ def run_line(line: str) -> None:
         named = {extra for extra in re.findall(r"\[([\w,]+)\]", line) for extra in extra.split(",")}
         assert named <= set(extras), line
         return
-    assert command == "python", f"{line}: pages show commands of python, make and pip only"
-    script = REPOSITORY / arguments[0]
-    old, sys.argv = sys.argv, [str(script), *arguments[1:]]
+    assert command == "pcfdsl", f"{line}: pages show commands of pcfdsl, make and pip only"
+    old, sys.argv = sys.argv, [command, *arguments]
     try:
-        runpy.run_path(str(script), run_name="__main__")
+        program.main()
     except SystemExit as end:
         if end.code:
             pytest.fail(f"{line}: exit code {end.code}")
@@ -72,8 +71,6 @@ def test_what_a_page_shows_runs(name, tmp_path, monkeypatch, capfd):
     import matplotlib
 
     matplotlib.use("Agg")
-    for folder in ("configs", "tools"):
-        (tmp_path / folder).symlink_to(REPOSITORY / folder)
     monkeypatch.chdir(tmp_path)
     session = {"__name__": "page"}
     for language, content in BLOCK.findall((REPOSITORY / name).read_text()):

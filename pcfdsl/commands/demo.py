@@ -1,0 +1,23 @@
+"""The demo: pre-train on fractals, fine-tune on furniture, compare with training from scratch. Run again to resume."""
+
+import argparse
+
+from pcfdsl.command_line import add_config, resolve_config
+
+__all__ = ["main"]
+
+
+def main() -> dict:
+    from pcfdsl.studies.demo import DemoConfig, run_demo
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config(parser, DemoConfig)
+    parser.set_defaults(config="demo/laptop")
+    parser.add_argument("--out", metavar="DIR", help="folder of the demo")
+    parser.add_argument("--meshes", metavar="DIR", help="fine-tune on these models, one sub-folder per class, metres")
+    args = parser.parse_intermixed_args()
+    config = resolve_config(args, DemoConfig)
+    if args.out is None:
+        parser.error("--out is required")
+    report = run_demo(config, args.out, meshes=args.meshes)
+    return {"report": str(report), "markdown": str(report.with_suffix(".md"))}

@@ -1,0 +1,43 @@
+"""Evaluate a trained VoteNet: average precision per class, averaged over several samplings of the points."""
+
+import argparse
+from dataclasses import replace
+from typing import get_args
+
+from pcfdsl.command_line import positive, whole
+
+__all__ = ["main"]
+
+
+def main() -> dict:
+    from pcfdsl.datasets.sources import DetectionSetSource
+    from pcfdsl.evaluate.detector import mean_metrics, write_reports
+    from pcfdsl.infer.detector import evaluate_detector, load_detector
+    from pcfdsl.models.precision import Precision
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "checkpoint", help="a run's folder (its best checkpoint is used), or one of its .safetensors files"
+    )
+    parser.add_argument("--data", metavar="DIR", help="detection set (default: the run's validation scenes)")
+    parser.add_argument("--split", default="val", help="split of --data (default val)")
+    parser.add_argument(
+        "--repeats", type=positive, default=1, help="number of evaluations, each with another sample of the points"
+    )
+    parser.add_argument("--seed", type=whole, default=0, help="seed of the sampling")
+    parser.add_argument("--batch-size", type=positive, metavar="N", help="scenes at a time (default: as in training)")
+    parser.add_argument("--workers", type=whole, metavar="N", help="data loading processes (default: as in training)")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of matrix products")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--out", metavar="NAME", help="write NAME.json and NAME.md")
+    args = parser.parse_args()
+    detector = load_detector(args.checkpoint, device=args.device)
+    loading = {"batch_size": args.batch_size, "num_workers": args.workers}
+    given = {name: value for name, value in loading.items() if value is not None}
+    config = replace(detector.config.evaluation, repeats=args.repeats, seed=args.seed, **given)
+    source = DetectionSetSource(folder=args.data, split=args.split) if args.data else None
+    done = evaluate_detector(detector, source=source, config=config, precision=args.precision)
+    if args.out:
+        write_reports(done.reports, detector.classes, args.out)
+    about = {"checkpoint": str(detector.path), "step": detector.step}
+    return {**about, **mean_metrics(done.reports), **done.speed, "out": args.out}
