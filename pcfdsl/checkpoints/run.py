@@ -35,6 +35,7 @@ __all__ = [
     "save_checkpoint",
     "save_resume",
     "settings_of",
+    "shipped_weights",
 ]
 
 T = TypeVar("T")
@@ -87,18 +88,32 @@ def save_checkpoint(
 
 
 def find_weights(path: str | Path) -> Path:
-    """Resolve a path to a weights file: the file itself, or in a run's folder the best weights, or else the last.
+    """Resolve a path to a weights file: the file itself, the best, or else the last, of a run's folder, or shipped weights.
+
+    Args:
+        path: A path, or the name of weights that come with the package (`shipped_weights`).
 
     Raises:
         FileNotFoundError: If there is no such file.
     """
     path = Path(path)
-    candidates = [path / "best.safetensors", path / "last.safetensors"] if path.is_dir() else [path]
+    shipped = shipped_weights().get(str(path))
+    candidates = (
+        [path / "best.safetensors", path / "last.safetensors"] if path.is_dir() else [path, *filter(None, [shipped])]
+    )
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     what = "holds neither best.safetensors nor last.safetensors" if path.is_dir() else "does not exist"
-    raise FileNotFoundError(f"checkpoint {path} {what}; give a run's folder or a weights file")
+    raise FileNotFoundError(
+        f"checkpoint {path} {what}; give a run's folder, a weights file, or one of {', '.join(shipped_weights())}"
+    )
+
+
+def shipped_weights() -> dict[str, Path]:
+    """Weights that come with the package, by name; docs/weights.md has a card of each."""
+    folder = Path(__file__).parents[1] / "weights"
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def note_unfinished(path: str | Path) -> None:
