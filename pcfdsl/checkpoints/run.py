@@ -88,7 +88,7 @@ def save_checkpoint(
 
 
 def find_weights(path: str | Path) -> Path:
-    """Resolve a path to a weights file: the file itself, the best, or else the last, of a run's folder, or shipped weights.
+    """Resolve a path to a weights file: the file, the best (or else the last) of a run's folder, or shipped weights.
 
     Args:
         path: A path, or the name of weights that come with the package (`shipped_weights`).
