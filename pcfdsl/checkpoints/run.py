@@ -112,8 +112,7 @@ def find_weights(path: str | Path) -> Path:
 
 def shipped_weights() -> dict[str, Path]:
     """Weights that come with the package, by name; docs/weights.md has a card of each."""
-    folder = Path(__file__).parents[1] / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    return {path.stem: path for path in sorted((Path(__file__).parent / "shipped").glob("*.safetensors"))}
 
 
 def note_unfinished(path: str | Path) -> None:

@@ -27,6 +27,11 @@ LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
 # What stands on the pages -> what runs in seconds.
 SHORTENED = (
+    # shipped weights fit the networks of the laptop recipes only
+    (
+        r"votenet/laptop_finetune (--init-from votenet-\S+)",
+        rf"{REPOSITORY}/configs/votenet/./laptop_finetune.yaml \1 train.num_steps=1 train.evaluations=0",
+    ),
     (r"\b(votenet|pretrain)/laptop_", r"\1/smoke_"),
     (r"\bclassifier/laptop\w*", "classifier/smoke"),
     (r"\bpcfractal/small", "pcfractal/smoke"),
