@@ -21,7 +21,17 @@ def config_classes():
 
 # What other settings fix, so that no other value is valid alone.
 BOUND = {"kind", "variant", "in_channels", "input_channels", "monitor", "hull", "supersample", "size"}
-BOUND |= {"backbone_type", "use_height", "use_color", "checkpoint", "fashion", "icons", "furniture", "arguments"}
+BOUND |= {
+    "backbone_type",
+    "detector",
+    "use_height",
+    "use_color",
+    "checkpoint",
+    "fashion",
+    "icons",
+    "furniture",
+    "arguments",
+}
 CLASSES = sorted(set(config_classes()), key=lambda cls: (cls.__module__, cls.__name__))
 
 

@@ -139,7 +139,8 @@ def test_the_tool_in_both_directions(tmp_path, monkeypatch, capsys):
     assert tool("absent.tar", "ours.safetensors") == (
         1,
         "",
-        "error: checkpoint absent.tar does not exist; give a run's folder or a weights file\n",
+        "error: checkpoint absent.tar does not exist; give a run's folder, a weights file, or one of "
+        "votenet-pointnet2-fractal\n",
     )
 
 
