@@ -162,9 +162,8 @@ def detect_in_files(
         clouds = [read_points(Path(path), bin_columns=bin_columns) for path in paths[start : start + batch_size]]
         samples = []
         for points, colors in clouds:
-            empty = {"boxes": np.zeros((0, 7)), "categories": np.zeros(0), "instance_ids": np.full(len(points), -1)}
             # Each is sample 0 of a set of its own, so that its points are drawn as if it were the only one.
-            scenes = [Scene(points=points, colors=colors, **empty)]
+            scenes = [Scene.unlabelled(points, colors)]
             samples.append(scene_samples(scenes, detector.config.points, seed=seed)[0])
         found = detect(
             detector.model,

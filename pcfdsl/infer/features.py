@@ -16,11 +16,14 @@ import torch
 from pcfdsl.checkpoints.older import current_settings
 from pcfdsl.checkpoints.run import load_checkpoint
 from pcfdsl.config import ConfigError, from_dict
+from pcfdsl.datasets.augment import Draws
 from pcfdsl.models.backbone import BackboneConfig, PointNet2Backbone, SRUNetBackbone, build_backbone
 from pcfdsl.ops.interpolate import inverse_distance_weights, nearest, three_interpolate, three_nearest
+from pcfdsl.readers.folders import files_below
 from pcfdsl.readers.scans import POINT_FILES, read_points
 from pcfdsl.rng import stream
-from pcfdsl.scene.boxes import height_above_floor
+from pcfdsl.samples.points import input_points
+from pcfdsl.scene.boxes import Scene
 from pcfdsl.store.atomic import make_folder, write_file
 from pcfdsl.train.distributed import choose_device
 
@@ -94,12 +97,8 @@ class FeatureExtractor:
         rows = rng.permutation(total)[: self.num_points]
         if total < self.num_points:
             rows = np.concatenate([rows, rng.integers(total, size=self.num_points - total)])
-        features = []
-        if self.use_color and colors is not None:
-            features.append(np.asarray(colors, np.float32)[rows] - np.float32(0.5))
-        if self.use_height:
-            features.append(height_above_floor(points)[rows, None])
-        return np.concatenate([points[rows], *features], axis=1).astype(np.float32)
+        cloud = Scene.unlabelled(points, colors)
+        return input_points(cloud, Draws(rows=rows), use_height=self.use_height, use_color=self.use_color)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +213,7 @@ def _files(clouds: Sequence[str | Path]) -> Iterator[Path]:
     """The files named, and those in the folders named."""
     for path in map(Path, clouds):
         if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in POINT_FILES)
+            yield from files_below(path, POINT_FILES)
         else:
             yield path
 

@@ -90,6 +90,12 @@ class Scene:
                 f"expected -1 (background) or a row of the {num_boxes} boxes"
             )
 
+    @classmethod
+    def unlabelled(cls, points: np.ndarray, colors: np.ndarray | None = None) -> "Scene":
+        """A cloud of which nothing is known but its points [N, 3] and perhaps colours [N, 3]."""
+        nothing = {"boxes": np.zeros((0, 7)), "categories": np.zeros(0), "instance_ids": np.full(len(points), -1)}
+        return cls(points=points, colors=colors, **nothing)
+
     @property
     def point_categories(self) -> np.ndarray:
         """[N] int32, the category of the box a point belongs to; -1 for background."""

@@ -90,6 +90,7 @@ def test_files_and_folders_and_one_that_cannot_be_read(tmp_path, room):
     np.save(scans / "a.npy", room)
     np.save(scans / "b.npy", room[:100])
     (scans / "c.npy").write_bytes(b"not an array")
+    (scans / "._a.npy").write_bytes(b"what a Mac leaves beside a.npy")
     found = extract_features(extractor, [scans], tmp_path / "out")
     assert [path.name for path in found.paths] == ["a.npy", "b.npy"]
     assert list(found.skipped) == [str(scans / "c.npy")]
