@@ -15,7 +15,7 @@ from pcfdsl.models.pointnet2 import Level, PointNet2, PointNet2Config
 from pcfdsl.models.srunet import SRUNet, SRUNetConfig
 from pcfdsl.ops.grouping import gather
 from pcfdsl.ops.sampling import farthest_point_sample
-from pcfdsl.ops.sparse import SparseBackend, quantize
+from pcfdsl.ops.sparse import SparseBackend, quantize_batch
 
 __all__ = ["BackboneConfig", "PointFeatures", "PointNet2Backbone", "SRUNetBackbone", "SRUNetSettings", "build_backbone"]
 
@@ -136,13 +136,11 @@ class SRUNetBackbone(nn.Module):
                 f"points are {tuple(points.shape)}; expected [B, N, {columns}] where SR-UNet starts with "
                 f"{self.settings.features} (leave the height out)"
             )
-        num_scenes, num_points = points.shape[:2]
         rows = points.flatten(0, 1)
-        scene_of_row = torch.arange(num_scenes, device=points.device).repeat_interleave(num_points)
-        coordinates, first, _ = quantize(rows[:, :3].contiguous(), self.settings.voxel_size, batch_idx=scene_of_row)
+        coordinates, first, scene_of_row = quantize_batch(points, self.settings.voxel_size)
         inputs = rows[first, 3:] if columns == 6 else rows.new_ones(len(first), 3)
         features = self.net(coordinates, inputs).float()
-        return PointFeatures(rows[first, :3], features, first % num_points, scene_of_row[first])
+        return PointFeatures(rows[first, :3], features, first % points.shape[1], scene_of_row[first])
 
     def forward(self, points: Tensor) -> Level:
         """Points as for `describe` -> seeds [B, num_seeds], farthest from each other; repeated where voxels are few."""

@@ -7,7 +7,6 @@ get transferred untrained.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from pcfdsl.config import option
@@ -15,7 +14,7 @@ from pcfdsl.models.backbone import BackboneConfig, SRUNetSettings
 from pcfdsl.models.batch_norm import RowNormReLU
 from pcfdsl.models.pointnet2 import PointNet2Encoder
 from pcfdsl.models.srunet import SRUNet
-from pcfdsl.ops.sparse import SparseGlobalPool, quantize
+from pcfdsl.ops.sparse import SparseGlobalPool, quantize_batch
 
 __all__ = ["ClassifierConfig", "PointCloudClassifier"]
 
@@ -77,7 +76,6 @@ class _SRUNetEncoder(nn.Module):
             raise ValueError(
                 f"points are {tuple(points.shape)}; SR-UNet classifies [B, N, 3] (points.use_height=false)"
             )
-        cloud_idx = torch.arange(len(points), device=points.device).repeat_interleave(points.shape[1])
-        coordinates, first, _ = quantize(points.flatten(0, 1), self.settings.voxel_size, batch_idx=cloud_idx)
+        coordinates, first, _ = quantize_batch(points, self.settings.voxel_size)
         ones = points.new_ones(len(first), self.settings.net.in_channels)
         return self.pool(self.net.encode(coordinates, ones)).float()

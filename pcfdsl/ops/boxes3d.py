@@ -127,9 +127,8 @@ def iou_3d_pairs_torch(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
     start, stop = x0.clamp(-half_x, half_x), x1.clamp(-half_x, half_x)
     slope = torch.where(start == stop, 0, (y1 - y0) / torch.where(x0 == x1, 1, x1 - x0))
     y_start, y_stop = y0 + (start - x0) * slope, y0 + (stop - x0) * slope
-    y_stop = torch.where(
-        x0 == x1, y1, y_stop
-    )  # an upright edge has no area, but a gradient that its mean height enters
+    # An upright edge has no area, but a gradient that its mean height enters.
+    y_stop = torch.where(x0 == x1, y1, y_stop)
     low, high = y_start.clamp(-half_y, half_y), y_stop.clamp(-half_y, half_y)
     before, within, after = (low - y_start).abs(), (high - low).abs(), (y_stop - high).abs()
     total = before + within + after

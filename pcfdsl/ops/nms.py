@@ -92,10 +92,8 @@ def nms_bev(boxes: Tensor, scores: Tensor, *, threshold: float, classes: Tensor,
         ValueError: If shapes disagree or a box is invalid.
     """
     check_boxes(boxes)
-    for name, values in (("scores", scores), ("classes", classes), ("scene", scene)):
-        if values.shape != boxes.shape[:1]:
-            raise ValueError(f"{name} has shape {list(values.shape)}; expected [{len(boxes)}], one entry per box")
-    groups = scene * (1 + classes.max() if len(classes) else 1) + classes
+    _check_lengths(len(boxes), scores, classes, scene)
+    groups = _groups(scores, classes, scene)
     own, order, group = (
         tensor.detach().contiguous().cpu().numpy() for tensor in (boxes.double(), _order(scores), groups)
     )
@@ -201,16 +199,25 @@ def _checked(
         raise ValueError(
             f"boxes have shape {list(boxes.shape)}; expected [K, 6]: take axis_aligned_hull of oriented ones"
         )
-    for name, values in (("scores", scores), ("classes", classes), ("scene", scene)):
-        if values is not None and values.shape != boxes.shape[:1]:
-            raise ValueError(f"{name} has shape {list(values.shape)}; expected [{len(boxes)}], one entry per box")
+    _check_lengths(len(boxes), scores, classes, scene)
     if not (boxes.isfinite().all() and scores.isfinite().all()):
         raise ValueError("boxes or scores hold values that are not finite; drop those boxes")
     corners = boxes.detach().double().reshape(-1, 2, 3)[..., : 2 if bev else 3]
     if (corners[:, 1] < corners[:, 0]).any():
         raise ValueError("a box has its maximum below its minimum; expected x1 <= x2, y1 <= y2 and z1 <= z2")
-    none = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
-    if classes is None and scene is None:
-        return corners, none
+    return corners, _groups(scores, classes, scene)
+
+
+def _check_lengths(num_boxes: int, scores: Tensor, classes: Tensor | None, scene: Tensor | None) -> None:
+    for name, values in (("scores", scores), ("classes", classes), ("scene", scene)):
+        if values is not None and values.shape != (num_boxes,):
+            raise ValueError(f"{name} has shape {list(values.shape)}; expected [{num_boxes}], one entry per box")
+
+
+def _groups(scores: Tensor, classes: Tensor | None, scene: Tensor | None) -> Tensor:
+    """Number [K] of the group that each box belongs to: those of its class, of its scene."""
+    none = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
+    if not len(scores) or (classes is None and scene is None):
+        return none
     keys = torch.stack([none if classes is None else classes, none if scene is None else scene], 1)
-    return corners, torch.unique(keys, dim=0, return_inverse=True)[1] if len(boxes) else none
+    return torch.unique(keys, dim=0, return_inverse=True)[1]

@@ -19,7 +19,7 @@ from pcfdsl.ops.sparse import (
     SparseReLU,
     SparseTensor,
     add_onto,
-    quantize,
+    quantize_batch,
     sparse_tensor,
 )
 from pcfdsl.ops.sparse.coordinates import pack
@@ -76,10 +76,8 @@ class TR3D(nn.Module):
             raise ValueError(
                 f"points are {list(points.shape)}; expected [B, N, {columns}] where voxels start with {config.features}"
             )
-        num_scenes, num_points = points.shape[:2]
         rows = points.flatten(0, 1)
-        scene = torch.arange(num_scenes, device=points.device).repeat_interleave(num_points)
-        coordinates, first, _ = quantize(rows[:, :3].contiguous(), config.voxel_size, batch_idx=scene)
+        coordinates, first, _ = quantize_batch(points, config.voxel_size)
         order = pack(coordinates).argsort()  # neighbours in space are then near in memory
         coordinates, first = coordinates[order], first[order]
         features = rows[first, 3:] + 0.5 if columns == 6 else rows.new_ones(len(first), 3)

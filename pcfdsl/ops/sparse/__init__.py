@@ -1,6 +1,6 @@
 """Sparse convolution over voxels, after MinkowskiEngine's conventions, in plain torch on any device."""
 
-from pcfdsl.ops.sparse.coordinates import quantize
+from pcfdsl.ops.sparse.coordinates import quantize, quantize_batch
 from pcfdsl.ops.sparse.kernel_map import Region, kernel_offsets
 from pcfdsl.ops.sparse.layers import (
     SparseBackend,
@@ -28,5 +28,6 @@ __all__ = [
     "add_onto",
     "kernel_offsets",
     "quantize",
+    "quantize_batch",
     "sparse_tensor",
 ]

@@ -10,6 +10,7 @@ __all__ = [
     "locate",
     "pack",
     "quantize",
+    "quantize_batch",
     "shift_keys",
     "unpack",
 ]
@@ -91,6 +92,25 @@ def quantize(
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(keys), device=points.device)
     return cells[first, int(batch_idx is None) :], first, rank[sorted_idx]
+
+
+def quantize_batch(points: Tensor, voxel_size: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Voxels of a batch of scenes with equally many points.
+
+    Args:
+        points: [B, N, 3 + C] float32; the first three columns are metres.
+        voxel_size: Edge of a voxel, metres.
+
+    Returns:
+        Coordinates [V, 4] (batch, x, y, z), the first row of each voxel in `points.flatten(0, 1)` [V], and the scene of
+        every row [B * N].
+
+    Raises:
+        ValueError: As `quantize`.
+    """
+    scene = torch.arange(len(points), device=points.device).repeat_interleave(points.shape[1])
+    coordinates, first, _ = quantize(points[..., :3].flatten(0, 1).contiguous(), voxel_size, batch_idx=scene)
+    return coordinates, first, scene
 
 
 def check_coordinates(coordinates: Tensor, features: Tensor) -> None:
