@@ -26,9 +26,10 @@ def find_recipe(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: If there is neither; names like it are in the message.
     """
-    file, known = Path(path).expanduser(), recipes()
+    file = Path(path).expanduser()
     if file.is_file():
         return file
+    known = recipes()
     if str(path) in known:
         return known[str(path)]
     if file.exists():

@@ -97,16 +97,16 @@ def find_weights(path: str | Path) -> Path:
         FileNotFoundError: If there is no such file.
     """
     path = Path(path)
-    shipped = shipped_weights().get(str(path))
-    candidates = (
-        [path / "best.safetensors", path / "last.safetensors"] if path.is_dir() else [path, *filter(None, [shipped])]
-    )
+    candidates = [path / "best.safetensors", path / "last.safetensors"] if path.is_dir() else [path]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    shipped = shipped_weights()
+    if str(path) in shipped and not path.is_dir():
+        return shipped[str(path)]
     what = "holds neither best.safetensors nor last.safetensors" if path.is_dir() else "does not exist"
     raise FileNotFoundError(
-        f"checkpoint {path} {what}; give a run's folder, a weights file, or one of {', '.join(shipped_weights())}"
+        f"checkpoint {path} {what}; give a run's folder, a weights file, or one of {', '.join(shipped)}"
     )
 
 
