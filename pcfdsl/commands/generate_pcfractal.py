@@ -2,41 +2,18 @@
 
 import argparse
 
-from pcfdsl.command_line import add_config, parse_shard, positive, resolve_config, whole
+from pcfdsl.command_line import add_config
+from pcfdsl.commands.arguments import add_generation, generate
 
 __all__ = ["main"]
 
 
 def main() -> dict:
-    from pcfdsl.generate.driver import RunOptions
     from pcfdsl.generate.pcfractal import generate_pcfractal, plan_pcfractal, verify_pcfractal
-    from pcfdsl.generate.ray import on_ray
-    from pcfdsl.generate.workers import local
     from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 
     parser = argparse.ArgumentParser(description=__doc__)
     add_config(parser, PCFractalConfig)
-    parser.add_argument("--out", metavar="DIR", help="folder of the set")
-    parser.add_argument("--seed", type=whole, help="short for seed=SEED")
-    parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="generate only part i of n")
-    parser.add_argument("--workers", type=positive, default=1, help="number of processes (default 1)")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
-    parser.add_argument("--overwrite", action="store_true", help="replace a set with other settings")
-    parser.add_argument("--categories", metavar="DIR", help="use the systems of this folder of published CSV files")
-    parser.add_argument("--dry-run", action="store_true", help="print the size and duration, write nothing")
-    parser.add_argument("--verify", action="store_true", help="regenerate samples and compare them bit for bit")
-    parser.add_argument("--num-samples", type=positive, help="with --verify: how many to regenerate (default all)")
+    add_generation(parser, categories="use the systems of this folder of published CSV files")
     args = parser.parse_intermixed_args()  # key=value may be anywhere
-    if args.seed is not None:
-        args.overrides.append(f"seed={args.seed}")
-    config = resolve_config(args, PCFractalConfig)
-    if args.dry_run:
-        return plan_pcfractal(config, categories=args.categories, workers=args.workers)
-    if args.out is None:
-        parser.error("--out is required")
-    executor = on_ray if args.engine == "ray" else local(args.workers)
-    options = RunOptions(shard=args.shard, executor=executor, overwrite=args.overwrite)
-    how = {"categories": args.categories, "options": options}
-    if args.verify:
-        return verify_pcfractal(config, args.out, num_samples=args.num_samples, **how)
-    return generate_pcfractal(config, args.out, **how)
+    return generate(parser, args, PCFractalConfig, (plan_pcfractal, generate_pcfractal, verify_pcfractal))
