@@ -1,6 +1,8 @@
 """Find objects in point clouds with a trained VoteNet; boxes as JSON, and drawn over the points."""
 
 import argparse
+import json
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,8 @@ from pcfdsl.command_line import positive
 __all__ = ["main"]
 
 
-def main() -> dict:
-    from pcfdsl.infer.detector import PREDICTION, detect_in_files, load_detector
+def main() -> None:
+    from pcfdsl.infer.detector import PREDICTION, Unread, detect_in_files, load_detector
     from pcfdsl.models.precision import Precision
     from pcfdsl.store.atomic import make_folder, write_file
     from pcfdsl.view.page import PageItem, write_page
@@ -23,7 +25,7 @@ def main() -> dict:
     parser.add_argument(
         "checkpoint", help="a run's folder (its best checkpoint is used), or one of its .safetensors files"
     )
-    parser.add_argument("clouds", nargs="+", metavar="cloud", help=".ply, .npy or .bin; metres, z up")
+    parser.add_argument("clouds", nargs="+", metavar="cloud", help="PLY, PCD, LAS, text, NumPy and more; metres, z up")
     parser.add_argument("--out", metavar="PATH", help="write the boxes: FILE.json; for several clouds a folder")
     for kind, what in (("html", "page"), ("png", "picture")):
         parser.add_argument(f"--{kind}", metavar="FILE", help=f"write a {what} of the boxes over the points")
@@ -41,19 +43,26 @@ def main() -> dict:
     detector = load_detector(args.checkpoint, device=args.device)
     settings = {"bin_columns": args.bin_columns, "batch_size": args.batch_size, "precision": args.precision}
     options = replace(PREDICTION, confidence=args.confidence)
-    started, items, objects = time.perf_counter(), [], {}
+    started, items, objects, failed = time.perf_counter(), [], {}, {}
     for cloud, name, found in zip(
         args.clouds, names, detect_in_files(detector, args.clouds, options=options, **settings), strict=True
     ):
+        if isinstance(found, Unread):
+            failed[cloud] = str(found.error)
+            continue
         objects[cloud] = list(found.labels)
+        for note in found.notes:
+            print(f"note: {cloud}: {note}", file=sys.stderr)
         if args.out:
             path = args.out if len(names) == 1 else make_folder(args.out) / f"{name}.json"
             write_file(path, found.to_json().encode())
         if args.html or args.png:
             items.append(PageItem(points=found.points, boxes=found.boxes, box_labels=found.labels, caption=cloud))
-    speed = round(len(names) / (time.perf_counter() - started), 2)
-    if args.html:
+    speed = round(len(objects) / (time.perf_counter() - started), 2)
+    if args.html and items:
         write_page(args.html, items, title=args.clouds[0] if len(items) == 1 else f"{len(items)} clouds")
-    if args.png:
+    if args.png and items:
         save_png(args.png, render_items(items, size=(960, 720)))
-    return {"objects": objects, "scenes_per_second": speed, "out": args.out, "html": args.html, "png": args.png}
+    written = {"out": args.out, "html": args.html, "png": args.png}
+    print(json.dumps({"objects": objects, "failed": failed, "scenes_per_second": speed, **written}, indent=2))
+    raise SystemExit(1 if failed else 0)

@@ -13,7 +13,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", help="folder of the set; run again with another --split to add one")
-    scans = "folder with NAME.npy, .ply or .bin, and NAME.csv or .json for each"
+    scans = "folder of point files (PLY, PCD, LAS, text, NumPy and more), each with its boxes in NAME.csv or .json"
     parser.add_argument("--scans", required=True, metavar="DIR", help=scans)
     parser.add_argument("--split", default="train", help="name of the split (default train)")
     parser.add_argument("--classes", nargs="+", help="class names in order (default: those found, sorted)")

@@ -13,10 +13,9 @@ from pcfdsl.config import REQUIRED, Settings, option
 from pcfdsl.datasets.augment import choose_rows
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
 from pcfdsl.readers.arrays import read_arrays
-from pcfdsl.readers.folders import files_below
-from pcfdsl.readers.meshes import MESH_FILES
-from pcfdsl.readers.scans import read_points
-from pcfdsl.scene.objects import CLOUD_FILES, Shape, read_shape
+from pcfdsl.readers.clouds import cloud_files
+from pcfdsl.readers.hints import class_hints, summarize_notes
+from pcfdsl.scene.objects import read_shape
 
 __all__ = [
     "ArrayClouds",
@@ -51,6 +50,7 @@ class CloudSet:
         names: Name of each shape, for messages; empty if they have none.
         tags: Other values of each shape by name, [S] each, such as fold, group and library.
         skipped: (name, reason) of files that could not be used.
+        notes: Sentences on what looks wrong.
     """
 
     source: CloudSource
@@ -59,6 +59,7 @@ class CloudSet:
     names: tuple[str, ...] = ()
     tags: Mapping[str, np.ndarray] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,7 +67,8 @@ class CloudSet:
     def report(self) -> str:
         """A summary line, then one line for each file that could not be used."""
         head = f"{len(self)} clouds in {len(self.classes)} classes, {len(self.skipped)} skipped"
-        return "\n".join([head] + [f"  {name}: {reason}" for name, reason in self.skipped])
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join([head] + [f"  {name}: {reason}" for name, reason in self.skipped] + notes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,7 @@ def open_clouds(config: CloudSourceConfig) -> CloudSet:
             return read_cloud_npz(config.path)
         case FolderClouds():
             clouds = read_cloud_folder(config.path, up=config.up, bin_columns=config.bin_columns)
-            if clouds.skipped:
+            if clouds.skipped or clouds.notes:
                 print(clouds.report(), file=sys.stderr)
             return clouds
 
@@ -188,24 +190,21 @@ def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6
     folder = Path(folder)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder; expected meshes or clouds in sub-folders by class")
-    endings = {*MESH_FILES, *CLOUD_FILES, ".bin"}
-    files = files_below(folder, endings)
-    shapes, owners, names, skipped = [], [], [], []
+    files = cloud_files(folder)
+    shapes, owners, names, skipped, notes = [], [], [], [], {}
     for path in files:
         relative = path.relative_to(folder)
         try:
             if len(relative.parts) < 2:
                 raise ValueError("is not in a class's sub-folder")
-            if path.suffix.lower() == ".bin":
-                shape = Shape(read_points(path, bin_columns=bin_columns)[0], None)
-            else:
-                shape = read_shape(path, up=up)
+            shape = read_shape(path, up=up, bin_columns=bin_columns)
         except Exception as error:  # readers raise anything on damaged files; each is reported
             skipped.append((str(relative), f"{type(error).__name__}: {error}"))
             continue
         shapes.append(shape)
         owners.append(relative.parts[0])
         names.append(str(relative))
+        notes[str(relative)] = shape.notes
     if not shapes:
         raise ValueError(
             f"{folder} holds no usable shape in a sub-folder: {len(files)} files of known formats, "
@@ -218,6 +217,7 @@ def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6
         classes=classes,
         names=tuple(names),
         skipped=tuple(skipped),
+        notes=(*class_hints(classes), *summarize_notes(notes, num_items=len(shapes))),
     )
 
 

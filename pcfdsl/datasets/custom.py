@@ -16,13 +16,13 @@ from pcfdsl.datasets.detection_set import (
     write_scene,
     write_split,
 )
-from pcfdsl.readers.folders import files_in
-from pcfdsl.readers.scans import BOX_FILES, POINT_FILES, read_boxes, read_points
+from pcfdsl.readers.boxes import BOX_FILES, read_boxes
+from pcfdsl.readers.clouds import CLOUD_FILES, read_cloud
+from pcfdsl.readers.folders import files_in, has_ending
+from pcfdsl.readers.hints import class_hints, scan_hints, summarize_notes
 from pcfdsl.scene.boxes import Scene, points_in_boxes
 
 __all__ = ["Convention", "PrepareReport", "prepare_folder"]
-
-_WIDE = 500.0  # metres
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,9 @@ class PrepareReport:
         failed: (file or scene, reason) of what was left out.
         num_boxes: Boxes written.
         num_empty_boxes: Boxes that hold no point.
-        hint: A warning if all boxes are empty, or other units or another convention would fit the points better; or "".
+        num_dropped_points: Points that were not finite and are not in the set.
+        hint: A warning if all boxes are empty, or another convention would fit the points better; or "".
+        notes: Sentences on what looks wrong or had to be changed.
     """
 
     out: Path
@@ -75,7 +77,9 @@ class PrepareReport:
     failed: tuple[tuple[str, str], ...]
     num_boxes: int
     num_empty_boxes: int
+    num_dropped_points: int
     hint: str
+    notes: tuple[str, ...]
 
     def open(self) -> DetectionSet:
         """Open the split."""
@@ -90,8 +94,10 @@ class PrepareReport:
             "scenes": len(self.written),
             "boxes": self.num_boxes,
             "empty_boxes": self.num_empty_boxes,
+            "dropped_points": self.num_dropped_points,
             "failed": dict(self.failed),
             "hint": self.hint,
+            "notes": list(self.notes),
         }
         return json.dumps(content, indent=2)
 
@@ -124,9 +130,7 @@ def prepare_folder(
         ValueError: If no scene can be used.
     """
     failed: list[tuple[str, str]] = []
-    clouds, labels = _by_name(scans, POINT_FILES, failed), _by_name(scans, BOX_FILES, failed)
-    failed += [(str(path), "has no cloud of the same name") for name, path in labels.items() if name not in clouds]
-    failed += [(str(path), "has no boxes of the same name") for name, path in clouds.items() if name not in labels]
+    clouds, labels = _by_name(scans, failed)
     labelled = {}
     for name in sorted(clouds.keys() & labels.keys()):
         try:
@@ -138,17 +142,20 @@ def prepare_folder(
     found = sorted({label for names, _ in labelled.values() for label in names})
     classes = tuple(classes or _existing_classes(out) or found)
     convention = convention or Convention()
-    written, num_boxes, num_empty, held, extent = [], 0, 0, np.zeros(4), 0.0
+    written, num_boxes, num_empty, num_dropped, held = [], 0, 0, 0, np.zeros(4)
+    notes: dict[str, Sequence[str]] = {}
     for name, (names, rows) in labelled.items():
         try:
-            points, colors = read_points(clouds[name], bin_columns=bin_columns)
+            cloud = read_cloud(clouds[name], bin_columns=bin_columns)
             boxes = convention.native(rows)
+            boxes[:, :3] -= cloud.offset
+            boxes = boxes.astype(np.float32)
             scene = Scene(
-                points=points,
+                points=cloud.points,
                 boxes=boxes,
                 categories=class_indices(names, classes, labels[name]),
-                instance_ids=assign_instances(points, boxes),
-                colors=colors,
+                instance_ids=assign_instances(cloud.points, boxes),
+                colors=cloud.colors,
             )
         except (OSError, ValueError) as error:
             failed.append((name, str(error)))
@@ -156,19 +163,20 @@ def prepare_folder(
         if not written:
             write_info(out, classes)
         try:
-            write_scene(out, name, scene)
+            write_scene(out, name, scene, offset=cloud.offset)
         except ValueError as error:
             failed.append((name, str(error)))
             continue
         written.append(name)
-        extent = max(extent, float(np.ptp(scene.points, axis=0).max()))
+        notes[name] = (*cloud.notes, *scan_hints(scene.points))
+        num_dropped += int((~cloud.kept).sum())
         num_boxes += len(scene.boxes)
         counts = [points_in_boxes(scene.points, boxes).sum(axis=1) for boxes in _alternatives(scene.boxes)]
         held += [count.sum() for count in counts]
         num_empty += int((counts[0] == 0).sum())
     if not written:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in failed[:5])
-        reason = f"{len(failed)} failed{reasons}" if failed else "it has no files NAME.npy, .ply or .bin"
+        reason = f"{len(failed)} failed{reasons}" if failed else f"it has no files {', '.join(CLOUD_FILES)}"
         raise ValueError(f"{scans} holds no usable scene: {reason}")
     write_split(out, split, written)
     return PrepareReport(
@@ -179,7 +187,9 @@ def prepare_folder(
         failed=tuple(failed),
         num_boxes=num_boxes,
         num_empty_boxes=num_empty,
-        hint=_hint(held, extent) if num_boxes else "there are no boxes",
+        num_dropped_points=num_dropped,
+        hint=_hint(held) if num_boxes else "there are no boxes",
+        notes=(*class_hints(classes), *summarize_notes(notes, num_items=len(written))),
     )
 
 
@@ -188,11 +198,9 @@ def _require_radians(boxes: np.ndarray) -> None:
         raise ValueError(f"yaw reaches {yaw}; expected radians, -2 pi to 2 pi")
 
 
-def _hint(held: np.ndarray, extent: float) -> str:
-    """A warning about scenes as wide as `extent`, or about the numbers of points in the boxes of `_alternatives`."""
+def _hint(held: np.ndarray) -> str:
+    """A warning about the numbers of points in the boxes of `_alternatives`."""
     best = int(held.argmax())
-    if extent > _WIDE:
-        return f"a scene is {extent:.0f} wide: are these metres?"
     if not held.any():
         return "no box holds a point: check units, frame and convention"
     if held[best] > 1.15 * held[0]:
@@ -210,15 +218,25 @@ def _alternatives(boxes: np.ndarray) -> list[np.ndarray]:
     return [boxes, turned, raised, lowered]
 
 
-def _by_name(folder: str | Path, kinds: Sequence[str], failed: list[tuple[str, str]]) -> dict[str, Path]:
+def _by_name(folder: str | Path, failed: list[tuple[str, str]]) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Clouds and boxes of a folder by the names of their files; a .txt holds boxes where there is a cloud besides."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is not a folder; expected one with files {', '.join(kinds)}")
-    found: dict[str, Path] = {}
-    for path in files_in(folder, kinds):
-        if found.setdefault(path.stem, path) != path:
+        raise NotADirectoryError(f"{folder} is not a folder; expected one with clouds NAME.ply and boxes NAME.csv")
+    clouds: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
+    others: dict[str, Path] = {}
+    for path in sorted(files_in(folder), key=lambda path: has_ending(path, (".txt",))):
+        is_cloud = has_ending(path, CLOUD_FILES) and not (has_ending(path, BOX_FILES) and path.stem in clouds)
+        found = clouds if is_cloud else labels if has_ending(path, BOX_FILES) else others
+        if found.setdefault(path.stem, path) != path and found is not others:
             failed.append((str(path), f"has the same name as {found[path.stem].name}, which is used"))
-    return found
+    for name, path in labels.items():
+        if name not in clouds:
+            unread = f"; {others[name].name} is of no kind that is read" if name in others else ""
+            failed.append((str(path), f"has no cloud of the same name{unread}"))
+    failed += [(str(path), "has no boxes of the same name") for name, path in clouds.items() if name not in labels]
+    return clouds, labels
 
 
 def _existing_classes(out: str | Path) -> tuple[str, ...]:

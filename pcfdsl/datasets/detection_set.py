@@ -4,7 +4,8 @@
       set.json                 {"format": "pcfdsl-detection-1", "classes": ["bed", "chair"], "bin_columns": 6}
       splits/train.txt         names of scenes, one per line; any number of splits
       scenes/NAME/points.npy   [N, 3 or more] numbers: x y z in metres, z up; columns 3 to 5, if any: red green blue.
-                               points.ply, or points.bin (float32 rows of bin_columns), does as well
+                               points.ply, points.bin (float32 rows of bin_columns) and all else that
+                               `pcfdsl.readers.clouds` reads do as well
       scenes/NAME/boxes.csv    class,cx,cy,cz,dx,dy,dz,yaw: class by name, centre, full extents, radians
       counter-clockwise
                                from +x (0 without that column). boxes.json does as well:
@@ -12,6 +13,9 @@
       scenes/NAME/instances.npy  optional [N] integers: row of each point's box, -1 for none; without it, the smallest
       box
                                that holds a point owns it
+
+      scenes/NAME/offset.json  optional [x, y, z]: what was subtracted from coordinates far from the origin, so that
+                               float32 holds them; points and boxes are without it
 
 Colours are 0 to 1, or 0 to 255 where any exceeds 1.
 """
@@ -25,8 +29,9 @@ from typing import Any
 import numpy as np
 
 from pcfdsl.readers.arrays import read_array
+from pcfdsl.readers.boxes import BOX_FILES, COLUMNS, read_boxes
+from pcfdsl.readers.clouds import CLOUD_FILES, read_cloud
 from pcfdsl.readers.folders import files_in
-from pcfdsl.readers.scans import BOX_FILES, COLUMNS, POINT_FILES, read_boxes, read_points
 from pcfdsl.scene.boxes import Scene, SceneSequence, points_in_boxes
 from pcfdsl.store.atomic import make_folder, write_file
 
@@ -83,20 +88,35 @@ class DetectionSet(SceneSequence):
     def scene(self, index: int) -> Scene:
         """Read scene `index`."""
         folder = self.folder / "scenes" / self.names[index]
-        points, colors = read_points(_only(folder, "points", POINT_FILES), bin_columns=self.bin_columns)
+        cloud = read_cloud(_only(folder, "points", CLOUD_FILES), bin_columns=self.bin_columns)
         path = _only(folder, "boxes", BOX_FILES)
         names, boxes = read_boxes(path)
         categories = class_indices(names, self.classes, path)
+        boxes[:, :3] -= cloud.offset
         try:
             if (folder / "instances.npy").is_file():
                 ids = read_array(folder / "instances.npy")
+                ids = ids[cloud.kept] if ids.shape == cloud.kept.shape else ids
             else:
-                ids = assign_instances(points, boxes)
-            return Scene(points=points, boxes=boxes, categories=categories, instance_ids=ids, colors=colors)
+                ids = assign_instances(cloud.points, boxes.astype(np.float32))
+            return Scene(points=cloud.points, boxes=boxes, categories=categories, instance_ids=ids, colors=cloud.colors)
         except OSError:
             raise
         except Exception as error:  # NumPy raises all kinds of exceptions on damaged files
             raise ValueError(f"{folder}: {error}") from None
+
+    def offset(self, index: int) -> np.ndarray:
+        """[3] float64, what was subtracted from the coordinates of scene `index` when it was prepared."""
+        path = self.folder / "scenes" / self.names[index] / "offset.json"
+        if not path.is_file():
+            return np.zeros(3)
+        try:
+            offset = np.array(json.loads(path.read_text(encoding="utf-8")), np.float64)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} is not understood ({error}); expected [x, y, z]") from None
+        if offset.shape != (3,) or not np.isfinite(offset).all():
+            raise ValueError(f"{path} is not understood; expected [x, y, z]")
+        return offset
 
     def problems(self) -> list[tuple[str, str]]:
         """(scene, message) of every scene that cannot be read; reads them all."""
@@ -157,8 +177,14 @@ def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int =
     write_file(folder / "set.json", (json.dumps(info, indent=2) + "\n").encode())
 
 
-def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
+def write_scene(folder: str | Path, name: str, scene: Scene, *, offset: np.ndarray | None = None) -> Path:
     """Write a scene as points.npy, boxes.csv and instances.npy; `DetectionSet` reads it back bit for bit.
+
+    Args:
+        folder: The set.
+        name: Of the scene.
+        scene: The scene.
+        offset: [3] float64, what was subtracted from its coordinates; goes into offset.json unless it is zero.
 
     Raises:
         ValueError: If the name is not a plain file name, or a category is outside the set's classes.
@@ -173,6 +199,9 @@ def write_scene(folder: str | Path, name: str, scene: Scene) -> Path:
     target.mkdir(exist_ok=True)
     for old in [target / (stem + kind) for stem, kinds in _FILES.items() for kind in kinds]:
         old.unlink(missing_ok=True)
+    (target / "offset.json").unlink(missing_ok=True)
+    if offset is not None and offset.any():
+        write_file(target / "offset.json", (json.dumps(offset.tolist()) + "\n").encode())
     columns = [scene.points] if scene.colors is None else [scene.points, scene.colors]
     for stem, array in (("points", np.concatenate(columns, axis=1)), ("instances", scene.instance_ids)):
         write_file(target / f"{stem}.npy", functools.partial(np.save, arr=array))
@@ -194,7 +223,7 @@ def write_split(folder: str | Path, split: str, names: Sequence[str]) -> None:
     write_file(Path(folder) / "splits" / f"{split}.txt", "".join(f"{name}\n" for name in names).encode())
 
 
-_FILES = {"points": POINT_FILES, "boxes": BOX_FILES}
+_FILES = {"points": CLOUD_FILES, "boxes": BOX_FILES}
 
 
 def _only(folder: Path, stem: str, kinds: Sequence[str]) -> Path:

@@ -19,9 +19,9 @@ import numpy as np
 from pcfdsl.datasets.detection_set import assign_instances
 from pcfdsl.datasets.foreign import MAX_NUMBER, ForeignScenes, categories_of, existing_folder, match_instances
 from pcfdsl.datasets.spec import SCANNET, SUNRGBD, DatasetSpec
+from pcfdsl.readers.clouds import read_cloud
 from pcfdsl.readers.pickles import load_plain
 from pcfdsl.readers.scannet import aligned
-from pcfdsl.readers.scans import read_points
 from pcfdsl.scene.boxes import Scene
 
 __all__ = ["open_mmdetection3d"]
@@ -83,16 +83,16 @@ class _Info:
 
 def _read(name: str, *, folder: Path, spec: DatasetSpec, entries: Mapping[str, _Info]) -> Scene:
     info = entries[name]
-    points, colors = read_points(folder / "points" / info.points, bin_columns=info.num_columns)
-    points = aligned(points, info.alignment)
+    cloud = read_cloud(folder / "points" / info.points, bin_columns=info.num_columns)
+    points = aligned(cloud.points + cloud.offset.astype(np.float32), info.alignment)
     names = {"instance_mask": info.instance_mask, "semantic_mask": info.semantic_mask}
     masks = [folder / kind / file for kind, file in names.items() if file is not None]
     if len(masks) == 2 and all(mask.is_file() for mask in masks):
-        instances, nyu40 = (_mask(mask, len(points)) for mask in masks)
+        instances, nyu40 = (_mask(mask, len(cloud.kept))[cloud.kept] for mask in masks)
         ids = match_instances(points, instances, spec.category_of(nyu40), info.boxes, info.categories)
     else:
         ids = assign_instances(points, info.boxes.astype(np.float32))
-    return Scene(points=points, boxes=info.boxes, categories=info.categories, instance_ids=ids, colors=colors)
+    return Scene(points=points, boxes=info.boxes, categories=info.categories, instance_ids=ids, colors=cloud.colors)
 
 
 def _entries(path: Path) -> list[Any]:

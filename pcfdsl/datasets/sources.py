@@ -149,7 +149,7 @@ def open_scenes(source: SceneSource) -> SceneSet:
             return SceneSet(Scenes(source.scenes, furniture), tuple(furniture.classes))
         case MeshSource():
             meshes = MeshFolder(source.folder, split=None if source.split == "all" else source.split)
-            if meshes.skipped:
+            if meshes.skipped or meshes.notes:
                 print(meshes.report(), file=sys.stderr)
             return SceneSet(Scenes(source.scenes, meshes), tuple(meshes.classes))
         case DetectionSetSource():

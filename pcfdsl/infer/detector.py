@@ -4,11 +4,11 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from pcfdsl.datasets.detection_set import read_points
 from pcfdsl.datasets.sources import SceneSource, open_scenes
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.evaluate.detector import EvaluationConfig, detect, evaluate_scenes
@@ -16,8 +16,10 @@ from pcfdsl.infer.trained import Trained, load_trained
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.precision import Precision
 from pcfdsl.models.votenet import VoteNet
+from pcfdsl.readers.clouds import Cloud, read_cloud
+from pcfdsl.readers.hints import scan_hints
 from pcfdsl.rng import stream
-from pcfdsl.samples.detection import collate, scene_samples
+from pcfdsl.samples.detection import DetectionSample, collate, scene_samples
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.tasks.detection import DetectorConfig
 
@@ -26,6 +28,7 @@ __all__ = [
     "Detector",
     "Evaluation",
     "FileDetections",
+    "Unread",
     "detect_in_file",
     "detect_in_files",
     "evaluate_detector",
@@ -102,16 +105,20 @@ class FileDetections:
     """What was found in one cloud.
 
     Attributes:
-        points: [N, 3] float32, the whole cloud.
-        boxes: [K, 7] float32, most certain first.
+        points: [N, 3] float32, the whole cloud, less `offset`.
+        boxes: [K, 7] float32, most certain first, in the frame of `points`.
         scores: [K] probabilities.
         names: Class name of each.
+        offset: [3] float64, what was subtracted from coordinates far from the origin.
+        notes: Sentences on what looks wrong with the cloud or had to be changed.
     """
 
     points: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
     names: tuple[str, ...]
+    offset: np.ndarray
+    notes: tuple[str, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -119,15 +126,25 @@ class FileDetections:
         return tuple(f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True))
 
     def to_json(self) -> str:
-        """A list of boxes, in the form that stored sets take too, with scores."""
+        """A list of boxes in the frame of the file, in the form that stored sets take too, with scores."""
+        boxes = self.boxes.astype(np.float64)
+        boxes[:, :3] += self.offset
         entries = [
             {"class": name, "score": score, "center": box[:3], "size": box[3:6], "yaw": box[6]}
-            for name, score, box in zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True)
+            for name, score, box in zip(self.names, self.scores.tolist(), boxes.tolist(), strict=True)
         ]
         return json.dumps(entries, indent=1)
 
 
 PREDICTION = DecodeOptions(confidence=0.5, nms="3d", per_class_proposal=False, remove_empty=True)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A cloud that could not be used, and why."""
+
+    path: Path
+    error: OSError | ValueError
 
 
 def detect_in_files(
@@ -139,8 +156,8 @@ def detect_in_files(
     precision: Precision = "float32",
     bin_columns: int = 6,
     seed: int = 0,
-) -> Iterator[FileDetections]:
-    """Find objects in .ply, .npy or .bin clouds in metres, z up; yields what is in each, in the order of the paths.
+) -> Iterator[FileDetections | Unread]:
+    """Find objects in files that `read_cloud` reads, metres, z up; yields what is in each, in the order of the paths.
 
     Clouds may differ in size: of each the network sees as many points as in its training, drawn without repetition, or
     all of them and repeats. Memory holds one batch of clouds. What is found in a cloud depends on the others by
@@ -148,40 +165,62 @@ def detect_in_files(
 
     Args:
         detector: A trained detector.
-        paths: The clouds.
+        paths: The clouds; one that cannot be used, or has no colours where the detector needs them, costs itself alone.
         options: Which proposals to keep.
         batch_size: Clouds at a time.
         precision: Type of the network's matrix products.
         bin_columns: Numbers in a row of a .bin file.
         seed: Decides which of the points the network sees.
-
-    Raises:
-        OSError, ValueError: If a file cannot be used, or has no colours where the detector needs them.
     """
     for start in range(0, len(paths), batch_size):
-        clouds = [read_points(Path(path), bin_columns=bin_columns) for path in paths[start : start + batch_size]]
-        samples = []
-        for points, colors in clouds:
-            # Each is sample 0 of a set of its own, so that its points are drawn as if it were the only one.
-            scenes = [Scene.unlabelled(points, colors)]
-            samples.append(scene_samples(scenes, detector.config.points, seed=seed)[0])
-        found = detect(
-            detector.model,
-            detector.config.model,
-            collate(samples).points,
-            generators=[stream(seed, "clusters") for _ in samples],
-            options=options,
-            precision=precision,
+        batch = [_sample(detector, Path(path), bin_columns, seed) for path in paths[start : start + batch_size]]
+        yield from _detect_in_batch(detector, batch, options, precision, seed)
+
+
+def _detect_in_batch(
+    detector: Detector,
+    batch: list[tuple[Cloud, DetectionSample] | Unread],
+    options: DecodeOptions,
+    precision: Precision,
+    seed: int,
+) -> Iterator[FileDetections | Unread]:
+    samples = [item[1] for item in batch if not isinstance(item, Unread)]
+    if not samples:
+        yield from (item for item in batch if isinstance(item, Unread))
+        return
+    found = detect(
+        detector.model,
+        detector.config.model,
+        collate(samples).points,
+        generators=[stream(seed, "clusters") for _ in samples],
+        options=options,
+        precision=precision,
+    )
+    order = found.scores.argsort(descending=True, stable=True)
+    numbers = count()
+    for item in batch:
+        if isinstance(item, Unread):
+            yield item
+            continue
+        cloud, own = item[0], order[found.scene[order] == next(numbers)]
+        yield FileDetections(
+            points=cloud.points,
+            boxes=found.boxes[own].numpy(),
+            scores=found.scores[own].numpy(),
+            names=tuple(detector.classes[k] for k in found.classes[own].tolist()),
+            offset=cloud.offset,
+            notes=(*cloud.notes, *scan_hints(cloud.points, num_points=detector.config.points.num_points)),
         )
-        order = found.scores.argsort(descending=True, stable=True)
-        for item, (points, _) in enumerate(clouds):
-            own = order[found.scene[order] == item]
-            yield FileDetections(
-                points=points,
-                boxes=found.boxes[own].numpy(),
-                scores=found.scores[own].numpy(),
-                names=tuple(detector.classes[k] for k in found.classes[own].tolist()),
-            )
+
+
+def _sample(detector: Detector, path: Path, bin_columns: int, seed: int) -> tuple[Cloud, DetectionSample] | Unread:
+    """A cloud, and what the network sees of it: sample 0 of a set of its own, as if it were the only cloud."""
+    try:
+        cloud = read_cloud(path, bin_columns=bin_columns)
+        scenes = [Scene.unlabelled(cloud.points, cloud.colors)]
+        return cloud, scene_samples(scenes, detector.config.points, seed=seed)[0]
+    except (OSError, ValueError) as error:
+        return Unread(path, error)
 
 
 def detect_in_file(
@@ -193,6 +232,13 @@ def detect_in_file(
     bin_columns: int = 6,
     seed: int = 0,
 ) -> FileDetections:
-    """`detect_in_files` for one cloud."""
+    """`detect_in_files` for one cloud.
+
+    Raises:
+        OSError, ValueError: If the file cannot be used, or has no colours where the detector needs them.
+    """
     settings = {"precision": precision, "bin_columns": bin_columns, "seed": seed}
-    return next(detect_in_files(detector, [path], options=options, **settings))
+    found = next(detect_in_files(detector, [path], options=options, **settings))
+    if isinstance(found, Unread):
+        raise found.error
+    return found

@@ -19,8 +19,7 @@ from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.datasets.augment import Draws
 from pcfdsl.models.backbone import BackboneConfig, PointNet2Backbone, SRUNetBackbone, build_backbone
 from pcfdsl.ops.interpolate import inverse_distance_weights, nearest, three_interpolate, three_nearest
-from pcfdsl.readers.folders import files_below
-from pcfdsl.readers.scans import POINT_FILES, read_points
+from pcfdsl.readers.clouds import CLOUD_FILES, cloud_files, read_cloud
 from pcfdsl.rng import stream
 from pcfdsl.samples.points import input_points
 from pcfdsl.scene.boxes import Scene
@@ -192,18 +191,19 @@ def extract_features(
         raise FileExistsError(f"several clouds are called {twice[0]}; extract their features into different folders")
     for path in paths:
         try:
-            points, colors = read_points(path, bin_columns=bin_columns)
-            found = extractor(points, colors, per=per)
+            cloud = read_cloud(path, bin_columns=bin_columns)
+            points, found = cloud.points, extractor(cloud.points, cloud.colors, per=per)
         except (OSError, ValueError) as error:
             skipped[str(path)] = str(error)
             continue
         if per == "point":
-            _write(make_folder(out) / f"{path.stem}.npz", points=points, features=found)
+            placed = points + cloud.offset if cloud.offset.any() else points  # in the frame of the file
+            _write(make_folder(out) / f"{path.stem}.npz", points=placed, features=found)
         done.append(path)
         read.append(points)
         features.append(found)
     if not done:
-        raise ValueError("; ".join(skipped.values()) or f"there are no {', '.join(POINT_FILES)} files to read")
+        raise ValueError("; ".join(skipped.values()) or f"there are no {', '.join(CLOUD_FILES)} files to read")
     if per == "cloud":
         _write(out, names=np.array([path.name for path in done]), features=np.stack(features))
     return Extraction(tuple(done), tuple(read), tuple(features), skipped)
@@ -213,7 +213,7 @@ def _files(clouds: Sequence[str | Path]) -> Iterator[Path]:
     """The files named, and those in the folders named."""
     for path in map(Path, clouds):
         if path.is_dir():
-            yield from files_below(path, POINT_FILES)
+            yield from cloud_files(path)
         else:
             yield path
 

@@ -6,7 +6,7 @@ from typing import Any
 
 __all__ = ["MESH_FILES", "read_geometries"]
 
-MESH_FILES = (".obj", ".ply", ".off", ".stl", ".glb")
+MESH_FILES = (".obj", ".off", ".stl", ".glb")
 _MAX_SMALL = 1 << 24
 
 

@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
-from pcfdsl.readers.arrays import read_array
-from pcfdsl.readers.folders import files_below
-from pcfdsl.readers.meshes import MESH_FILES, read_geometries
+from pcfdsl.readers.clouds import cloud_files, read_cloud
+from pcfdsl.readers.hints import class_hints, summarize_notes
 
 __all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "Shape", "read_shape", "sample_surface"]
-
-CLOUD_FILES = (".npy", ".ply")
 
 
 class ObjectSource(Protocol):
@@ -56,10 +53,11 @@ class FractalObjects:
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """A surface of triangles to sample, or else points to choose from."""
+    """A surface of triangles to sample, or else points to choose from; notes of its reading."""
 
     points: np.ndarray
     triangles: np.ndarray | None
+    notes: tuple[str, ...] = ()
 
     def sample(self, rng: np.random.Generator, num_points: int) -> np.ndarray:
         """[num_points, 3] float32 in random order; stored points are repeated only if there are too few."""
@@ -75,7 +73,7 @@ class MeshFolder:
     All files are read on construction.
 
     Args:
-        folder: Folder of the files (OBJ, PLY, OFF, STL, GLB meshes; PLY and NPY clouds).
+        folder: Folder of the files that `read_cloud` reads.
         split: "val" takes the second of every five objects of each class, in order of their paths; "train" the other
             four; None all of them.
         up: The axis that points up in the files; "y" is ShapeNet's and glTF's.
@@ -83,6 +81,7 @@ class MeshFolder:
     Attributes:
         classes: Names, in the order of the categories.
         skipped: (path relative to the folder, reason) of every file that could not be used.
+        notes: Sentences on what looks wrong.
 
     Raises:
         OSError: If the folder does not exist.
@@ -99,9 +98,9 @@ class MeshFolder:
             raise ValueError(f"unknown split {split!r}; expected 'train', 'val' or None")
         if up not in ("y", "z"):
             raise ValueError(f"unknown up={up!r}; expected 'y' or 'z'")
-        files = files_below(folder, {*MESH_FILES, *CLOUD_FILES})
+        files = cloud_files(folder)
         shapes: dict[str, list[Shape]] = {}
-        skipped = []
+        skipped, notes = [], {}
         for path in files:
             relative = path.relative_to(folder)
             try:
@@ -109,9 +108,11 @@ class MeshFolder:
             except Exception as error:  # a broken file can raise anything; it is reported, and the rest is read
                 skipped.append((str(relative), f"{type(error).__name__}: {error}"))
                 continue
+            notes[str(relative)] = shape.notes
             shapes.setdefault(relative.parts[0] if len(relative.parts) > 1 else "object", []).append(shape)
         self.classes: tuple[str, ...] = tuple(sorted(shapes))
         self.skipped: tuple[tuple[str, str], ...] = tuple(skipped)
+        self.notes = (*class_hints(self.classes), *summarize_notes(notes, num_items=len(files)))
         self._shapes = [_of_split(shapes[name], split) for name in self.classes]
         if not self._shapes:
             raise ValueError(
@@ -134,7 +135,8 @@ class MeshFolder:
         """One line on what was read, and one per skipped file."""
         num_shapes = sum(len(shapes) for shapes in self._shapes)
         lines = [f"{num_shapes} objects in {self.num_categories} classes, {len(self.skipped)} files skipped"]
-        return "\n".join(lines + [f"  {name}: {reason}" for name, reason in self.skipped])
+        lines += [f"  {name}: {reason}" for name, reason in self.skipped]
+        return "\n".join(lines + [f"note: {note}" for note in self.notes])
 
 
 def _of_split(shapes: list[Shape], split: str | None) -> list[Shape]:
@@ -172,33 +174,20 @@ def _cumulative_areas(corners: np.ndarray) -> np.ndarray:
     return areas
 
 
-def read_shape(path: Path, *, up: str = "z") -> Shape:
-    """The content of a file, z up and front towards -y. A broken file can raise any exception."""
-    import trimesh
+def read_shape(path: Path, *, up: str = "z", bin_columns: int = 6) -> Shape:
+    """The content of a file, z up and front towards -y.
 
-    if path.suffix.lower() == ".npy":
-        points, triangles = read_array(path), None
-        if points.ndim != 2 or points.shape[1] < 3:
-            raise ValueError(f"expected an array [N, 3 or more], got {points.shape}")
-        points = points[:, :3]
-    else:
-        parts = read_geometries(path)
-        meshes = [part for part in parts if isinstance(part, trimesh.Trimesh) and len(part.faces)]
-        if meshes:
-            mesh: Any = trimesh.util.concatenate(meshes)
-            points, triangles = mesh.vertices, np.asarray(mesh.faces)
-        else:
-            clouds = [np.asarray(part.vertices) for part in parts if len(getattr(part, "vertices", ()))]
-            if not clouds:
-                raise ValueError("holds neither triangles nor points")
-            points, triangles = np.concatenate(clouds), None
-    points = np.asarray(points, np.float32)
-    if not np.isfinite(points).all():
-        raise ValueError(f"{int((~np.isfinite(points).all(axis=1)).sum())} of {len(points)} vertices are not finite")
+    Raises:
+        OSError, ValueError: As `read_cloud`, or if it has no extent.
+    """
+    cloud = read_cloud(path, bin_columns=bin_columns, faces=True)
+    points, triangles = cloud.points, cloud.triangles
     if not np.ptp(points, axis=0).max(initial=0) > 0:
         raise ValueError("has no extent")
+    if triangles is not None and not len(triangles):
+        triangles = None
     if triangles is not None:
         _cumulative_areas(points[triangles])
     if up == "y":
         points = np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
-    return Shape(points, triangles)
+    return Shape(points, triangles, cloud.notes)

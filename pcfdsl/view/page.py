@@ -32,6 +32,7 @@ class PageItem:
         box_colors: [K, 3] uint8; None draws all red.
         caption: Text in the list and below the picture.
         num_points: Size of the whole cloud if `points` is a subset; None if it is all.
+        notes: What its reader had to change.
     """
 
     points: np.ndarray
@@ -41,6 +42,7 @@ class PageItem:
     box_colors: np.ndarray | None = None
     caption: str = ""
     num_points: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_points(self.points)

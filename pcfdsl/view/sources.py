@@ -1,5 +1,6 @@
 """What can be looked at: files, folders and recipes of clouds, scenes and images, as items of a page or a sheet."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,7 +13,9 @@ from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.readers.arrays import read_array
-from pcfdsl.readers.folders import files_below, files_in, has_ending
+from pcfdsl.readers.clouds import cloud_files
+from pcfdsl.readers.folders import files_in, has_ending
+from pcfdsl.readers.hints import scan_hints, summarize_notes
 from pcfdsl.readers.pictures import PICTURE_FILES
 from pcfdsl.recipes import find_recipe
 from pcfdsl.rng import stream
@@ -22,7 +25,7 @@ from pcfdsl.scene.synthesize import FractalScenes
 from pcfdsl.store.manifest import read_manifest
 from pcfdsl.store.pictures import decode_png
 from pcfdsl.store.stored import open_set
-from pcfdsl.view.clouds import FILE_KINDS, points_item, read_cloud
+from pcfdsl.view.clouds import FILE_KINDS, item_of_file, points_item
 from pcfdsl.view.page import PageItem, Picture, Section, write_page, write_report
 from pcfdsl.view.pictures import (
     Catalogue,
@@ -88,8 +91,23 @@ tars of pictures |
         raise ValueError(f"{path} holds no clouds or pictures; expected {' '.join(FILE_KINDS + PICTURE_FILES)}")
     num_items = min(num_items, catalogue.num_items)
     chosen = [i * catalogue.num_items // num_items for i in range(num_items)]
-    items = (catalogue.read(i) for i in tqdm(chosen, desc="reading", unit="item", disable=None))
-    return [_subsampled(item, max_points) if isinstance(item, PageItem) else item for item in items]
+    items, notes, errors = [], {}, []
+    for i in tqdm(chosen, desc="reading", unit="item", disable=None):
+        try:
+            item = catalogue.read(i)
+        except (OSError, ValueError) as error:  # one bad file among many costs only itself
+            errors.append(error)
+            continue
+        if isinstance(item, PageItem):
+            is_scan = Path(path).is_file() and catalogue.num_items == 1
+            notes[item.caption] = (*item.notes, *(scan_hints(item.points) if is_scan else ()))
+            item = _subsampled(item, max_points)
+        items.append(item)
+    if not items:
+        raise errors[0]
+    for line in (*map(str, errors), *summarize_notes(notes, num_items=len(items))):
+        print(f"note: {line}", file=sys.stderr)
+    return items
 
 
 def write_items(path: str | Path, items: Sequence[PageItem | Picture], *, title: str) -> Path:
@@ -128,11 +146,11 @@ def _catalogue(path: Path, bin_columns: int) -> Catalogue:
     if (path / "set.json").is_file():
         return _detection_set(path)
     if path.is_dir():
-        files = files_below(path, FILE_KINDS)
+        files = cloud_files(path)
         if not files:
             return pictures_of_folder(path)
         return Catalogue(
-            len(files), lambda i: read_cloud(files[i], str(files[i].relative_to(path)), bin_columns=bin_columns)
+            len(files), lambda i: item_of_file(files[i], str(files[i].relative_to(path)), bin_columns=bin_columns)
         )
     if has_ending(path, PICTURE_FILES):
         return Catalogue(1, lambda _: picture_of_file(path, path.name))
@@ -142,7 +160,7 @@ def _catalogue(path: Path, bin_columns: int) -> Catalogue:
             return Catalogue(len(array), lambda i: points_item(array[i], f"{path.stem} {i}", path))
     if has_ending(path, RECIPE_KINDS):
         return _recipe(path)
-    return Catalogue(1, lambda _: read_cloud(path, path.name, bin_columns=bin_columns))
+    return Catalogue(1, lambda _: item_of_file(path, path.name, bin_columns=bin_columns))
 
 
 def _generated(path: Path) -> Catalogue:

@@ -100,7 +100,7 @@ def test_the_tool_prints_a_report_and_exits_with_1_if_a_file_failed(rooms, tmp_p
     done = tool("set3", "--scans", "nowhere")
     assert (done.returncode, done.stderr) == (
         1,
-        "error: nowhere is not a folder; expected one with files .npy, .ply, .bin\n",
+        "error: nowhere is not a folder; expected one with clouds NAME.ply and boxes NAME.csv\n",
     )
 
 
@@ -151,7 +151,7 @@ def test_byte_order_marks_and_hidden_files_are_ignored(tmp_path):
         (
             '[{"class": "cha\\nir", "center": [1, 1, 1], "size": [1, 1, 1]}]',
             ".json",
-            "class names must be distinct, not empty, and on one line",
+            "the class name .* is empty or not of one line",
         ),
     ],
 )
@@ -175,11 +175,58 @@ def test_a_name_that_cannot_be_listed_is_reported(tmp_path, name):
 @pytest.mark.parametrize(
     ("boxes", "factor", "hint"),
     [
-        ("chair,1,1,1,1,1,1,0\n", 1000, "a scene is 2998 wide: are these metres?"),
+        ("chair,1,1,1,1,1,1,0\n", 1000, "high: are these metres? Divide millimetres by 1000"),
         ("chair,9,9,9,1,1,1,0\n", 1, "no box holds a point"),
         ("", 1, "there are no boxes"),
     ],
 )
 def test_boxes_that_do_not_fit_the_points_give_a_hint(tmp_path, boxes, factor, hint):
     points = 3 * factor * np.random.default_rng(0).random((500, 3))
-    assert hint in one_scan(tmp_path / "scans", HEAD + boxes, points=points).hint
+    report = one_scan(tmp_path / "scans", HEAD + boxes, points=points)
+    assert any(hint in said for said in (report.hint, *report.notes))
+
+
+def test_scans_far_from_the_origin_keep_their_place(tmp_path):
+    """Coordinates of a national grid: float32 would round them by a quarter of a metre."""
+    place = np.array([512_345.25, 5_412_345.75, 310.0])
+    near = 3 * np.random.default_rng(0).random((500, 3))
+    x, y, z = place + 1
+    report = one_scan(tmp_path / "scans", f"{HEAD}chair,{x},{y},{z},0.5,0.5,0.5,0\n", points=near + place)
+    assert "far from the origin" in report.notes[0]
+    stored = report.open()
+    scene, offset = stored[0], stored.offset(0)
+    np.testing.assert_allclose(scene.points.astype(np.float64) + offset, near + place, atol=1e-4)
+    np.testing.assert_allclose(scene.boxes[0, :3].astype(np.float64) + offset, place + 1, atol=1e-4)
+    inside = (np.abs(near - 1) <= 0.25).all(axis=1)
+    np.testing.assert_array_equal(scene.instance_ids == 0, inside)
+    assert inside.any()
+    # The same files put into a set by hand.
+    folder = stored.folder / "scenes" / "a"
+    (folder / "points.npy").write_bytes((tmp_path / "scans" / "a.npy").read_bytes())
+    (folder / "boxes.csv").write_bytes((tmp_path / "scans" / "a.csv").read_bytes())
+    (folder / "instances.npy").unlink()
+    np.testing.assert_array_equal(stored[0].instance_ids, scene.instance_ids)
+
+
+def test_one_bad_table_costs_its_scan_alone_and_points_that_are_not_finite_themselves(tmp_path):
+    points = 3 * np.random.default_rng(0).random((1500, 3))
+    points[7] = np.nan
+    one_scan(tmp_path / "scans", f"{HEAD}chair,1,1,1,1,1,1,0\n", points=points, name="b")
+    np.save(tmp_path / "scans" / "a.npy", points)
+    (tmp_path / "scans" / "a.csv").write_text(f"{HEAD} ,1,1,1,1,1,1,0\n")
+    (tmp_path / "scans" / "c.csv").write_text(HEAD)
+    (tmp_path / "scans" / "c.rcp").write_bytes(b"")
+    report = prepare_folder(tmp_path / "scans", tmp_path / "set")
+    assert report.written == ("b",)
+    reasons = dict(report.failed)
+    assert "a.csv, line 2: the class name ' ' is empty" in reasons["a"]
+    assert "c.rcp is of no kind that is read" in reasons[str(tmp_path / "scans" / "c.csv")]
+    assert (report.num_dropped_points, report.num_boxes) == (1, 1)
+    assert report.notes == ("b 1 of 1500 points are not finite and were dropped",)
+
+
+def test_classes_that_differ_by_case_or_blanks_give_a_note(tmp_path):
+    rows = "".join(f"{name},1,1,1,1,1,1,0\n" for name in ("Night stand", "night_stand", "bed"))
+    report = one_scan(tmp_path / "scans", HEAD + rows)
+    assert report.classes == ("Night stand", "bed", "night_stand")
+    assert "the classes 'Night stand' and 'night_stand' differ by case or blanks alone" in report.notes[0]

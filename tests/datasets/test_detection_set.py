@@ -14,7 +14,8 @@ from pcfdsl.datasets.detection_set import (
     write_scene,
     write_split,
 )
-from pcfdsl.readers.scans import read_boxes, read_points
+from pcfdsl.readers.boxes import read_boxes
+from pcfdsl.readers.clouds import read_cloud
 from pcfdsl.rng import stream
 
 
@@ -73,7 +74,8 @@ def test_points_are_read_from_every_format(tmp_path, kind, colored):
         rows.tofile(path)
     else:
         trimesh.PointCloud(points, colors=colors if colored else None).export(path)
-    read, read_colors = read_points(path, bin_columns=rows.shape[1])
+    cloud = read_cloud(path, bin_columns=rows.shape[1])
+    read, read_colors = cloud.points, cloud.colors
     np.testing.assert_array_equal(read, points)
     assert read.flags["C_CONTIGUOUS"]
     if colored:
@@ -89,7 +91,7 @@ def test_boxes_are_read_from_csv_and_json(tmp_path):
         {"class": "lamp", "center": [0, 0, 0], "size": [1, 1, 0.1]},
     ]
     (tmp_path / "a.json").write_text(json.dumps(entries))
-    expected = np.array([[1, 2, 3, 4, 5, 6, 0.5], [0, 0, 0, 1, 1, 0.1, 0]], np.float32)
+    expected = np.array([[1, 2, 3, 4, 5, 6, 0.5], [0, 0, 0, 1, 1, 0.1, 0]])
     for kind in ("csv", "json"):
         names, boxes = read_boxes(tmp_path / f"a.{kind}")
         assert names == ["bed", "lamp"]
@@ -129,27 +131,27 @@ def test_errors_in_points_name_the_file(tmp_path):
     np.save(tmp_path / "two.npy", np.zeros((4, 2)))
     np.save(tmp_path / "none.npy", np.zeros((0, 3)))
     np.save(tmp_path / "text.npy", np.array([["a", "b", "c"]]))
-    np.save(tmp_path / "nan.npy", np.array([[0, 0, 0], [np.inf, 0, 0]]))
+    np.save(tmp_path / "nan.npy", np.full((2, 3), np.nan))
     np.save(tmp_path / "whole.npy", np.zeros((100, 3)))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "whole.npy").read_bytes()[:-50])
     (tmp_path / "cut.bin").write_bytes(bytes(50))
     (tmp_path / "broken.ply").write_bytes(b"ply\nformat binary_little_endian 1.0\nelement vertex 9\n")
-    (tmp_path / "points.xyz").write_text("0 0 0")
+    (tmp_path / "points.doc").write_text("0 0 0")
     for name, message in {
         "two.npy": r"expected numbers \[N, 3 or more\]",
         "none.npy": "with N > 0",
         "text.npy": "expected numbers",
-        "nan.npy": "1 of 2 points are not finite, the first is row 1",
+        "nan.npy": r"has no finite points \(2 in all\)",
         "cut.npy": "cut.npy declares 2400 bytes",
         "cut.bin": "50 bytes are not a multiple of a row of 6 float32; it is truncated",
         "broken.ply": "broken.ply: ",
-        "points.xyz": "unknown suffix .xyz",
+        "points.doc": "unknown ending .doc; expected one of .ply, .pcd",
     }.items():
         with pytest.raises(ValueError, match=message) as caught:
-            read_points(tmp_path / name)
+            read_cloud(tmp_path / name)
         assert str(caught.value).startswith(str(tmp_path / name))
     with pytest.raises(FileNotFoundError):
-        read_points(tmp_path / "absent.npy")
+        read_cloud(tmp_path / "absent.npy")
 
 
 def test_the_smallest_box_owns_a_point_without_instances(stored, rooms):

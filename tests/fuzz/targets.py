@@ -26,11 +26,12 @@ from pcfdsl.config import load
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.formula.csv_io import read_ifs
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+from pcfdsl.readers.boxes import read_boxes
+from pcfdsl.readers.clouds import read_cloud
 from pcfdsl.readers.matlab import read_variable
 from pcfdsl.readers.pickles import load_plain
 from pcfdsl.readers.pictures import read_picture
 from pcfdsl.readers.scannet import read_alignment, read_groups, read_label_table, read_segments, read_vertices
-from pcfdsl.readers.scans import read_boxes, read_points
 from pcfdsl.store.manifest import Manifest, read_manifest, read_record
 from pcfdsl.store.pictures import decode_png, encode_image_tar, encode_png, read_tar
 from pcfdsl.store.shards import Shard, encode
@@ -130,14 +131,22 @@ _SEGMENTS = {"segIndices": [0, 0, 1, 2]}
 _GROUPS = {"segGroups": [{"objectId": 0, "label": "chair", "segments": [0, 1]}]}
 _META = {"a": np.arange(6.0).reshape(2, 3), "b": "text", "c": np.array([1, "x"], object)}
 
+_PCD = b"VERSION .7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 2\nHEIGHT 1\nPOINTS 2\n"
+
 TARGETS = {
     "ifs_csv": Target("a.csv", b"".join(b"0.5,0,0,0,0.5,0,0,0,0.5,0,0,%d,0.5\n" % i for i in range(2)), read_ifs),
     "boxes_csv": Target("b.csv", b"class,cx,cy,cz,dx,dy,dz,yaw\nbed,0,0,0,1,1,1,0.3\n", read_boxes),
     "boxes_json": Target("b.json", b'[{"class": "bed", "center": [0, 0, 0], "size": [1, 1, 1], "yaw": 0}]', read_boxes),
-    "points_npy": Target("p.npy", _saved(lambda file: np.save(file, TRIANGLE)), read_points),
-    "points_bin": Target("p.bin", bytes(48), read_points),
-    "points_ply": Target("p.ply", _ply("binary_little_endian", _ROWS + _FACE), read_points),
-    "points_ply_text": Target("p.ply", _ply("ascii", b"0 0 0 9 9 9\n" * 3 + b"3 0 1 2\n"), read_points),
+    "points_npy": Target("p.npy", _saved(lambda file: np.save(file, TRIANGLE)), read_cloud),
+    "points_bin": Target("p.bin", bytes(48), read_cloud),
+    "points_ply": Target("p.ply", _ply("binary_little_endian", _ROWS + _FACE), read_cloud),
+    "points_ply_text": Target("p.ply", _ply("ascii", b"0 0 0 9 9 9\n" * 3 + b"3 0 1 2\n"), read_cloud),
+    "points_pcd": Target("p.pcd", _PCD + b"DATA ascii\n0 0 0\n1 2 3\n", read_cloud),
+    "points_pcd_binary": Target("p.pcd", _PCD + b"DATA binary\n" + bytes(24), read_cloud),
+    "points_pcd_packed": Target(
+        "p.pcd", _PCD + b"DATA binary_compressed\n\x19\0\0\0\x18\0\0\0\x17" + bytes(24), read_cloud
+    ),
+    "points_text": Target("p.txt", b"x,y,z\n0,0,0\n1.5,2,3\n", read_cloud),
     "view_obj": Target("m.obj", b"o thing\nv 0 0 0\nv 1 0 0\nv 0 1 0.5\nvn 0 0 1\nf 1//1 2//1 3//1\n", load_items),
     "view_off": Target("m.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", load_items),
     "view_stl": Target("m.stl", trimesh.creation.box().export(file_type="stl"), load_items),

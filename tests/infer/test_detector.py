@@ -1,5 +1,6 @@
 """Detectors at work on batches: what is found in a cloud does not depend on what else is asked."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from pcfdsl.config import load
 from pcfdsl.datasets.sources import open_scenes
 from pcfdsl.evaluate.detector import detect_scenes
-from pcfdsl.infer.detector import Detector, detect_in_file, detect_in_files, evaluate_detector
+from pcfdsl.infer.detector import Detector, Unread, detect_in_file, detect_in_files, evaluate_detector
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.votenet import VoteNet
 from pcfdsl.samples.detection import scene_samples
@@ -59,8 +60,11 @@ def test_clouds_of_unequal_sizes_are_searched_together_as_alone(detector, clouds
 def test_memory_holds_one_batch(detector, clouds, tmp_path):
     found = detect_in_files(detector, [*clouds[:2], tmp_path / "missing.npy"], batch_size=2)
     assert [len(next(found).points), len(next(found).points)] == [3000, 100]
+    missing = next(found)
+    assert isinstance(missing, Unread)
+    assert isinstance(missing.error, FileNotFoundError)
     with pytest.raises(FileNotFoundError):
-        next(found)
+        detect_in_file(detector, missing.path)
 
 
 def test_scenes_are_evaluated_together_as_alone(detector):
@@ -86,3 +90,17 @@ def test_half_precision_is_near(detector, clouds, precision):
     )
     assert near.dtype == torch.float32
     assert 0 < (exact.sort().values[-5:] - near.sort().values[-5:]).abs().max() < 0.05
+
+
+def test_boxes_of_far_clouds_are_in_the_frame_of_the_file(detector, clouds, tmp_path):
+    place = np.array([512_300.0, 5_412_300.0, 0.0])
+    near = np.load(clouds[0]).astype(np.float64)
+    np.save(tmp_path / "far.npy", near + place)
+    far, alone = detect_in_file(detector, tmp_path / "far.npy", options=ALL), detect_in_file(detector, clouds[0])
+    assert any("far from the origin" in note for note in far.notes)
+    assert any("at least 1024" in note for note in detect_in_file(detector, clouds[1], options=ALL).notes)
+    assert not alone.offset.any()
+    centers = np.array([entry["center"] for entry in json.loads(far.to_json())])
+    np.testing.assert_allclose(centers, far.boxes[:, :3].astype(np.float64) + far.offset, atol=1e-6)
+    assert (np.abs(centers - place) < 50).all()
+    np.testing.assert_allclose(far.points.astype(np.float64) + far.offset, near + place, atol=1e-4)

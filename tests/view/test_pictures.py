@@ -45,7 +45,7 @@ def test_images_of_every_kind_are_shown(config, image_format, tmp_path):
         load_items(path)
 
 
-def test_a_picture_file_and_a_folder_of_them(tmp_path):
+def test_a_picture_file_and_a_folder_of_them(tmp_path, capsys):
     red = np.zeros((5, 9, 3), np.uint8)
     red[..., 0] = 200
     Image.fromarray(red).save(tmp_path / "red.png")
@@ -54,8 +54,10 @@ def test_a_picture_file_and_a_folder_of_them(tmp_path):
     assert item.caption == "red.png"
     assert len(load_shown(tmp_path)) == 1
     (tmp_path / "text.jpg").write_text("no picture")
+    assert len(load_shown(tmp_path)) == 1
+    assert "text.jpg cannot be read as a picture" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"text\.jpg cannot be read as a picture"):
-        load_shown(tmp_path)
+        load_shown(tmp_path / "text.jpg")
 
 
 def test_fitting_keeps_proportions():

@@ -132,13 +132,13 @@ def test_items_make_a_sheet(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"1 2 3", "kind that cannot be shown"),
-        ("a.bin", b"\0" * 50, "not rows of 6 float32"),
-        ("a.bin", b"", "no finite points"),
+        ("a.doc", b"1 2 3", "unknown ending .doc"),
+        ("a.bin", b"\0" * 50, "not a multiple of a row of 6 float32"),
+        ("a.bin", b"", "with N > 0"),
         ("a.npy", b"", "a.npy is not a valid array"),
         ("a.npy", b"\x93NUMPY broken", "a.npy is not a valid array"),
         ("a.npz", b"PK broken", "a.npz is not a valid .npz"),
-        ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 3\n", "cannot be read"),
+        ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 3\n", "no whole PLY header"),
         ("a.ply", b"", "a.ply"),
         ("a.obj", b"", "a.obj"),
         ("a.glb", b"glTF", "a.glb cannot be read"),
@@ -155,8 +155,8 @@ def test_broken_files_are_named(tmp_path, name, content, message):
     ("arrays", "message"),
     [
         ({"cloud": np.zeros((3, 3))}, "holds cloud; expected an array `points`"),
-        ({"points": np.zeros((3, 2))}, r"shape \(3, 2\)"),
-        ({"points": np.zeros(3)}, r"shape \(3,\)"),
+        ({"points": np.zeros((3, 2))}, r"float64 \(3, 2\)"),
+        ({"points": np.zeros(3)}, r"float64 \(3,\)"),
         ({"points": np.array([["a", "b", "c"]])}, "expected numbers"),
         ({"points": np.full((3, 3), np.nan)}, "no finite points"),
         ({"points": np.zeros((3, 3)), "colors": np.zeros((2, 3))}, r"colors of shape \(2, 3\)"),
