@@ -102,7 +102,7 @@ def as_cloud(raw: RawCloud) -> Cloud:
     points, notes = np.asarray(raw.points), list(raw.notes)
     if points.ndim != 2 or points.shape[1] != 3 or not len(points) or points.dtype.kind not in "fiu":
         raise ValueError(f"expected numbers [N, 3 or more] with N > 0, got {points.dtype} {points.shape}")
-    kept = np.isfinite(points).all(axis=1)
+    kept = np.asarray(np.isfinite(points).all(axis=1))
     if not kept.any():
         raise ValueError(f"has no finite points ({len(points)} in all)")
     if missing := int((~kept).sum()):
