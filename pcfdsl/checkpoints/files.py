@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pcfdsl.readers.folders import has_ending
 from pcfdsl.store.atomic import write_file
 
-__all__ = ["load_weights", "save_weights", "write_weights"]
+__all__ = ["is_safetensors", "load_weights", "read_safetensors", "save_weights", "write_weights"]
 
 _CHECKSUM = "sha256"
 
@@ -52,7 +52,22 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file name has another suffix, or the file is damaged.
     """
-    path = _checked(path)
+    return read_safetensors(_checked(path))
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Whether a file is in the safetensors format by its content, whatever its name; others' endings vary.
+
+    An empty or damaged file goes by its name.
+    """
+    with open(path, "rb") as file:
+        start = file.read(9)  # length of the header, and its opening brace
+    return start[8:] == b"{" or (start[:2] not in (b"PK", b"\x80\x02") and has_ending(path, (".safetensors",)))
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """`load_weights` for a file of any name."""
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no weights file {path}")
     try:

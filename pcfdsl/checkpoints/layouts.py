@@ -23,7 +23,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-__all__ = ["LAYOUTS", "Conversion", "Layout", "detect_layout", "from_ours", "mirror_headings", "to_ours"]
+__all__ = ["LAYOUTS", "Conversion", "Layout", "detect_layout", "from_ours", "in_layouts", "mirror_headings", "to_ours"]
 
 Layout = Literal["votenet", "backbone", "depthcontrast", "mmdetection3d"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -63,6 +63,11 @@ def detect_layout(state: Mapping[str, Tensor]) -> Layout:
         "(backbone_net., vgen., pnet.), of its backbone alone (sa1., fp1., conv0p1s1., block1.), of DepthContrast "
         "(trunk.0.) or of MMDetection3D (backbone.SA_modules., bbox_head.)"
     )
+
+
+def in_layouts(name: str) -> bool:
+    """Whether a name says that a tensor belongs to one of the layouts."""
+    return any(known(name) for known in _KNOWN.values())
 
 
 def to_ours(state: Mapping[str, Tensor], *, layout: Layout, clockwise: bool = False) -> Conversion:
@@ -164,11 +169,20 @@ def _in_trunk(name: str) -> str | None:
     return _backbone_name(match[2]) if match and int(match[1]) % 2 == 0 else None
 
 
+def _of_backbone(name: str) -> bool:
+    """Whether only these backbones have a tensor of this name; a picture network may have `bn1` and `final` too."""
+    return _backbone_name(name) is not None and not re.match(r"(encoder\.)?(bn\d|final)\.", name)
+
+
+def _of_trunk(name: str) -> bool:
+    return _in_trunk(name) is not None and _of_backbone(name.split(".", 2)[2])
+
+
 _KNOWN: dict[Layout, Callable[[str], object]] = {
     "votenet": re.compile(r"(backbone_net|vgen|pnet)\.").match,
     "mmdetection3d": re.compile(r"(backbone\.(SA|FP)_modules|bbox_head\.(vote_module|conv_pred))\.").match,
-    "depthcontrast": _in_trunk,
-    "backbone": _backbone_name,
+    "depthcontrast": _of_trunk,
+    "backbone": _of_backbone,
 }
 
 # Our name <-> MMDetection3D's, part by part. Our layers are numbered from 1, theirs from 0.

@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.checkpoints.files import load_weights, save_weights
+from pcfdsl.checkpoints.files import is_safetensors, load_weights, save_weights
 from pcfdsl.checkpoints.older import current_settings
 from pcfdsl.checkpoints.torch_file import load_torch_file
 from pcfdsl.config import ConfigError, from_dict
+from pcfdsl.readers.folders import has_ending
 from pcfdsl.store.atomic import write_file
 
 __all__ = [
@@ -39,6 +40,13 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_OF_OTHERS = (
+    "weights of other projects are where training starts from (--init-from), and pcfdsl convert-checkpoint makes a "
+    "published detector into a checkpoint"
+)
+
+_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 
 # Settings that decide where and how fast a run computes, not what: a run can resume with other values.
 OPERATIONAL = frozenset(
@@ -104,7 +112,11 @@ def find_weights(path: str | Path) -> Path:
     shipped = shipped_weights()
     if str(path) in shipped and not path.is_dir():
         return shipped[str(path)]
-    what = "holds neither best.safetensors nor last.safetensors" if path.is_dir() else "does not exist"
+    what = "does not exist"
+    if path.is_dir():
+        what = "holds neither best.safetensors nor last.safetensors"
+        files = sorted(file.name for file in path.iterdir() if has_ending(file, _ENDINGS) and file.is_file())
+        what += f"; there are {', '.join(files[:6])}" if files else ""
     raise FileNotFoundError(
         f"checkpoint {path} {what}; give a run's folder, a weights file, or one of {', '.join(shipped)}"
     )
@@ -137,9 +149,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         ValueError: If the file is damaged or was not written by a training run.
     """
     path = find_weights(path)
+    if not is_safetensors(path):
+        raise ValueError(f"{path} was not written by a training run of pcfdsl; {_OF_OTHERS}")
     state, about = load_weights(path)
     if not {"settings", "step", "metrics"} <= about.keys():
-        raise ValueError(f"{path} holds weights without settings; expected a checkpoint of a training run")
+        raise ValueError(f"{path} holds weights without settings, not a checkpoint of a training run; {_OF_OTHERS}")
     return Checkpoint(state=state, settings=about["settings"], step=about["step"], metrics=about["metrics"], path=path)
 
 

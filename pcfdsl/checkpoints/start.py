@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pcfdsl.checkpoints.run import note_unfinished
-from pcfdsl.checkpoints.weights import read_weights
+from pcfdsl.checkpoints.weights import not_finite, read_weights
 from pcfdsl.config import option, validate
 
-__all__ = ["InitConfig", "TransferReport", "announce", "start_from", "transfer"]
+__all__ = ["InitConfig", "TransferReport", "start_from", "take_over", "transfer"]
 
 _NAMED = 6
 
@@ -67,16 +67,27 @@ def start_from(config: InitConfig, model: nn.Module) -> None:
     """
     if config.checkpoint is not None:
         weights = read_weights(config.checkpoint)
-        report = transfer(model, {**weights.unmatched, **weights.state}, prefixes=config.parts)
-        announce(config.checkpoint, report, notes=weights.notes)
+        state = {**weights.unmatched, **weights.state}
+        take_over(config.checkpoint, model, state, prefixes=config.parts, notes=weights.notes)
 
 
-def announce(checkpoint: str, report: TransferReport, *, notes: Iterable[str] = ()) -> None:
-    """Print to stderr what was copied from a checkpoint, and whether its run is unfinished."""
+def take_over(
+    checkpoint: str, model: nn.Module, state: Mapping[str, Tensor], *, prefixes: Iterable[str], notes: Iterable[str]
+) -> TransferReport:
+    """Transfer weights that were read from a checkpoint; print to stderr what was copied, and if its run is unfinished.
+
+    Raises:
+        ValueError: See `transfer`; the message names the checkpoint.
+    """
+    try:
+        report = transfer(model, state, prefixes=prefixes)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error}") from None
     note_unfinished(checkpoint)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"from {checkpoint}: {report}", file=sys.stderr)
+    return report
 
 
 def transfer(
@@ -93,7 +104,8 @@ def transfer(
         What happened to each tensor.
 
     Raises:
-        ValueError: If less than half of the chosen parts fits, counted in either network; nothing is copied.
+        ValueError: If less than half of the chosen parts fits, counted in either network, or a tensor that fits is not
+            finite; nothing is copied.
     """
     prefixes = tuple(prefixes)
     own = module.state_dict()
@@ -117,11 +129,17 @@ def transfer(
     if not loaded:
         raise ValueError(
             f"nothing to transfer: no tensor under {', '.join(prefixes)} has the same name and shape in both.\n"
-            f"{report}\nnames in the source: {_listed(tuple(state)) or 'none'}"
+            f"{report}\nnames in the source: {_listed(tuple(state)) or 'none'}\n"
+            f"names that were expected: {_listed([name for name in own if chosen(name)] or tuple(own))}"
         )
     # Either may have more than the other, as a detector has compared with a classifier.
     if len(loaded) < len(report.mismatched) + min(len(report.unused), len(report.missing)):
         raise ValueError(f"the weights are of another network: most of them do not fit.\n{report}")
+    if bad := not_finite({name: state[name] for name in loaded}):
+        raise ValueError(
+            f"the weights hold NaN or infinity, as after training that diverged: {_listed(bad)}; take an earlier "
+            "checkpoint, or leave out the parts that these are in"
+        )
     with torch.no_grad():
         for name in loaded:
             own[name].copy_(state[name])

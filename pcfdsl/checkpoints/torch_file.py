@@ -45,12 +45,14 @@ def load_torch_file(path: str | Path, *, leave_out_objects: bool = False) -> Any
     """
     try:
         _check_archive(path)
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:
-            if not leave_out_objects:
-                raise
-            return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_TOLERANT)
+        with open(path, "rb") as file:  # given a name, torch would go by its ending
+            try:
+                return torch.load(file, map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError:
+                if not leave_out_objects:
+                    raise
+                file.seek(0)
+                return torch.load(file, map_location="cpu", weights_only=False, pickle_module=_TOLERANT)
     except OSError:
         raise
     except Exception as error:  # torch raises all kinds of exceptions on damaged files
@@ -86,7 +88,7 @@ class _Unpickler(pickle._Unpickler):  # the one in C allocates memory for any ob
         # it finds, so it gets copies.
         found = _ADMITTED.get((module, name))
         if found is None:
-            return type("Inert", (Inert,), {})
+            return type(name, (Inert,), {"__module__": module})  # the name is for messages
         return found if isinstance(found, type) else partial(found)
 
 

@@ -1,27 +1,25 @@
 """Weights of any origin, ours or other projects', read whatever their container, wrappers and names."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
-from pcfdsl.checkpoints.files import load_weights
-from pcfdsl.checkpoints.layouts import Layout, detect_layout, to_ours
+from pcfdsl.checkpoints.containers import find_network, state_dicts
+from pcfdsl.checkpoints.files import is_safetensors, read_safetensors
+from pcfdsl.checkpoints.layouts import Layout, detect_layout, in_layouts, to_ours
 from pcfdsl.checkpoints.run import find_weights
-from pcfdsl.checkpoints.torch_file import load_torch_file
+from pcfdsl.checkpoints.torch_file import Inert, load_torch_file
 from pcfdsl.datasets.spec import SPECS, DatasetSpec
-from pcfdsl.readers.folders import has_ending
 
-__all__ = ["Headings", "Weights", "benchmark_of", "read_state", "read_weights"]
+__all__ = ["Headings", "Weights", "benchmark_of", "not_finite", "read_state", "read_weights"]
 
 Headings = Literal["auto", "clockwise", "counterclockwise"]
 
-# Keys of the state dict in torch files, by precedence: timm's moving averages come first, as in its own loader.
-_CONTAINERS = ("state_dict_ema", "model_ema", "model_state_dict", "state_dict", "model_state", "model")
-_WRAPPERS = re.compile(r"^((module|_orig_mod|model)\.)+")  # of data-parallel training, torch.compile and Lightning
+_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def read_weights(path: str | Path, *, layout: Layout | None = None, headings: He
         OSError: If there is no such file.
         ValueError: If it cannot be read, or its layout is unknown; the message has the first names.
     """
-    state, meta, notes = read_state(path)
+    state, meta, notes = read_state(path, known=in_layouts)
     try:
         layout = layout or detect_layout(state)
         clockwise = headings == "clockwise"
@@ -69,36 +67,44 @@ def read_weights(path: str | Path, *, layout: Layout | None = None, headings: He
     return Weights(conversion.state, {name: state[name] for name in conversion.unmatched}, layout, notes)
 
 
-def read_state(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...]]:
-    """Read a state dict under the names in the file, without the prefixes of wrappers.
+def read_state(
+    path: str | Path, *, known: Callable[[str], object] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any], tuple[str, ...]]:
+    """Read a network under the names in the file, without those of wrappers, containers and other prefixes.
 
     Args:
-        path: A run's folder, a .safetensors file, or a torch file (.pth, .pt, .tar, .ckpt, ...) that holds a state dict
-            by itself or under one of the usual keys.
+        path: A run's folder, or a safetensors or torch file (.pth, .pt, .tar, .ckpt, .bin, ...) of any project.
+        known: Name -> whether the network has it that the weights are for; decides which part of the file is read and
+            what its names begin with. None: the first state dict, and only wrappers are removed.
 
     Returns:
-        The state dict, the plain values under the file's `meta`, and remarks for the user.
+        The state dict, the plain values under the file's `meta`, and remarks for the user. Where nothing is known,
+        the state dict is the largest.
 
     Raises:
         OSError: If there is no such file.
         ValueError: If it is damaged or holds no state dict.
     """
     path = find_weights(path)
-    if has_ending(path, (".safetensors",)):
-        return _unwrapped(load_weights(path)[0]), {}, ()
-    content = load_torch_file(path, leave_out_objects=True)
-    content = content if isinstance(content, dict) else {}
-    key = next((key for key in _CONTAINERS if isinstance(content.get(key), dict)), None)
-    state = content if key is None else content[key]
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(
-            f"{path} holds no state dict; expected one by itself or under {', '.join(_CONTAINERS)}; the keys of the "
-            f"file are {', '.join(map(str, list(content)[:6])) or 'none'}"
-        )
-    meta = content.get("meta") if key else None
-    notes = ("the moving average of the weights is used",) if key and key.endswith("_ema") else ()
-    state = _unwrapped({str(name): value for name, value in state.items()})
-    return state, meta if isinstance(meta, dict) else {}, notes
+    content = read_safetensors(path)[0] if is_safetensors(path) else load_torch_file(path, leave_out_objects=True)
+    groups = state_dicts(content)
+    if not groups:
+        raise ValueError(f"{path} holds no state dict: {_holds(content)}")
+    largest = max(groups.values(), key=len)
+    found = find_network(groups, known or (lambda name: True))
+    meta = content.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    return (largest, meta, ()) if found is None else (found.state, meta, found.notes)
+
+
+def not_finite(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The tensors that hold NaN or infinity, each with how many."""
+    found = []
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            bad = int((~torch.isfinite(tensor.float() if tensor.itemsize == 1 else tensor)).sum())
+            found += [f"{name} ({bad} of {tensor.numel()} values)"] if bad else []
+    return tuple(found)
 
 
 def benchmark_of(state: Mapping[str, Tensor]) -> DatasetSpec | None:
@@ -109,6 +115,16 @@ def benchmark_of(state: Mapping[str, Tensor]) -> DatasetSpec | None:
     return next((spec for spec in SPECS if channels == 5 + 2 * spec.num_heading_bins + 5 * len(spec.classes)), None)
 
 
-def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    renamed = {_WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
-    return renamed if len(renamed) == len(state) else state
+def _holds(content: Any) -> str:
+    """What a file holds that should hold tensors by name."""
+    objects = {"": content} | (content if isinstance(content, dict) else {})
+    whole = [(key, type(value)) for key, value in objects.items() if isinstance(value, Inert)]
+    if whole:
+        key, kind = whole[0]
+        where = f" under {key}" if key else ""
+        return (
+            f"it is an object of {kind.__module__}.{kind.__name__}{where}; where that package is installed, save its "
+            "state_dict() instead"
+        )
+    keys = ", ".join(map(str, list(content)[:_NAMED])) if isinstance(content, dict) else ""
+    return f"no key has tensors by name; the keys of the file are {keys or 'none'}"

@@ -13,7 +13,7 @@ from torch import Tensor
 from pcfdsl.checkpoints.files import load_weights, write_weights
 from pcfdsl.checkpoints.layouts import Layout, from_ours
 from pcfdsl.checkpoints.run import find_weights
-from pcfdsl.checkpoints.weights import Headings, benchmark_of, read_weights
+from pcfdsl.checkpoints.weights import Headings, benchmark_of, not_finite, read_weights
 from pcfdsl.config import to_dict
 from pcfdsl.datasets.sources import NoSource
 from pcfdsl.datasets.spec import DatasetSpec
@@ -82,7 +82,7 @@ def import_checkpoint(
         ValueError: If it cannot be read, or is of no known layout.
     """
     weights = read_weights(source, layout=layout, headings=headings)
-    notes = list(weights.notes)
+    notes = [*weights.notes, *(f"NaN or infinity in {tensor}" for tensor in not_finite(weights.state))]
     spec = benchmark_of(weights.state)
     metadata: dict[str, Any] = {"converted_from": {"file": Path(source).name, "layout": weights.layout}}
     missing: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from pcfdsl.checkpoints.older import current_settings
 from pcfdsl.checkpoints.run import load_checkpoint
 from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.datasets.augment import Draws
+from pcfdsl.infer.trained import check_finite
 from pcfdsl.models.backbone import BackboneConfig, PointNet2Backbone, SRUNetBackbone, build_backbone
 from pcfdsl.ops.interpolate import inverse_distance_weights, nearest, three_interpolate, three_nearest
 from pcfdsl.readers.clouds import CLOUD_FILES, cloud_files, read_cloud
@@ -128,6 +129,7 @@ def load_backbone(path: str | Path, *, device: str = "auto") -> FeatureExtractor
         OSError, ValueError: If there is no such run, it is damaged, or it has no backbone for points.
     """
     checkpoint = load_checkpoint(path)
+    check_finite(checkpoint)
     settings = current_settings(checkpoint.settings)
     known = {field.name for field in fields(BackboneConfig)}
     model, points = settings.get("model"), settings.get("points")

@@ -7,10 +7,11 @@ from typing import Generic, TypeVar
 
 from torch import nn
 
-from pcfdsl.checkpoints.run import load_checkpoint, settings_of
+from pcfdsl.checkpoints.run import Checkpoint, load_checkpoint, settings_of
+from pcfdsl.checkpoints.weights import not_finite
 from pcfdsl.train.distributed import choose_device
 
-__all__ = ["Trained", "load_trained"]
+__all__ = ["Trained", "check_finite", "load_trained"]
 
 Network = TypeVar("Network", bound=nn.Module)
 Config = TypeVar("Config")
@@ -53,11 +54,22 @@ def load_trained(
         device: See `choose_device`.
 
     Raises:
-        OSError, ValueError: If there is none, it is damaged, or it is of another kind of network.
+        OSError, ValueError: If there is none, it is damaged, it is of another kind of network, or its weights
+            are not finite.
     """
     checkpoint = load_checkpoint(path)
+    check_finite(checkpoint)
     config, classes = settings_of(checkpoint, config_class, network=network)
     model = build(config, classes)
     model.load_state_dict(checkpoint.state)
     model = model.eval().to(choose_device(device))
     return Trained(model=model, config=config, classes=classes, step=checkpoint.step, path=checkpoint.path)
+
+
+def check_finite(checkpoint: Checkpoint) -> None:
+    """Raise ValueError if weights are NaN or infinite: what such a network says means nothing."""
+    if bad := not_finite(checkpoint.state):
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise ValueError(
+            f"{checkpoint.path} holds NaN or infinity in {', '.join(bad[:3])}{more}; its training diverged"
+        )

@@ -13,7 +13,7 @@ from timm.models._manipulate import group_parameters
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 
-from pcfdsl.checkpoints.start import TransferReport, announce, transfer
+from pcfdsl.checkpoints.start import TransferReport, take_over
 from pcfdsl.checkpoints.weights import read_state
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.train.optim import OptimizerConfig
@@ -77,7 +77,7 @@ class ImageInitConfig:
     """Where the weights start from."""
 
     checkpoint: str | None = option(
-        None, "A run's folder, or a weights file that timm reads (.safetensors, .pth, .pth.tar); null: at random."
+        None, "A run's folder, or a weights file of any project with timm's names; null: at random."
     )
     head: bool = option(False, "Take the classifier over too, where the classes are the same.")
 
@@ -108,14 +108,13 @@ def start_image_model(config: ImageInitConfig, model: nn.Module) -> TransferRepo
     """
     if config.checkpoint is None:
         return None
-    state, _, notes = read_state(config.checkpoint)
-    parts = {name.partition(".")[0] for name in model.state_dict()}
+    own = model.state_dict()
+    state, _, notes = read_state(config.checkpoint, known=own.__contains__)
+    parts = {name.partition(".")[0]: None for name in own}
     if not config.head:
         head = tuple(f"{name}." for name in _classifier_names(model))
         state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
-    report = transfer(model, _resampled(state, model), prefixes=parts)
-    announce(config.checkpoint, report, notes=notes)
-    return report
+    return take_over(config.checkpoint, model, _resampled(state, model), prefixes=parts, notes=notes)
 
 
 def leading_parts(model: nn.Module, num_stages: int) -> tuple[str, ...]:
