@@ -16,41 +16,16 @@ from pcfdsl.datasets.detection_set import (
     write_scene,
     write_split,
 )
-from pcfdsl.readers.boxes import BOX_FILES, read_boxes
+from pcfdsl.readers.boxes import BOX_FILES, Convention, LabelledBoxes, read_boxes
 from pcfdsl.readers.clouds import CLOUD_FILES, read_cloud
 from pcfdsl.readers.folders import files_in, has_ending
 from pcfdsl.readers.hints import class_hints, scan_hints, summarize_notes
 from pcfdsl.scene.boxes import Scene, points_in_boxes
 
-__all__ = ["Convention", "PrepareReport", "prepare_folder"]
+__all__ = ["IN_FRAME_OF_POINTS", "PrepareReport", "prepare_folder"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Convention:
-    """The convention of a source's boxes.
-
-    Attributes:
-        yaw: "ccw": counter-clockwise from +x seen from above; "cw": clockwise (VoteNet's heading).
-        sizes: "full" or "half" extents (VoteNet's SUN RGB-D files have half).
-        z: Whether cz is the "center" of the box or its "bottom" (mmdetection3d).
-    """
-
-    yaw: str = "ccw"
-    sizes: str = "full"
-    z: str = "center"
-
-    def __post_init__(self) -> None:
-        for name, known in (("yaw", ("ccw", "cw")), ("sizes", ("full", "half")), ("z", ("center", "bottom"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not known; expected {' or '.join(known)}")
-
-    def native(self, boxes: np.ndarray) -> np.ndarray:
-        """Convert [K, 7] boxes to pcfdsl's convention."""
-        boxes = boxes.copy()
-        boxes[:, 3:6] *= 2 if self.sizes == "half" else 1
-        boxes[:, 2] += boxes[:, 5] / 2 if self.z == "bottom" else 0
-        boxes[:, 6] *= -1 if self.yaw == "cw" else 1
-        return boxes
+IN_FRAME_OF_POINTS = "none"  # instead of a folder of calibrations
+_LABELCLOUD_CLASSES = "_classes.json"  # lies beside labelCloud's labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +81,8 @@ def prepare_folder(
     scans: str | Path,
     out: str | Path,
     *,
+    labels: str | Path | None = None,
+    calibration: str | Path | None = None,
     split: str = "train",
     convention: Convention | None = None,
     classes: Sequence[str] | None = None,
@@ -114,9 +91,12 @@ def prepare_folder(
     """Write a split of a detection set from a folder of clouds and boxes.
 
     Args:
-        scans: Folder with NAME.npy, .ply or .bin, and NAME.csv or .json for each; `pcfdsl.datasets.detection_set`
-            describes their content.
+        scans: Folder with a cloud for each scan (`pcfdsl.readers.clouds`), and boxes of the same name
+            (`pcfdsl.readers.boxes`).
         out: Folder of the set; it may hold other splits already.
+        labels: Folder of the boxes; None: they lie beside the clouds.
+        calibration: For labels of KITTI: the folder of calibrations NAME.txt, or "none" if the boxes are in the frame
+            of the points.
         split: Name of the split.
         convention: Convention of the boxes; None: pcfdsl's.
         classes: Class names in order; None: those of the set in `out`, or else those found, sorted.
@@ -130,30 +110,29 @@ def prepare_folder(
         ValueError: If no scene can be used.
     """
     failed: list[tuple[str, str]] = []
-    clouds, labels = _by_name(scans, failed)
-    labelled = {}
-    for name in sorted(clouds.keys() & labels.keys()):
+    clouds, tables = _by_name(scans, labels, failed)
+    labelled: dict[str, LabelledBoxes] = {}
+    in_camera = str(calibration) != IN_FRAME_OF_POINTS
+    for name in sorted(clouds.keys() & tables.keys()):
         try:
-            names, rows = read_boxes(labels[name])
-            _require_radians(rows)
-            labelled[name] = names, rows
+            camera = Path(calibration) / f"{name}.txt" if calibration and in_camera else None
+            labelled[name] = read_boxes(tables[name], convention=convention, calibration=camera, camera_frame=in_camera)
         except (OSError, ValueError) as error:
             failed.append((name, str(error)))
-    found = sorted({label for names, _ in labelled.values() for label in names})
+    found = sorted({label for boxes in labelled.values() for label in boxes.names})
     classes = tuple(classes or _existing_classes(out) or found)
-    convention = convention or Convention()
     written, num_boxes, num_empty, num_dropped, held = [], 0, 0, 0, np.zeros(4)
     notes: dict[str, Sequence[str]] = {}
-    for name, (names, rows) in labelled.items():
+    for name, found_boxes in labelled.items():
         try:
             cloud = read_cloud(clouds[name], bin_columns=bin_columns)
-            boxes = convention.native(rows)
+            boxes = found_boxes.boxes.copy()
             boxes[:, :3] -= cloud.offset
             boxes = boxes.astype(np.float32)
             scene = Scene(
                 points=cloud.points,
                 boxes=boxes,
-                categories=class_indices(names, classes, labels[name]),
+                categories=class_indices(found_boxes.names, classes, tables[name]),
                 instance_ids=assign_instances(cloud.points, boxes),
                 colors=cloud.colors,
             )
@@ -168,7 +147,7 @@ def prepare_folder(
             failed.append((name, str(error)))
             continue
         written.append(name)
-        notes[name] = (*cloud.notes, *scan_hints(scene.points))
+        notes[name] = (*cloud.notes, *found_boxes.notes, *scan_hints(scene.points))
         num_dropped += int((~cloud.kept).sum())
         num_boxes += len(scene.boxes)
         counts = [points_in_boxes(scene.points, boxes).sum(axis=1) for boxes in _alternatives(scene.boxes)]
@@ -193,11 +172,6 @@ def prepare_folder(
     )
 
 
-def _require_radians(boxes: np.ndarray) -> None:
-    if (yaw := np.abs(boxes[:, 6]).max(initial=0)) > 2 * np.pi + 0.01:
-        raise ValueError(f"yaw reaches {yaw}; expected radians, -2 pi to 2 pi")
-
-
 def _hint(held: np.ndarray) -> str:
     """A warning about the numbers of points in the boxes of `_alternatives`."""
     best = int(held.argmax())
@@ -218,25 +192,38 @@ def _alternatives(boxes: np.ndarray) -> list[np.ndarray]:
     return [boxes, turned, raised, lowered]
 
 
-def _by_name(folder: str | Path, failed: list[tuple[str, str]]) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Clouds and boxes of a folder by the names of their files; a .txt holds boxes where there is a cloud besides."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is not a folder; expected one with clouds NAME.ply and boxes NAME.csv")
+def _by_name(
+    scans: str | Path, labels: str | Path | None, failed: list[tuple[str, str]]
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Clouds and boxes by the names of their files; a .txt beside a cloud of its name holds boxes."""
+    for folder in (scans, labels or scans):
+        if not Path(folder).is_dir():
+            raise NotADirectoryError(f"{folder} is not a folder; expected one with clouds NAME.ply and boxes NAME.csv")
     clouds: dict[str, Path] = {}
-    labels: dict[str, Path] = {}
+    tables: dict[str, Path] = {}
     others: dict[str, Path] = {}
-    for path in sorted(files_in(folder), key=lambda path: has_ending(path, (".txt",))):
-        is_cloud = has_ending(path, CLOUD_FILES) and not (has_ending(path, BOX_FILES) and path.stem in clouds)
-        found = clouds if is_cloud else labels if has_ending(path, BOX_FILES) else others
-        if found.setdefault(path.stem, path) != path and found is not others:
-            failed.append((str(path), f"has the same name as {found[path.stem].name}, which is used"))
-    for name, path in labels.items():
+    for path in sorted(files_in(scans), key=lambda path: has_ending(path, (".txt",))):
+        may_be_boxes = has_ending(path, BOX_FILES)
+        if has_ending(path, CLOUD_FILES) and not (may_be_boxes and path.stem in clouds):
+            _keep(path, clouds, failed)
+        elif may_be_boxes and labels is None:
+            _keep(path, tables, failed)
+        else:
+            others.setdefault(path.stem, path)
+    for path in files_in(labels, BOX_FILES) if labels is not None else ():
+        if path.name != _LABELCLOUD_CLASSES:
+            _keep(path, tables, failed)
+    for name, path in tables.items():
         if name not in clouds:
             unread = f"; {others[name].name} is of no kind that is read" if name in others else ""
             failed.append((str(path), f"has no cloud of the same name{unread}"))
-    failed += [(str(path), "has no boxes of the same name") for name, path in clouds.items() if name not in labels]
-    return clouds, labels
+    failed += [(str(path), "has no boxes of the same name") for name, path in clouds.items() if name not in tables]
+    return clouds, tables
+
+
+def _keep(path: Path, found: dict[str, Path], failed: list[tuple[str, str]]) -> None:
+    if found.setdefault(path.stem, path) != path:
+        failed.append((str(path), f"has the same name as {found[path.stem].name}, which is used"))
 
 
 def _existing_classes(out: str | Path) -> tuple[str, ...]:

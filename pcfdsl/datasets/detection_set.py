@@ -90,8 +90,9 @@ class DetectionSet(SceneSequence):
         folder = self.folder / "scenes" / self.names[index]
         cloud = read_cloud(_only(folder, "points", CLOUD_FILES), bin_columns=self.bin_columns)
         path = _only(folder, "boxes", BOX_FILES)
-        names, boxes = read_boxes(path)
-        categories = class_indices(names, self.classes, path)
+        labelled = read_boxes(path)
+        categories = class_indices(labelled.names, self.classes, path)
+        boxes = labelled.boxes.copy()
         boxes[:, :3] -= cloud.offset
         try:
             if (folder / "instances.npy").is_file():

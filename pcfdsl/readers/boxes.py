@@ -1,76 +1,198 @@
-"""Labelled boxes of scans (.csv, .json); error messages name the file and the line."""
+"""Labelled boxes of scans, as spreadsheets and labelling tools write them; messages name the file and the line."""
 
 import csv
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["BOX_FILES", "COLUMNS", "read_boxes"]
+from pcfdsl.readers.labelling import (
+    RawBox,
+    is_kitti,
+    is_labelcloud,
+    is_sustech,
+    kitti_boxes,
+    labelcloud_boxes,
+    mmdetection3d_rows,
+    sustech_boxes,
+)
+from pcfdsl.readers.tables import read_table
+from pcfdsl.readers.text import decoded
+
+__all__ = ["BOX_FILES", "COLUMNS", "CONVENTIONS", "Convention", "LabelledBoxes", "read_boxes"]
 
 COLUMNS = ("class", "cx", "cy", "cz", "dx", "dy", "dz", "yaw")
-BOX_FILES = (".csv", ".json")
+BOX_FILES = (".csv", ".tsv", ".json", ".txt")
+
+# What may be said of a source's boxes; the first of each is ours.
+CONVENTIONS = {
+    "yaw": ("ccw", "cw"),
+    "sizes": ("full", "half"),
+    "z": ("center", "bottom"),
+    "angle": ("radians", "degrees"),
+}
+_MAX_TILT = np.deg2rad(15)
 
 
-def read_boxes(path: Path) -> tuple[list[str], np.ndarray]:
-    """Read the class names and boxes of a file, which may have none.
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """The convention of a source's boxes.
 
-    Returns:
-        (K names, [K, 7] float64).
+    Attributes:
+        yaw: "ccw": counter-clockwise from +x seen from above; "cw": clockwise (VoteNet's heading).
+        sizes: "full" or "half" extents (VoteNet's SUN RGB-D files have half).
+        z: Whether cz is the "center" of the box or its "bottom" (mmdetection3d).
+        angle: Whether yaw is in "radians" or "degrees" (labelCloud's centroid_abs).
+    """
+
+    yaw: str = "ccw"
+    sizes: str = "full"
+    z: str = "center"
+    angle: str = "radians"
+
+    def __post_init__(self) -> None:
+        for name, known in CONVENTIONS.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not known; expected {' or '.join(known)}")
+
+    def native(self, boxes: np.ndarray) -> np.ndarray:
+        """Convert [K, 7] boxes to pcfdsl's convention."""
+        boxes = boxes.copy()
+        boxes[:, 3:6] *= 2 if self.sizes == "half" else 1
+        boxes[:, 2] += boxes[:, 5] / 2 if self.z == "bottom" else 0
+        boxes[:, 6] *= -1 if self.yaw == "cw" else 1
+        boxes[:, 6] *= np.pi / 180 if self.angle == "degrees" else 1
+        return boxes
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelledBoxes:
+    """The boxes of a scan in pcfdsl's convention.
+
+    Attributes:
+        names: K class names.
+        boxes: [K, 7] float64, centre, full extents in metres, yaw in radians counter-clockwise from +x.
+        notes: What a person should know of the reading.
+    """
+
+    names: tuple[str, ...]
+    boxes: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def read_boxes(
+    path: Path, *, convention: Convention | None = None, calibration: Path | None = None, camera_frame: bool = True
+) -> LabelledBoxes:
+    """Read the boxes of a scan, of which there may be none.
+
+    Tables (.csv, .tsv, .txt) have a header with a column for the class, and either centre, extents and perhaps yaw, or
+    least and greatest coordinates, or eight corners; `pcfdsl.readers.tables` lists the names of columns. Besides them
+    are read JSON of ours, of labelCloud (centroids and vertices) and of SUSTechPOINTS, labels of KITTI, and rows
+    x y z dx dy dz yaw class as MMDetection3D and OpenPCDet take them. What is not of a format with a convention of its
+    own is in `convention`.
+
+    Args:
+        path: The file.
+        convention: The convention of its boxes; None: pcfdsl's.
+        calibration: The scan's calibration of KITTI, with R0_rect and Tr_velo_to_cam.
+        camera_frame: Whether labels of KITTI are in the frame of the camera, as KITTI's are; False: they are in the
+            frame of the points and have the centre of the box (labelCloud's kitti_untransformed).
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If a column is missing, a value is not a finite number, or an extent is not positive. The message
-            names the file and the line or entry.
+        ValueError: If a column is missing, a value is not a finite number, an extent is not positive, an angle is no
+            angle in radians, or a box is not upright. The message names the file and the line or entry.
     """
+    convention = convention or Convention()
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
-        rows = list(_csv_rows(text, path) if path.suffix.lower() == ".csv" else _json_rows(text, path))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a text file: {error}") from None
-    names, boxes = [], []
-    for place, name, values in rows:
-        try:
-            box = [float(value) for value in values]
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{path}, {place}: {error}") from None
-        if not np.isfinite(box).all():
-            raise ValueError(f"{path}, {place}: {box} is not finite")
-        if min(box[3:6]) <= 0:
-            raise ValueError(f"{path}, {place}: extents dx dy dz are {box[3:6]}; they must be positive")
-        if not str(name).strip() or not str(name).strip().isprintable():
-            raise ValueError(f"{path}, {place}: the class name {name!r} is empty or not of one line")
-        names.append(str(name).strip())
-        boxes.append(box)
-    return names, np.array(boxes, np.float64).reshape(-1, 7)
-
-
-def _csv_rows(text: str, path: Path):
-    reader = csv.DictReader(text.splitlines())
-    missing = [column for column in COLUMNS[:7] if column not in (reader.fieldnames or ())]
-    if missing:
+        text = decoded(path.read_bytes())
+        rows, own = _parse(text, path, calibration, camera_frame)
+        names, boxes, tilt = _checked(rows)
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} {error}" if _is_clause(error) else f"{path}, {error}") from None
+    if own and replace(convention, angle="radians") != Convention():
+        raise ValueError(f"{path} holds {own}, whose convention is fixed; leave out the options yaw, sizes and z")
+    if own and own != _LABELCLOUD and convention.angle != "radians":
+        raise ValueError(f"{path} holds {own}, whose angles are in radians; leave out the option angle")
+    native = convention.native(boxes)
+    turned = np.abs(native[:, 6]).max(initial=0)
+    if turned > 2 * np.pi + 0.01:
         raise ValueError(
-            f"{path}, line 1: no column {', '.join(missing)}; expected {','.join(COLUMNS)} (yaw is optional), "
-            f"got {','.join(reader.fieldnames or ()) or 'an empty file'}"
+            f"{path}: yaw reaches {turned:.4g}; expected radians, -2 pi to 2 pi. Are these degrees (option angle)?"
         )
-    for row in reader:
-        if None in row or None in row.values():
-            raise ValueError(f"{path}, line {reader.line_num}: the number of columns differs from line 1")
-        yield f"line {reader.line_num}", row["class"], [*(row[c] for c in COLUMNS[1:7]), row.get("yaw", 0)]
+    tilt = np.abs(np.deg2rad(tilt) if convention.angle == "degrees" else tilt)
+    if tilt.max(initial=0) > _MAX_TILT:
+        raise ValueError(
+            f"{path}: a box is tilted by {np.rad2deg(tilt.max()):.0f} degrees about x or y; boxes stand upright, "
+            "so draw it upright or leave it out"
+        )
+    notes = (
+        (f"has {int((tilt > 1e-3).sum())} tilted boxes; they were set upright",) if tilt.max(initial=0) > 1e-3 else ()
+    )
+    return LabelledBoxes(names=names, boxes=native, notes=notes)
 
 
-def _json_rows(text: str, path: Path):
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}; it may be truncated") from None
-    if not isinstance(entries, list):
-        raise ValueError(f"{path} holds a {type(entries).__name__}; expected a list of boxes")
-    for number, entry in enumerate(entries):
+_LABELCLOUD = "centroids of labelCloud"
+
+
+def _parse(text: str, path: Path, calibration: Path | None, camera_frame: bool) -> tuple[Iterator[RawBox], str]:
+    """The boxes of a file, and the name of their format if its convention is its own."""
+    if path.suffix.lower() == ".json":
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"is not JSON: {error}; it may be truncated") from None
+        if is_labelcloud(content):
+            has_corners = any("vertices" in entry for entry in content["objects"] if isinstance(entry, dict))
+            return labelcloud_boxes(content), "vertices of labelCloud" if has_corners else _LABELCLOUD
+        if is_sustech(content):
+            return sustech_boxes(content), "boxes of SUSTechPOINTS"
+        return _own_json(content), ""
+    lines = text.splitlines()
+    if is_kitti(lines):
+        return kitti_boxes(lines, calibration, camera_frame=camera_frame), "labels of KITTI"
+    return mmdetection3d_rows(lines) or read_table(lines), ""
+
+
+def _own_json(content: object) -> Iterator[RawBox]:
+    if not isinstance(content, list):
+        raise ValueError(
+            f"holds a {type(content).__name__}; expected a list of boxes, or what labelCloud or SUSTechPOINTS write"
+        )
+    for number, entry in enumerate(content):
         try:
             (cx, cy, cz), (dx, dy, dz) = entry["center"], entry["size"]
-            yield f"box {number}", entry["class"], [cx, cy, cz, dx, dy, dz, entry.get("yaw", 0)]
+            yield RawBox(f"box {number}", entry["class"], (cx, cy, cz, dx, dy, dz, entry.get("yaw", 0)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"{path}, box {number}: {type(error).__name__} {error}; expected class, center[3], size[3] and yaw"
+                f"box {number}: {type(error).__name__} {error}; expected class, center[3], size[3] and yaw"
             ) from None
+
+
+def _checked(rows: Iterator[RawBox]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Class names, [K, 7] boxes and [K] tilts."""
+    names, boxes, tilts = [], [], []
+    for row in rows:
+        try:
+            box = [float(value) for value in row.values]
+            tilt = float(row.tilt)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{row.place}: {error}") from None
+        if not np.isfinite([*box, tilt]).all():
+            raise ValueError(f"{row.place}: {box} is not finite")
+        if min(box[3:6]) <= 0:
+            raise ValueError(f"{row.place}: extents dx dy dz are {box[3:6]}; they must be positive")
+        name = str(row.name).strip()
+        if not name or not name.isprintable():
+            raise ValueError(f"{row.place}: the class name {row.name!r} is empty or not of one line")
+        names.append(name)
+        boxes.append(box)
+        tilts.append(tilt)
+    return tuple(names), np.array(boxes, np.float64).reshape(-1, 7), np.array(tilts, np.float64)
+
+
+def _is_clause(error: Exception) -> bool:
+    """Whether a message goes on from the file's name ("is not JSON") or names a place in it ("line 3: ...")."""
+    return not str(error).startswith(("line ", "box "))

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcfdsl.datasets.custom import Convention, prepare_folder
+from pcfdsl.datasets.custom import prepare_folder
 from pcfdsl.datasets.detection_set import DetectionSet
+from pcfdsl.readers.boxes import Convention
 from pcfdsl.scene.boxes import points_in_boxes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +63,7 @@ def test_broken_files_are_reported_and_the_rest_is_written(rooms, tmp_path):
     assert len(report.written) == 2
     reasons = {Path(name).name: reason for name, reason in report.failed}
     assert reasons.keys() == {"r0", "r1", "alone.npy", "lost.csv", "r2.npy"}
-    assert "no column cx" in reasons["r0"]
+    assert "no column cz" in reasons["r0"]
     assert "has the same name as r2.bin" in reasons["r2.npy"]
     assert DetectionSet(tmp_path / "set", "train").names == report.written
 
@@ -147,7 +148,7 @@ def test_byte_order_marks_and_hidden_files_are_ignored(tmp_path):
 @pytest.mark.parametrize(
     ("boxes", "kind", "message"),
     [
-        (f"{HEAD}chair,1,1,1,1,1,1,90\n", ".csv", "a: yaw reaches 90.0; expected radians"),
+        (f"{HEAD}chair,1,1,1,1,1,1,90\n", ".csv", "yaw reaches 90; expected radians"),
         (
             '[{"class": "cha\\nir", "center": [1, 1, 1], "size": [1, 1, 1]}]',
             ".json",
@@ -219,7 +220,7 @@ def test_one_bad_table_costs_its_scan_alone_and_points_that_are_not_finite_thems
     report = prepare_folder(tmp_path / "scans", tmp_path / "set")
     assert report.written == ("b",)
     reasons = dict(report.failed)
-    assert "a.csv, line 2: the class name ' ' is empty" in reasons["a"]
+    assert "a.csv, line 2: the class name '' is empty" in reasons["a"]
     assert "c.rcp is of no kind that is read" in reasons[str(tmp_path / "scans" / "c.csv")]
     assert (report.num_dropped_points, report.num_boxes) == (1, 1)
     assert report.notes == ("b 1 of 1500 points are not finite and were dropped",)
@@ -230,3 +231,25 @@ def test_classes_that_differ_by_case_or_blanks_give_a_note(tmp_path):
     report = one_scan(tmp_path / "scans", HEAD + rows)
     assert report.classes == ("Night stand", "bed", "night_stand")
     assert "the classes 'Night stand' and 'night_stand' differ by case or blanks alone" in report.notes[0]
+
+
+def test_labels_and_calibrations_may_lie_in_folders_of_their_own(tmp_path):
+    for kind in ("velodyne", "label_2", "calib"):
+        (tmp_path / kind).mkdir()
+    points = np.random.default_rng(0).uniform(-1, 1, (500, 4)).astype(np.float32) * [3, 3, 1, 1]
+    points.astype(np.float32).tofile(tmp_path / "velodyne" / "000001.bin")
+    (tmp_path / "label_2" / "000001.txt").write_text("Car 0 0 0 0 0 9 9 1 1 2 0 0.5 1 -1.5707963\n")
+    (tmp_path / "label_2" / "_classes.json").write_text("{}")
+    (tmp_path / "calib" / "000001.txt").write_text(
+        "R0_rect: 1 0 0 0 1 0 0 0 1\nTr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"
+    )
+    folders = {"labels": tmp_path / "label_2", "bin_columns": 4}
+    report = prepare_folder(tmp_path / "velodyne", tmp_path / "set", calibration=tmp_path / "calib", **folders)
+    assert (report.failed, report.written, report.classes) == ((), ("000001",), ("Car",))
+    np.testing.assert_allclose(report.open()[0].boxes, [[1, 0, 0, 2, 1, 1, 0]], atol=1e-6)
+    report = prepare_folder(tmp_path / "velodyne", tmp_path / "untransformed", calibration="none", **folders)
+    np.testing.assert_allclose(report.open()[0].boxes, [[0, 0.5, 1, 2, 1, 1, -np.pi / 2]], atol=1e-6)
+    with pytest.raises(ValueError, match="give the folder of calibrations"):
+        prepare_folder(tmp_path / "velodyne", tmp_path / "refused", **folders)
+    with pytest.raises(NotADirectoryError, match="missing is not a folder"):
+        prepare_folder(tmp_path / "velodyne", tmp_path / "refused", labels=tmp_path / "missing")

@@ -93,11 +93,11 @@ def test_boxes_are_read_from_csv_and_json(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(entries))
     expected = np.array([[1, 2, 3, 4, 5, 6, 0.5], [0, 0, 0, 1, 1, 0.1, 0]])
     for kind in ("csv", "json"):
-        names, boxes = read_boxes(tmp_path / f"a.{kind}")
-        assert names == ["bed", "lamp"]
-        np.testing.assert_array_equal(boxes, expected)
+        labelled = read_boxes(tmp_path / f"a.{kind}")
+        assert labelled.names == ("bed", "lamp")
+        np.testing.assert_array_equal(labelled.boxes, expected)
     (tmp_path / "none.csv").write_text("class,cx,cy,cz,dx,dy,dz\n")
-    assert read_boxes(tmp_path / "none.csv")[1].shape == (0, 7)
+    assert read_boxes(tmp_path / "none.csv").boxes.shape == (0, 7)
 
 
 HEADER = "class,cx,cy,cz,dx,dy,dz,yaw\n"
@@ -106,7 +106,7 @@ HEADER = "class,cx,cy,cz,dx,dy,dz,yaw\n"
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "class,x,y,z,dx,dy,dz\nbed,0,0,0,1,1,1\n", "line 1: no column cx, cy, cz; expected class,cx"),
+        ("a.csv", "class,u,v,w,dx,dy,dz\nbed,0,0,0,1,1,1\n", "line 1: no column cx, cy, cz; expected class,cx"),
         ("a.csv", "", "an empty file"),
         ("a.csv", HEADER + "bed,0,0,0,1,1,1,0\nbed,0,0,0,1,1\n", "line 3: the number of columns differs from line 1"),
         ("a.csv", HEADER + "bed,0,0,0,1,1,1,0,9\n", "line 2: the number of columns differs from line 1"),

@@ -131,11 +131,24 @@ _SEGMENTS = {"segIndices": [0, 0, 1, 2]}
 _GROUPS = {"segGroups": [{"objectId": 0, "label": "chair", "segments": [0, 1]}]}
 _META = {"a": np.arange(6.0).reshape(2, 3), "b": "text", "c": np.array([1, "x"], object)}
 
+_AXES = {"x": 0, "y": 0, "z": 1}
+_LABELCLOUD = {
+    "objects": [
+        {"name": "a", "centroid": _AXES, "dimensions": {"length": 1, "width": 1, "height": 1}, "rotations": _AXES},
+        {"name": "b", "vertices": [[x, y, z] for z in (0, 1) for x in (0, 1) for y in (0, 1)]},
+    ]
+}
+_SUSTECH = [{"obj_type": "a", "psr": {"position": _AXES, "rotation": _AXES, "scale": {"x": 1, "y": 1, "z": 1}}}]
+_KITTI = b"Car 0 0 0 0 0 9 9 1.5 1.6 4 1 2 20 0.3\nDontCare -1 -1 -10 0 0 1 1 -1 -1 -1 -1000 -1000 -1000 -10\n"
+
 _PCD = b"VERSION .7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 2\nHEIGHT 1\nPOINTS 2\n"
 
 TARGETS = {
     "ifs_csv": Target("a.csv", b"".join(b"0.5,0,0,0,0.5,0,0,0,0.5,0,0,%d,0.5\n" % i for i in range(2)), read_ifs),
     "boxes_csv": Target("b.csv", b"class,cx,cy,cz,dx,dy,dz,yaw\nbed,0,0,0,1,1,1,0.3\n", read_boxes),
+    "boxes_labelcloud": Target("b.json", json.dumps(_LABELCLOUD).encode(), read_boxes),
+    "boxes_sustech": Target("b.json", json.dumps(_SUSTECH).encode(), read_boxes),
+    "boxes_kitti": Target("b.txt", _KITTI, lambda path: read_boxes(path, camera_frame=False)),
     "boxes_json": Target("b.json", b'[{"class": "bed", "center": [0, 0, 0], "size": [1, 1, 1], "yaw": 0}]', read_boxes),
     "points_npy": Target("p.npy", _saved(lambda file: np.save(file, TRIANGLE)), read_cloud),
     "points_bin": Target("p.bin", bytes(48), read_cloud),
