@@ -5,7 +5,7 @@ from typing import Any
 
 __all__ = ["current_settings"]
 
-# 0.1.0 had one class for all sources of scenes and one for all sources of clouds; now each kind has its own.
+# 0.1.0 had one class for all sources of scenes, one of clouds and one of pictures; now each kind has its own.
 _SCENE_FIELDS = {
     "fractals": ("scenes", "fractals"),
     "furniture": ("split", "scenes"),
@@ -17,6 +17,15 @@ _SCENE_FIELDS = {
     "none": (),
 }
 _CLOUD_FIELDS = {"fractals": ("fractals",), "npz": ("path",), "folder": ("path", "up", "bin_columns")}
+_PICTURE_FIELDS = {
+    "recipe": ("recipe",),
+    "shards": ("path",),
+    "folder": ("path", "split"),
+    "npz": ("path", "images_key", "labels_key"),
+    "torchvision": ("dataset", "path", "split"),
+    "none": (),
+}
+_SUBSET = {"fraction": "train_fraction", "per_class": "per_class", "subset_seed": "subset_seed"}
 _SCENE_KINDS = {"stored": "detection_set", "generated": "shards"}
 
 
@@ -28,8 +37,9 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     {'validation': {'kind': 'detection_set', 'folder': 'set', 'split': 'val'}, 'train': {'num_steps': 250}}
     >>> current_settings({"data": {"kind": "npz", "path": "a.npz", "up": "z", "bin_columns": 6, "fractals": {}}})
     {'data': {'kind': 'npz', 'path': 'a.npz'}}
-    >>> current_settings({"data": {"kind": "stored", "path": "set", "images_key": "images"}})
-    {'data': {'kind': 'shards', 'path': 'set', 'images_key': 'images'}}
+    >>> old = {"kind": "stored", "path": "set", "images_key": "images", "fraction": 0.5, "subset_seed": 0}
+    >>> current_settings({"data": old})
+    {'data': {'kind': 'shards', 'path': 'set'}, 'train_fraction': 0.5, 'subset_seed': 0}
     >>> current_settings({"data": {"recipe": {"rcdb": {"variant": "official"}}}})
     {'data': {'recipe': {'rcdb': {'variant': 'released'}}}}
     """
@@ -41,8 +51,11 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             kind = _SCENE_KINDS.get(written, written)
             fields = _SCENE_FIELDS.get(kind, tuple(source))
             settings[name] = {"kind": kind} | {field: source[field] for field in fields}
-        if isinstance(source, Mapping) and "images_key" in source and source["kind"] == "stored":
-            settings[name] = {**source, "kind": "shards"}
+        if isinstance(source, Mapping) and {"images_key", "subset_seed"} <= source.keys():
+            kind = "shards" if source["kind"] == "stored" else source["kind"]
+            settings[name] = {"kind": kind} | {field: source[field] for field in _PICTURE_FIELDS.get(kind, source)}
+            if name == "data":
+                settings |= {new: source[field] for field, new in _SUBSET.items() if field in source}
     clouds: Any = settings.get("data")
     if isinstance(clouds, Mapping) and {"path", "up", "bin_columns", "fractals"} <= clouds.keys():
         kept = _CLOUD_FIELDS.get(clouds["kind"], tuple(clouds))

@@ -17,9 +17,9 @@ def main() -> dict | None:
     parser.add_argument("--model", metavar="NAME", help="any timm model: sets model.name")
     parser.add_argument("--freeze-stages", type=whole, metavar="K", help="keep the weights of the first K stages fixed")
     parser.add_argument(
-        "--train-fraction", type=float, metavar="F", help="share of each training class to use: sets data.fraction"
+        "--train-fraction", type=float, metavar="F", help="share of each training class to use: sets train_fraction"
     )
     arguments.add_training(parser)
     args = parser.parse_intermixed_args()
-    settings = {"model.name": args.model, "freeze_stages": args.freeze_stages, "data.fraction": args.train_fraction}
+    settings = {"model.name": args.model, "freeze_stages": args.freeze_stages, "train_fraction": args.train_fraction}
     return arguments.train(parser, args, ImageConfig, train_image, settings)

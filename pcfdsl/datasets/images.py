@@ -1,14 +1,14 @@
 """Labelled pictures from a recipe, shards, a folder, a .npz file or one of torchvision's data sets."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.config import REQUIRED, ConfigError, Settings, option
 from pcfdsl.generate.images import StoredImages
 from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.sets import ImageSetConfig, open_labelled_images
@@ -17,7 +17,20 @@ from pcfdsl.readers.folders import files_below, folders_in
 from pcfdsl.readers.pictures import PICTURE_FILES, check_picture, pixels_of, read_picture
 from pcfdsl.rng import stream
 
-__all__ = ["ArrayPictures", "ImageSourceConfig", "Pictures", "Subset", "few_per_class", "open_pictures"]
+__all__ = [
+    "ArrayPictures",
+    "FolderPictures",
+    "NoPictures",
+    "NpzPictures",
+    "PictureSource",
+    "Pictures",
+    "RecipePictures",
+    "ShardPictures",
+    "Subset",
+    "TorchvisionPictures",
+    "few_per_class",
+    "open_pictures",
+]
 
 
 class Pictures(Protocol):
@@ -37,54 +50,84 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSourceConfig:
-    """Where pictures and labels come from."""
+class RecipePictures(Settings):
+    """Pictures of an image set, generated on the fly."""
 
-    kind: Literal["recipe", "shards", "folder", "npz", "torchvision", "none"] = option(
-        "recipe",
-        "recipe: generated on the fly; shards: written by generate_images; folder: CLASS/NAME.png; npz: arrays; "
-        "torchvision: one of its sets, already on this machine",
-        formerly={"stored": "shards"},
-    )
-    recipe: ImageSetConfig = option(ImageSetConfig(), "the recipe")
-    path: str | None = option(None, "folder or file; for torchvision, its root")
-    split: str | None = option(None, "folder: a sub-folder such as train or val; torchvision: train, test or another")
-    images_key: str = option("images", "npz: uint8 [N, H, W] or [N, H, W, 3]")
-    labels_key: str = option("labels", "npz: integers [N]")
-    dataset: str | None = option(None, "torchvision: name of the class, such as CIFAR10 or OxfordIIITPet")
-    fraction: float = option(1.0, "share of each class that is used; smaller shares are subsets of larger ones")
-    per_class: int | None = option(None, "pictures of each class that are used; nested in the same way", minimum=1)
-    subset_seed: int = option(0, "seed of that choice; keep it when comparing runs")
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    def inconsistencies(self) -> Iterator[tuple[str, str]]:
-        """Yields (field, problem)."""
-        if self.kind in ("shards", "folder", "npz", "torchvision") and self.path is None:
-            yield "path", f"is needed where kind is {self.kind}"
-        if self.kind == "torchvision" and self.dataset is None:
-            yield "dataset", "is needed where kind is torchvision, such as CIFAR10"
-        if not 0 < self.fraction <= 1:
-            yield "fraction", f"is {self.fraction}; expected more than 0, at most 1"
-        if self.fraction < 1 and self.per_class is not None:
-            yield "per_class", "give either fraction or per_class"
+    kind: Literal["recipe"] = option("recipe", "pictures of an image set, generated on the fly")
+    recipe: ImageSetConfig = option(ImageSetConfig(), "the image set")
 
 
-def open_pictures(config: ImageSourceConfig) -> Pictures:
+@dataclass(frozen=True, kw_only=True)
+class ShardPictures(Settings):
+    """Pictures generated earlier and stored as shards."""
+
+    kind: Literal["shards"] = option("shards", "pictures written by generate-images", formerly={"stored": "shards"})
+    path: str = option(REQUIRED, "folder of the set")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderPictures(Settings):
+    """Pictures in a folder with a sub-folder for each class."""
+
+    kind: Literal["folder"] = option("folder", "a folder of pictures, CLASS/NAME.png")
+    path: str = option(REQUIRED, "the folder")
+    split: str | None = option(None, "its sub-folder that is used, such as train or val; null: the folder itself")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NpzPictures(Settings):
+    """Pictures and labels in a .npz file."""
+
+    kind: Literal["npz"] = option("npz", "arrays in a .npz file")
+    path: str = option(REQUIRED, "the file")
+    images_key: str = option("images", "name of the array of pictures, uint8 [N, H, W] or [N, H, W, 3]")
+    labels_key: str = option("labels", "name of the array of labels, integers [N]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchvisionPictures(Settings):
+    """A data set of torchvision that is on this machine already."""
+
+    kind: Literal["torchvision"] = option("torchvision", "a data set of torchvision; nothing is downloaded")
+    dataset: str = option(REQUIRED, "name of its class, such as CIFAR10 or OxfordIIITPet")
+    path: str = option(REQUIRED, "root folder that torchvision is given")
+    split: str | None = option(None, "train, test or another; null for sets without splits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPictures(Settings):
+    """No pictures."""
+
+    kind: Literal["none"] = option("none", "no pictures")
+
+
+PictureSource = RecipePictures | ShardPictures | FolderPictures | NpzPictures | TorchvisionPictures | NoPictures
+
+
+def open_pictures(source: PictureSource) -> Pictures:
     """Open a source of pictures. Nothing is downloaded; a recipe's categories are searched when first needed.
 
     Raises:
         OSError, ValueError: If files cannot be used.
-        ConfigError: If the kind is none.
+        ConfigError: If the source is none, or torchvision has no such data set.
     """
-    pictures = _open(config)
-    if config.per_class is None and config.fraction == 1:
-        return pictures
-    return Subset(
-        pictures,
-        few_per_class(pictures.labels, fraction=config.fraction, per_class=config.per_class, seed=config.subset_seed),
-    )
+    match source:
+        case RecipePictures():
+            return _Generated(open_labelled_images(source.recipe))
+        case ShardPictures():
+            return _Generated(StoredImages(source.path))
+        case FolderPictures():
+            return _Folder(Path(source.path) / (source.split or ""))
+        case NpzPictures():
+            try:
+                arrays = read_arrays(source.path, (source.images_key, source.labels_key))
+            except FileNotFoundError:
+                raise FileNotFoundError(f"there is no file {source.path}") from None
+            return ArrayPictures(arrays[source.images_key], arrays[source.labels_key])
+        case TorchvisionPictures():
+            return _Torchvision(source)
+        case NoPictures():
+            raise ConfigError([("kind", "is none, which has no pictures; choose another kind")])
 
 
 def few_per_class(
@@ -184,14 +227,13 @@ class _Folder:
 
 
 class _Torchvision:
-    def __init__(self, config: ImageSourceConfig):
+    def __init__(self, source: TorchvisionPictures):
         from torchvision import datasets
 
-        assert config.dataset is not None
-        make: Any = getattr(datasets, config.dataset, None)
+        make: Any = getattr(datasets, source.dataset, None)
         if not isinstance(make, type) or not issubclass(make, datasets.VisionDataset):
-            raise ConfigError([("dataset", f"torchvision has no set {config.dataset!r}")])
-        self.set = _local(make, config)
+            raise ConfigError([("dataset", f"torchvision has no set {source.dataset!r}")])
+        self.set = _local(make, source)
         labels = next((getattr(self.set, name) for name in _LABELS if hasattr(self.set, name)), None)
         if labels is None:  # sets that use another name
             labels = [self.set[i][1] for i in range(len(self.set))]
@@ -206,35 +248,14 @@ class _Torchvision:
 _LABELS = ("targets", "_labels", "labels")
 
 
-def _local(make: Any, config: ImageSourceConfig) -> Any:
+def _local(make: Any, source: TorchvisionPictures) -> Any:
     """Open a torchvision set. They take the split as `split`, as `train`, or not at all."""
-    choices = [{}] if config.split is None else [{"split": config.split}, {"train": config.split == "train"}]
+    choices = [{}] if source.split is None else [{"split": source.split}, {"train": source.split == "train"}]
     for choice in choices:
         try:
-            return make(config.path, **choice)
+            return make(source.path, **choice)
         except TypeError:
             continue
         except RuntimeError as error:
-            raise FileNotFoundError(f"{config.path} does not hold {config.dataset} ({error})") from error
-    raise ConfigError([("split", f"is {config.split!r}, but torchvision's {config.dataset} does not take it")])
-
-
-def _open(config: ImageSourceConfig) -> Pictures:
-    if config.kind == "none":
-        raise ConfigError(
-            [("kind", "is none, which has no pictures; choose recipe, shards, folder, npz or torchvision")]
-        )
-    if config.kind == "recipe":
-        return _Generated(open_labelled_images(config.recipe))
-    assert config.path is not None
-    if config.kind == "shards":
-        return _Generated(StoredImages(config.path))
-    if config.kind == "folder":
-        return _Folder(Path(config.path) / (config.split or ""))
-    if config.kind == "torchvision":
-        return _Torchvision(config)
-    try:
-        arrays = read_arrays(config.path, (config.images_key, config.labels_key))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {config.path}") from None
-    return ArrayPictures(arrays[config.images_key], arrays[config.labels_key])
+            raise FileNotFoundError(f"{source.path} does not hold {source.dataset} ({error})") from error
+    raise ConfigError([("split", f"is {source.split!r}, but torchvision's {source.dataset} does not take it")])

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pcfdsl.config import ConfigError, from_dict
-from pcfdsl.datasets.images import ArrayPictures, ImageSourceConfig, few_per_class, open_pictures
+from pcfdsl.datasets.images import (
+    ArrayPictures,
+    FolderPictures,
+    NpzPictures,
+    RecipePictures,
+    ShardPictures,
+    TorchvisionPictures,
+    few_per_class,
+    open_pictures,
+)
 from pcfdsl.generate.images import generate_images
 from pcfdsl.image.sets import ImageSetConfig, open_images
 from pcfdsl.rng import stream
@@ -22,6 +31,7 @@ from pcfdsl.samples.images import (
     collate_images,
     drawing_from,
 )
+from pcfdsl.train.tasks.image import ImageConfig
 
 RECIPE = {"dataset": "bezier", "bezier": {"num_categories": 4, "num_instances": 3, "image_size": 24}}
 IMAGES = np.arange(12 * 20 * 30 * 3, dtype=np.uint32).reshape(12, 20, 30, 3).astype(np.uint8)
@@ -38,12 +48,12 @@ def test_recipe_shards_and_folder_give_the_same_pictures(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(item.image).save(folder / f"{index:02d}.png")
     sources = [
-        {"kind": "recipe", "recipe": RECIPE},
-        {"kind": "shards", "path": str(tmp_path / "shards")},
-        {"kind": "folder", "path": str(tmp_path / "folder"), "split": "train"},
+        RecipePictures(recipe=config),
+        ShardPictures(path=str(tmp_path / "shards")),
+        FolderPictures(path=str(tmp_path / "folder"), split="train"),
     ]
     for source in sources:
-        pictures = pickle.loads(pickle.dumps(open_pictures(from_dict(ImageSourceConfig, source))))
+        pictures = pickle.loads(pickle.dumps(open_pictures(source)))
         assert pictures.labels.tolist() == [item.category for item in expected]
         assert len(pictures.classes) == 4
         for i in (0, 5, 11):
@@ -52,19 +62,19 @@ def test_recipe_shards_and_folder_give_the_same_pictures(tmp_path):
 
 def test_npz_and_torchvision(tmp_path):
     np.savez(tmp_path / "a.npz", x=IMAGES, y=PICTURES.labels)
-    source = {"kind": "npz", "path": str(tmp_path / "a.npz"), "images_key": "x", "labels_key": "y", "per_class": 2}
-    pictures = open_pictures(from_dict(ImageSourceConfig, source))
-    assert np.bincount(pictures.labels).tolist() == [2, 2, 2]
+    pictures = open_pictures(NpzPictures(path=str(tmp_path / "a.npz"), images_key="x", labels_key="y"))
+    assert pictures.labels.tolist() == PICTURES.labels.tolist()
+    np.testing.assert_array_equal(pictures.picture(5), IMAGES[5])
     cifar = tmp_path / "cifar-10-batches-py"
     cifar.mkdir()
-    source = {"kind": "torchvision", "dataset": "CIFAR10", "path": str(tmp_path), "split": "train"}
+    source = TorchvisionPictures(dataset="CIFAR10", path=str(tmp_path), split="train")
     with pytest.raises(FileNotFoundError, match="does not hold CIFAR10"):
-        open_pictures(from_dict(ImageSourceConfig, source))
+        open_pictures(source)
     (tmp_path / "food").mkdir()
     Image.fromarray(IMAGES[0]).save(tmp_path / "food" / "a.png")
-    source = {"kind": "torchvision", "dataset": "ImageFolder", "path": str(tmp_path)}
+    source = TorchvisionPictures(dataset="ImageFolder", path=str(tmp_path))
     (cifar / "b.png").write_bytes((tmp_path / "food" / "a.png").read_bytes())
-    pictures = open_pictures(from_dict(ImageSourceConfig, source))
+    pictures = open_pictures(source)
     assert pictures.classes == ("cifar-10-batches-py", "food")
     np.testing.assert_array_equal(pictures.picture(1), IMAGES[0])
 
@@ -129,31 +139,33 @@ def test_channels_and_batches():
 
 
 def test_errors_in_sources_are_explained(tmp_path):
-    with pytest.raises(ConfigError, match="path: is needed where kind is folder"):
-        ImageSourceConfig(kind="folder")
-    with pytest.raises(ConfigError, match="fraction: is 0"):
-        ImageSourceConfig(fraction=0.0)
+    with pytest.raises(ConfigError, match="path: is required by kind folder"):
+        from_dict(ImageConfig, {"data": {"kind": "folder"}})
+    with pytest.raises(ConfigError, match="dataset: belongs to kind torchvision, but kind is npz"):
+        from_dict(ImageConfig, {"data": {"kind": "npz", "path": "a.npz", "dataset": "CIFAR10"}})
+    with pytest.raises(ConfigError, match="train_fraction: is 0"):
+        ImageConfig(train_fraction=0.0)
     with pytest.raises(ConfigError, match="expected 1 or 3, one per channel"):
         ImageViewConfig(mean=(0.5, 0.5))
     with pytest.raises(FileNotFoundError, match="no folder"):
-        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path / "none")))
+        open_pictures(FolderPictures(path=str(tmp_path / "none")))
     with pytest.raises(ValueError, match="no sub-folders"):
-        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
+        open_pictures(FolderPictures(path=str(tmp_path)))
     (tmp_path / "a").mkdir()
     with pytest.raises(ValueError, match="without pictures: a"):
-        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
+        open_pictures(FolderPictures(path=str(tmp_path)))
     (tmp_path / "a" / "x.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"x\.png: cannot be read as a picture"):
-        open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
+        open_pictures(FolderPictures(path=str(tmp_path)))
     with pytest.raises(ValueError, match="class 0 has 4 pictures, fewer than 5"):
         few_per_class(PICTURES.labels, per_class=5)
     with pytest.raises(ValueError, match="expected uint8"):
         ArrayPictures(IMAGES.astype(np.float32), PICTURES.labels)
     with pytest.raises(ConfigError, match="torchvision has no set 'Nothing'"):
-        open_pictures(ImageSourceConfig(kind="torchvision", dataset="Nothing", path=str(tmp_path)))
+        open_pictures(TorchvisionPictures(dataset="Nothing", path=str(tmp_path)))
     np.savez(tmp_path / "b.npz", x=IMAGES)
     with pytest.raises(ValueError, match="has no array images, labels; it has x"):
-        open_pictures(ImageSourceConfig(kind="npz", path=str(tmp_path / "b.npz")))
+        open_pictures(NpzPictures(path=str(tmp_path / "b.npz")))
 
 
 def test_what_systems_leave_is_no_picture_and_no_class_and_bad_files_are_named_at_once(tmp_path, capsys):
@@ -162,7 +174,7 @@ def test_what_systems_leave_is_no_picture_and_no_class_and_bad_files_are_named_a
         Image.new("L", (4, 4)).save(tmp_path / name)
     for name in ("a/._x.png", "b/text.png"):
         (tmp_path / name).write_bytes(b"no picture")
-    pictures = open_pictures(ImageSourceConfig(kind="folder", path=str(tmp_path)))
+    pictures = open_pictures(FolderPictures(path=str(tmp_path)))
     assert (pictures.classes, pictures.labels.tolist()) == (("a", "b"), [0, 1])
     said = capsys.readouterr().err
     assert "1 of the files" in said

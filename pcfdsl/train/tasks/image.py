@@ -12,7 +12,15 @@ from timm.data import Mixup
 from torch import Tensor, nn
 
 from pcfdsl.config import ConfigError, option, to_dict, validate
-from pcfdsl.datasets.images import ImageSourceConfig, Pictures, open_pictures
+from pcfdsl.datasets.images import (
+    NoPictures,
+    Pictures,
+    PictureSource,
+    RecipePictures,
+    Subset,
+    few_per_class,
+    open_pictures,
+)
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report
 from pcfdsl.samples.images import (
     ImageAugmentConfig,
@@ -59,8 +67,11 @@ class MixConfig:
 class ImageConfig:
     """Everything that the training of an image network depends on."""
 
-    data: ImageSourceConfig = option(ImageSourceConfig(), "Training pictures.")
-    validation: ImageSourceConfig = option(ImageSourceConfig(kind="none"), "Pictures that evaluations are made on.")
+    data: PictureSource = option(RecipePictures(), "training pictures")
+    validation: PictureSource = option(NoPictures(), "pictures that evaluations are made on")
+    train_fraction: float = option(1.0, "share of each class that is trained on; smaller ones are parts of larger ones")
+    per_class: int | None = option(None, "pictures of each class that are trained on, nested alike", minimum=1)
+    subset_seed: int = option(0, "which share; keep it when runs are compared")
     view: ImageViewConfig = option(ImageViewConfig(), "What the network sees.")
     augment: ImageAugmentConfig = option(ImageAugmentConfig(), "Augmentation of training pictures.")
     mix: MixConfig = option(MixConfig(), "Mixing within batches.")
@@ -78,6 +89,10 @@ class ImageConfig:
         """Yields (field, problem)."""
         if self.mix.mixes and (self.train.batch_size // self.train.accumulate) % 2:
             yield "mix", "mixing pairs the pictures of a part: train.batch_size / train.accumulate must be even"
+        if not 0 < self.train_fraction <= 1:
+            yield "train_fraction", f"is {self.train_fraction}; expected more than 0, at most 1"
+        if self.train_fraction < 1 and self.per_class is not None:
+            yield "per_class", "give either train_fraction or per_class"
 
 
 def train_image(
@@ -89,7 +104,11 @@ def train_image(
     the same number of classes and arguments.
     """
     pictures = open_pictures(config.data)
-    validation = None if config.validation.kind == "none" else open_pictures(config.validation)
+    chosen = few_per_class(
+        pictures.labels, per_class=config.per_class, fraction=config.train_fraction, seed=config.subset_seed
+    )
+    pictures = Subset(pictures, chosen)
+    validation = None if isinstance(config.validation, NoPictures) else open_pictures(config.validation)
     return train_seeds(lambda own: image_task(own, pictures, validation), config, out, seeds=seeds, overwrite=overwrite)
 
 
