@@ -42,7 +42,7 @@ def lines_of(cls: type, listed: set[type]) -> Iterator[str]:
 def listing() -> str:
     """Every option that a recipe or a command line can set, one a line."""
     listed: set[type] = set()
-    roots = (*ROOTS, *(config_class for config_class, _ in TASKS.values()))
+    roots = (*ROOTS, *(task()[0] for task in TASKS.values()))
     return "".join(f"{line}\n" for root in roots for line in lines_of(root, listed))
 
 

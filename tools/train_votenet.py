@@ -1,6 +1,6 @@
-"""Train a VoteNet, pre-train its backbone, or train a classifier of point clouds.
+"""Train a VoteNet, pre-train its backbone, or train a classifier of point clouds or of pictures.
 
-Scenes and clouds are generated on the fly or read from a folder. The same command resumes an interrupted run.
+Scenes, clouds and pictures are generated on the fly or read from a folder. The same command resumes an interrupted run.
 """
 
 from pcfdsl.command_line import run

@@ -1,14 +1,14 @@
-"""Train a VoteNet, pre-train its backbone, or train a classifier of point clouds.
+"""Train a VoteNet, pre-train its backbone, or train a classifier of point clouds or of pictures.
 
-Scenes and clouds are generated on the fly or read from a folder. The same command resumes an interrupted run.
+Scenes, clouds and pictures are generated on the fly or read from a folder. The same command resumes an interrupted run.
 """
 
 import argparse
 
-from pcfdsl.command_line import add_config
+from pcfdsl.command_line import add_config, whole
 from pcfdsl.commands import arguments
 
-__all__ = ["main"]
+__all__ = ["main", "train_task"]
 
 
 def main() -> dict | None:
@@ -16,18 +16,31 @@ def main() -> dict | None:
 
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--task", choices=tuple(TASKS), default="detection", help="what to learn (default: detection)")
-    config_class, train = TASKS[first.parse_known_args()[0].task]
-    parser = argparse.ArgumentParser(description=__doc__, parents=[first])
+    return train_task(first.parse_known_args()[0].task, argparse.ArgumentParser(description=__doc__, parents=[first]))
+
+
+def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
+    """Add to a parser what a task takes, and train as the command line says."""
+    from pcfdsl.train.tasks.table import TASKS
+
+    config_class, train = TASKS[task]()
     add_config(parser, config_class)
-    parser.add_argument("--backbone", choices=("pointnet2", "srunet"), help="srunet also turns points.use_height off")
-    parser.add_argument("--data", metavar="PATH", help="classification: .npz file or folder of classes; sets data.path")
-    parser.add_argument("--train-fraction", type=float, metavar="F", help="share of the training scenes to use")
+    parser.add_argument("--train-fraction", type=float, metavar="F", help="share of the training set to use")
+    if task == "image":
+        parser.add_argument("--model", metavar="NAME", help="any timm model: sets model.name")
+        parser.add_argument("--freeze-stages", type=whole, metavar="K", help="keep the first K stages as they are")
+        own = {"model.name": "model", "freeze_stages": "freeze_stages"}
+    else:
+        parser.add_argument(
+            "--backbone", choices=("pointnet2", "srunet"), help="srunet also turns points.use_height off"
+        )
+        parser.add_argument(
+            "--data", metavar="PATH", help="classification: .npz file or folder of classes; sets data.path"
+        )
+        own = {"model.backbone_type": "backbone", "data.path": "data"}
     arguments.add_training(parser)
     args = parser.parse_intermixed_args()
-    settings = {
-        "model.backbone_type": args.backbone,
-        "points.use_height": False if args.backbone == "srunet" else None,
-        "data.path": args.data,
-        "train_fraction": args.train_fraction,
-    }
+    settings = {key: getattr(args, name) for key, name in (own | {"train_fraction": "train_fraction"}).items()}
+    if settings.get("model.backbone_type") == "srunet":
+        settings["points.use_height"] = False
     return arguments.train(parser, args, config_class, train, settings)

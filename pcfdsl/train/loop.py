@@ -8,7 +8,7 @@ import dataclasses
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -120,7 +120,8 @@ def _steps(run: Run, progress: Progress, log: RunLog, interrupted: threading.Eve
     config, group = run.config, run.group
     meter = _Meter(progress.step)
     batches = iter(_loader(run, progress.step))
-    evaluate_at = _evaluation_steps(run.num_steps, config.evaluations if run.task.evaluate else 0)
+    judge = run.task.evaluate
+    evaluate_at = _evaluation_steps(run.num_steps, config.evaluations) if judge else set()
     while progress.step < run.num_steps:
         scheduled = _set_schedules(run, progress.step)
         stop = _gradients(run, progress.step, batches, meter, interrupted)
@@ -136,8 +137,8 @@ def _steps(run: Run, progress: Progress, log: RunLog, interrupted: threading.Eve
             values |= {"epoch": run.epoch(progress.step), **scheduled, "gradient_norm": norm}
             log.write(progress.step, values)
             log.describe(f"loss {values['loss']:.3g}, waiting {values['wait_share']:.0%}")
-        if evaluate and not stop:
-            _evaluate(run, progress, log)
+        if judge and evaluate and not stop and group.is_main:  # the other processes wait below
+            _evaluate(run, progress, log, judge)
         if checkpoint:
             save(run, progress)
             group.wait()
@@ -229,14 +230,10 @@ def _update(run: Run) -> float:
     return norm.item()
 
 
-def _evaluate(run: Run, progress: Progress, log: RunLog) -> None:
-    """In the main process; the others wait at the next checkpoint."""
-    if not run.group.is_main:
-        return
-    assert run.task.evaluate is not None
+def _evaluate(run: Run, progress: Progress, log: RunLog, judge: Callable[[nn.Module], Mapping[str, float]]) -> None:
     model = run.weights.eval()
     with torch.no_grad():
-        progress.metrics = dict(run.task.evaluate(model))
+        progress.metrics = dict(judge(model))
     run.training_mode()
     log.write(progress.step, progress.metrics, kind="evaluation")
     value = progress.metrics.get(run.task.monitor or "")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pcfdsl.config import load
+from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.image import ImageConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,10 +40,12 @@ def test_pre_training_then_fine_tuning(tmp_path):
     np.savez(tmp_path / "set.npz", images=images, labels=np.arange(8) % 2)
     data = [f"{part}={{kind: npz, path: {tmp_path / 'set.npz'}}}" for part in ("data", "validation")]
     tune = [*smoke, *data, "train.evaluations=2", "--init-from", tmp_path / "pre", "--freeze-stages", 1]
-    done = tool("train_image", *tune, "--seeds", 0, 1, "--out", tmp_path / "tuned")
+    tune += ["--train-fraction", 0.5]
+    done = tool("train_votenet", "--task", "image", *tune, "--seeds", 0, 1, "--out", tmp_path / "tuned")
     results = json.loads(done.stdout)
     assert results["over_seeds"]["accuracy"]["num_values"] == 2
     assert results["runs"]["1"]["best"] >= results["runs"]["1"]["metrics"]["accuracy"]
+    assert read_log(tmp_path / "tuned" / "seed0", kind="train")[-1]["epoch"] == 2  # 2 steps of 4 of 8 pictures
     assert "0 of the source are outside" in done.stderr
     done = tool("train_image", *smoke, "--model", "resnet5000", "--out", tmp_path / "x", code=2)
     assert "timm has no model 'resnet5000'" in done.stderr

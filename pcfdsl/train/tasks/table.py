@@ -1,13 +1,11 @@
-"""Every task that VoteNet or its backbone can be trained on: its settings, and the function that trains.
-
-Image networks have a door of their own, `pcfdsl.train.tasks.image`, since they need timm.
-"""
+"""Everything that can be trained: the settings of each task, and the function that trains."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from pcfdsl.command_line import needs
 from pcfdsl.train.seeds import SeedResults
 from pcfdsl.train.tasks.classification import ClassificationConfig, train_classifier
 from pcfdsl.train.tasks.csc import CSCConfig, csc_task
@@ -19,13 +17,23 @@ from pcfdsl.train.tasks.segmentation import SegmentationConfig, segmentation_tas
 
 __all__ = ["TASKS"]
 
-TASKS: Mapping[str, tuple[type[Any], Callable[..., SeedResults]]] = MappingProxyType(
+_Entry = tuple[type[Any], Callable[..., SeedResults]]
+
+
+def _image() -> _Entry:
+    with needs("image"):  # timm, which takes a second to import
+        from pcfdsl.train.tasks.image import ImageConfig, train_image
+    return ImageConfig, train_image
+
+
+TASKS: Mapping[str, Callable[[], _Entry]] = MappingProxyType(
     {
-        "detection": (DetectorConfig, train_detector),
-        "pointcontrast": (PointContrastConfig, partial(pretrain, point_contrast_task)),
-        "csc": (CSCConfig, partial(pretrain, csc_task)),
-        "random_rooms": (RandomRoomsConfig, partial(pretrain, random_rooms_task)),
-        "segmentation": (SegmentationConfig, partial(pretrain, segmentation_task)),
-        "classification": (ClassificationConfig, train_classifier),
+        "detection": lambda: (DetectorConfig, train_detector),
+        "pointcontrast": lambda: (PointContrastConfig, partial(pretrain, point_contrast_task)),
+        "csc": lambda: (CSCConfig, partial(pretrain, csc_task)),
+        "random_rooms": lambda: (RandomRoomsConfig, partial(pretrain, random_rooms_task)),
+        "segmentation": lambda: (SegmentationConfig, partial(pretrain, segmentation_task)),
+        "classification": lambda: (ClassificationConfig, train_classifier),
+        "image": _image,
     }
 )

@@ -41,12 +41,12 @@ BACKBONES = {"pointnet2": (), "srunet": SRUNET}
 
 
 def smoke(task: str, *overrides: str) -> Any:
-    return load(TASKS[task][0], CONFIGS / "pretrain" / f"smoke_{task}.yaml", [*QUICK, *overrides])
+    return load(TASKS[task]()[0], CONFIGS / "pretrain" / f"smoke_{task}.yaml", [*QUICK, *overrides])
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "pretrain").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_is_sound(path):
-    load(TASKS[path.stem.removeprefix("laptop_srunet_").split("_", 1)[-1]][0], path)
+    load(TASKS[path.stem.removeprefix("laptop_srunet_").split("_", 1)[-1]]()[0], path)
 
 
 def test_laptop_backbones_fit_the_laptop_detectors():
@@ -54,7 +54,7 @@ def test_laptop_backbones_fit_the_laptop_detectors():
         srunet = "srunet" in path.stem
         task = path.stem.removeprefix("laptop_srunet_").removeprefix("laptop_")
         detector = load(DetectorConfig, CONFIGS / "votenet" / f"laptop{'_srunet' * srunet}_finetune.yaml")
-        own = load(TASKS[task][0], path)
+        own = load(TASKS[task]()[0], path)
         for name in ("backbone_type", "backbone", "srunet"):
             assert getattr(own.model, name) == getattr(detector.model, name)
         assert own.points.use_height == detector.points.use_height
@@ -92,7 +92,7 @@ def test_one_batch_is_learned_by_heart(name, backbone):
 
 @pytest.mark.parametrize("name", ["pointcontrast", "segmentation"])
 def test_the_backbone_is_handed_to_the_detector_and_the_classifier(name, tmp_path, capsys):
-    _, train = TASKS[name]
+    _, train = TASKS[name]()
     train(smoke(name, "train.num_steps=2", "data.scenes.num_scenes=4"), tmp_path / "run")
     state, _ = load_weights(tmp_path / "run" / "last.safetensors")
     parts = ("backbone_net.", "vgen.") if name == "segmentation" else ("backbone_net.",)
@@ -112,7 +112,7 @@ def test_the_backbone_is_handed_to_the_detector_and_the_classifier(name, tmp_pat
 
 
 def test_srunet_is_handed_to_the_detector(tmp_path):
-    _, train = TASKS["pointcontrast"]
+    _, train = TASKS["pointcontrast"]()
     train(smoke("pointcontrast", *SRUNET, "train.num_steps=2", "data.scenes.num_scenes=4"), tmp_path)
     state, _ = load_weights(tmp_path / "last.safetensors")
     detector = load(
@@ -126,7 +126,7 @@ def test_srunet_is_handed_to_the_detector(tmp_path):
 
 def test_a_finished_run_is_not_trained_again_and_the_settings_stay_with_it(tmp_path):
     config = smoke("random_rooms", "train.num_steps=2", "data.scenes.num_scenes=4")
-    _, train = TASKS["random_rooms"]
+    _, train = TASKS["random_rooms"]()
     first = train(config, tmp_path).runs[0]
     again = train(config, tmp_path).runs[0]
     assert (first.skipped, again.skipped) == (False, True)
