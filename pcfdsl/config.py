@@ -60,8 +60,8 @@ def option(
 ) -> Any:
     """Dataclass field with a help text and bounds; numbers must be finite, and integers must fit in 64 bits.
 
-    A field typed as a union of dataclasses holds a group of one of several kinds. Each of them has a first field
-    `kind: Literal["its_name"]`, whose doc describes the kind.
+    A field typed as a union of dataclasses holds a group of one of several kinds. Each of them has a field
+    `kind: Literal["its_name"]`, whose doc describes the kind; another name than `kind` will do, the same in all.
 
     Args:
         default: Default value; an instance of a frozen dataclass for a nested group; `REQUIRED` for no default.
@@ -183,12 +183,26 @@ def describe(cls: type) -> str:
 
 
 def kinds_of(hint: Any) -> dict[str, type]:
-    """The classes of a union of dataclasses by their `kind`; empty for any other type."""
+    """The classes of a union of dataclasses by their kinds; empty for any other type."""
     classes = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else ()
-    return {cls.kind: cls for cls in classes if dataclasses.is_dataclass(cls)}  # type: ignore[attr-defined]
+    groups: list[Any] = [cls for cls in classes if dataclasses.is_dataclass(cls)]
+    return {getattr(cls, _kind_field(groups)): cls for cls in groups}
 
 
 _UNIONS = (types.UnionType, typing.Union)
+
+
+def _kind_field(groups: Iterable[Any]) -> str:
+    """The field that tells the classes of a union apart: in each of them it has one possible value."""
+    (name,) = set.intersection(
+        *({name for name, hint in typing.get_type_hints(cls).items() if len(_choices(hint)) == 1} for cls in groups)
+    )
+    return name
+
+
+def _choices(hint: Any) -> tuple:
+    """The values that a type admits, where it lists them."""
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
 
 
 def _described(cls: type, prefix: str, base: Any, places: dict[Any, tuple[str, Any]]) -> Iterator[str]:
@@ -197,7 +211,7 @@ def _described(cls: type, prefix: str, base: Any, places: dict[Any, tuple[str, A
         hint, key, doc = hints[field.name], prefix + field.name, field.metadata.get("doc", "")
         default = _default(field, base)
         if not _is_group(hint):
-            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+            choices = _choices(hint)
             admitted = f" (one of {', '.join(map(str, choices))})" if len(choices) > 1 else ""
             yield f"{key} = {'required' if default is REQUIRED else _plain(default)}{admitted}\n    {doc}"
             continue
@@ -211,7 +225,8 @@ def _described(cls: type, prefix: str, base: Any, places: dict[Any, tuple[str, A
         places[hint] = key, default
         kinds = kinds_of(hint)
         if kinds:
-            yield f"    One of {len(kinds)} kinds, {default.kind} by default:"
+            tag = _kind_field(kinds.values())
+            yield f"    One of {len(kinds)} {tag}s, {getattr(default, tag)} by default:"
         for group in kinds.values() or (hint,):
             yield from _described(group, key + ".", default if type(default) is group else REQUIRED, places)
 
@@ -277,9 +292,10 @@ def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[t
         return None, [(prefix.rstrip(".") or "(top level)", f"expected a group of settings, got {_shown(settings)}")]
     kinds = kinds_of(cls)
     if kinds:
-        kind = settings.get("kind", getattr(base, "kind", None))
+        tag = _kind_field(kinds.values())
+        kind = settings.get(tag, getattr(base, tag, None))
         if not isinstance(kind, str) or kind not in kinds:
-            return None, [(prefix + "kind", _no_kind(kind, kinds))]
+            return None, [(prefix + tag, _no_kind(kind, kinds))]
         cls = kinds[kind]
         base = base if type(base) is cls else REQUIRED
     hints = typing.get_type_hints(cls)
@@ -291,7 +307,7 @@ def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[t
         if name not in settings:
             values[name] = default
             if default is REQUIRED:
-                problems.append((prefix + name, "is required" + (f" by kind {cls.kind}" if kinds else "")))
+                problems.append((prefix + name, "is required" + (f" by {_kind(cls, kinds)}" if kinds else "")))
         elif _is_group(hints[name]):
             values[name], inner = _build(hints[name], settings[name], f"{prefix}{name}.", default)
             problems += inner
@@ -310,9 +326,15 @@ def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[t
 
 def _no_kind(kind: Any, kinds: dict[str, Any]) -> str:
     for cls in kinds.values():
-        if renamed := _renamed(kind, cls.__dataclass_fields__["kind"]):
+        if renamed := _renamed(kind, cls.__dataclass_fields__[_kind_field(kinds.values())]):
             return renamed
     return f"expected one of {', '.join(kinds)}, got {_shown(kind)}"
+
+
+def _kind(cls: Any, kinds: dict[str, Any]) -> str:
+    """The kind of a group with the name of its key, such as `kind furniture`."""
+    tag = _kind_field(kinds.values())
+    return f"{tag} {getattr(cls, tag)}"
 
 
 def _renamed(value: Any, field: dataclasses.Field) -> str | None:
@@ -325,9 +347,10 @@ def _unknown(key: Any, fields: dict[str, Any], kinds: dict[str, Any], cls: Any) 
     owners = [name for name, other in kinds.items() if key in other.__dataclass_fields__]
     if not owners:
         return f"unknown key; known here: {known}"
+    tag = _kind_field(kinds.values())
     return (
-        f"belongs to kind {' and '.join(owners)}, but kind is {cls.kind}, which takes {known}; "
-        "to change the kind of a group in a file, replace the whole group: 'key={kind: ..., ...}'"
+        f"belongs to {tag} {' and '.join(owners)}, but {tag} is {getattr(cls, tag)}, which takes {known}; "
+        f"to change the {tag} of a group in a file, replace the whole group: 'key={{{tag}: ..., ...}}'"
     )
 
 

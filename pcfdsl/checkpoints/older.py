@@ -5,6 +5,12 @@ from typing import Any
 
 __all__ = ["current_settings"]
 
+# Settings that came later, with the value that says what went before: by the name of the group, and a setting in it.
+_LATER: dict[tuple[str, str], dict[str, Any]] = {
+    ("model", "mean_sizes"): {"detector": "votenet"},
+    ("augment", "jitter"): {"translation": 0.0},
+}
+
 # 0.1.0 had one class for all sources of scenes, one of clouds and one of pictures; now each kind has its own.
 _SCENE_FIELDS = {
     "fractals": ("scenes", "fractals"),
@@ -40,10 +46,16 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     >>> old = {"kind": "stored", "path": "set", "images_key": "images", "fraction": 0.5, "subset_seed": 0}
     >>> current_settings({"data": old})
     {'data': {'kind': 'shards', 'path': 'set'}, 'train_fraction': 0.5, 'subset_seed': 0}
+    >>> current_settings({"augment": {"jitter": 0.0}})
+    {'augment': {'translation': 0.0, 'jitter': 0.0}}
     >>> current_settings({"data": {"recipe": {"rcdb": {"variant": "official"}}}})
     {'data': {'recipe': {'rcdb': {'variant': 'released'}}}}
     """
     settings = _with_variants(settings)
+    for (name, sign), later in _LATER.items():
+        group: Any = settings.get(name)
+        if isinstance(group, Mapping) and sign in group:
+            settings[name] = {**later, **group}
     for name in ("data", "validation"):
         source: Any = settings.get(name)
         if isinstance(source, Mapping) and {"scenes", "fractals", "folder", "split"} <= source.keys():

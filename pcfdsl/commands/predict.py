@@ -1,10 +1,9 @@
-"""Find objects in point clouds with a trained VoteNet; boxes as JSON, and drawn over the points."""
+"""Find objects in point clouds with a trained detector; boxes as JSON, and drawn over the points."""
 
 import argparse
 import json
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +13,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    from pcfdsl.infer.detector import PREDICTION, Unread, detect_in_files, load_detector
+    from pcfdsl.infer.detector import Unread, detect_in_files, load_detector
     from pcfdsl.models.precision import Precision
     from pcfdsl.store.atomic import make_folder, write_file
     from pcfdsl.view.page import PageItem, write_page
@@ -30,7 +29,7 @@ def main() -> None:
     for kind, what in (("html", "page"), ("png", "picture")):
         parser.add_argument(f"--{kind}", metavar="FILE", help=f"write a {what} of the boxes over the points")
     parser.add_argument(
-        "--confidence", type=float, default=PREDICTION.confidence, help="keep detections with a confidence above this"
+        "--confidence", type=float, default=0.5, help="keep detections with a confidence above this (default 0.5)"
     )
     parser.add_argument("--bin-columns", type=positive, default=6, help="columns of .bin files (default 6)")
     parser.add_argument("--batch-size", type=positive, default=8, help="clouds at a time (default 8)")
@@ -41,12 +40,9 @@ def main() -> None:
     if args.out and len(set(names)) < len(names):
         parser.error(f"--out would write {max(names, key=names.count)}.json for more than one cloud; rename them")
     detector = load_detector(args.checkpoint, device=args.device)
-    settings = {"bin_columns": args.bin_columns, "batch_size": args.batch_size, "precision": args.precision}
-    options = replace(PREDICTION, confidence=args.confidence)
+    settings = {name: getattr(args, name) for name in ("confidence", "bin_columns", "batch_size", "precision")}
     started, items, objects, failed = time.perf_counter(), [], {}, {}
-    for cloud, name, found in zip(
-        args.clouds, names, detect_in_files(detector, args.clouds, options=options, **settings), strict=True
-    ):
+    for cloud, name, found in zip(args.clouds, names, detect_in_files(detector, args.clouds, **settings), strict=True):
         if isinstance(found, Unread):
             failed[cloud] = str(found.error)
             continue

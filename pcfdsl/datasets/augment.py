@@ -1,7 +1,7 @@
 """What is random about a sample: which points are drawn, and how they are flipped, rotated, scaled and jittered."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class AugmentConfig:
     flip_y: float = option(0.5, "probability of y -> -y", minimum=0.0, maximum=1.0)
     rotation: float = option(5.0, "rotation about z, up to this many degrees either way", minimum=0.0, maximum=180.0)
     scale: tuple[float, float] = option((1.0, 1.0), "range of the scale factor", minimum=0.01)
+    translation: float = option(0.0, "standard deviation of a shift along each axis, metres", minimum=0.0)
     hull: bool = option(False, "replace rotated boxes by their axis-aligned hulls (for sets without yaw)")
     dropout: float = option(
         0.0, "replace up to this share of the points by copies of others", minimum=0.0, maximum=0.99
@@ -49,29 +50,31 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """Flip, then rotate about z, then scale, all about the origin.
+    """Flip, then rotate about z, then scale, all about the origin, then shift.
 
     Attributes:
         flip_x: Whether x -> -x.
         flip_y: Whether y -> -y.
         angle: Radians, counter-clockwise seen from above.
         scale: Factor of all coordinates.
+        shift: Metres.
     """
 
     flip_x: bool = False
     flip_y: bool = False
     angle: float = 0.0
     scale: float = 1.0
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def points(self, points: np.ndarray) -> np.ndarray:
-        """Transform [..., 3] positions or offsets; the dtype is kept."""
+        """Transform [..., 3] positions; the dtype is kept."""
         cosine, sine = np.cos(self.angle), np.sin(self.angle)
         sign_x, sign_y = (-1 if flip else 1 for flip in (self.flip_x, self.flip_y))
         matrix = (
             np.array([[cosine * sign_x, -sine * sign_y, 0], [sine * sign_x, cosine * sign_y, 0], [0, 0, 1]])
             * self.scale
         )
-        return (np.asarray(points, np.float64) @ matrix.T).astype(np.asarray(points).dtype)
+        return (np.asarray(points, np.float64) @ matrix.T + self.shift).astype(np.asarray(points).dtype)
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Transform [K, 7] boxes so that they hold exactly the transformed points; yaw in [-pi, pi)."""
@@ -86,9 +89,10 @@ class Transform:
     def inverse(self) -> "Transform":
         """The transform that undoes this one: a single mirror turns the other way round."""
         mirrored = self.flip_x != self.flip_y
-        return Transform(
+        linear = Transform(
             flip_x=self.flip_x, flip_y=self.flip_y, angle=self.angle if mirrored else -self.angle, scale=1 / self.scale
         )
+        return replace(linear, shift=tuple((-linear.points(np.array(self.shift))).tolist()))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,9 +170,12 @@ def draw_transform(rng: np.random.Generator, config: AugmentConfig) -> Transform
     """Draw a transform as the settings say."""
     flip_x, flip_y = rng.random(2) < (config.flip_x, config.flip_y)
     angle = np.radians(rng.uniform(-config.rotation, config.rotation))
-    return Transform(
+    transform = Transform(
         flip_x=bool(flip_x), flip_y=bool(flip_y), angle=float(angle), scale=float(rng.uniform(*config.scale))
     )
+    if not config.translation:
+        return transform
+    return replace(transform, shift=tuple(rng.normal(0, config.translation, 3).tolist()))
 
 
 def axis_aligned_hull(boxes: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ class DatasetSpec:
         classes: Class names; categories index them.
         source_ids: The benchmark's own number of each class (nyu40 for ScanNet); empty if its labels are names.
         mean_sizes: Published mean full extents of each class, metres, along the box's own x, y and z.
+        class_levels: TR3D's level of each class's boxes, 0 fine or 1 coarse, by its published settings.
         num_heading_bins: Bins of VoteNet's box coding; 1 if boxes have no yaw.
         split_sizes: Scenes of each split of the complete benchmark. Papers report on "val".
         num_points: Points of VoteNet's samples.
@@ -35,6 +36,7 @@ class DatasetSpec:
     classes: tuple[str, ...]
     source_ids: tuple[int, ...] = ()
     mean_sizes: tuple[tuple[float, float, float], ...]
+    class_levels: tuple[int, ...] = ()
     num_heading_bins: int
     split_sizes: dict[str, int]
     num_points: int
@@ -80,6 +82,7 @@ SCANNET = DatasetSpec(
         (1.151152646430185, 1.054629599379602, 0.4970679366700003),
         (0.47535286277763605, 0.492494933218611, 0.5802116805268812),
     ),
+    class_levels=(0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 0, 0, 0, 0, 1, 0),
     num_heading_bins=1,
     split_sizes={"train": 1201, "val": 312},
     num_points=40_000,
@@ -103,6 +106,7 @@ SUNRGBD = DatasetSpec(
         (0.404671, 1.071108, 1.688889),
         (0.76584, 1.398258, 0.472728),
     ),
+    class_levels=(1, 1, 1, 0, 0, 1, 0, 0, 1, 0),
     num_heading_bins=12,
     split_sizes={"train": 5285, "val": 5050},
     num_points=20_000,

@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 from pcfdsl.config import option, validate
 from pcfdsl.evaluate.detection import DetectionReport, average_precision
 from pcfdsl.evaluate.report import class_table, report_dict, runs_dict, runs_table
-from pcfdsl.models.decode import DecodeOptions, decode
+from pcfdsl.models.decode import DecodeOptions
+from pcfdsl.models.detector import Decoder, DetectorModel, judged_decoder
 from pcfdsl.models.precision import Precision, autocast
-from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.ops.detections import Detections, GroundTruth
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import ignore_interrupts
@@ -37,7 +37,9 @@ class EvaluationConfig:
     seed: int = option(0, "decides which points those are")
     iou_thresholds: tuple[float, ...] = option((0.25, 0.5), "IoU a detection must exceed", minimum=0.0, maximum=1.0)
     monitor: str = option("mAP@0.25", "the result whose greatest value makes a checkpoint the best")
-    decode: DecodeOptions = option(DecodeOptions(), "which proposals become detections")
+    decode: DecodeOptions = option(
+        DecodeOptions(), "which of VoteNet's proposals become detections; TR3D's settings of this are its model's"
+    )
 
     def __post_init__(self) -> None:
         validate(self)
@@ -51,7 +53,7 @@ class EvaluationConfig:
 
 def evaluate_scenes(
     network: nn.Module,
-    model: VoteNetConfig,
+    model: DetectorModel,
     samples: DetectionDataset,
     *,
     config: EvaluationConfig,
@@ -73,7 +75,8 @@ def evaluate_scenes(
         raise ValueError("the set to evaluate on has no scenes")
     reports = []
     for repeat in range(config.repeats):
-        found, truth = detect_scenes(network, model, samples, config=config, epoch=repeat, precision=precision)
+        decode = judged_decoder(model, config.decode)
+        found, truth = detect_scenes(network, decode, samples, config=config, epoch=repeat, precision=precision)
         reports.append(
             average_precision(found, truth, num_classes=model.num_classes, iou_thresholds=config.iou_thresholds)
         )
@@ -83,11 +86,10 @@ def evaluate_scenes(
 @torch.no_grad()
 def detect(
     network: nn.Module,
-    model: VoteNetConfig,
+    decode: Decoder,
     points: Tensor,
     *,
     generators: Sequence[np.random.Generator],
-    options: DecodeOptions,
     precision: Precision = "float32",
 ) -> Detections:
     """What a detector finds in a batch: forward pass, decoding and suppression on the network's device.
@@ -97,10 +99,9 @@ def detect(
 
     Args:
         network: In evaluation mode, on any device.
-        model: Its configuration.
+        decode: What becomes of its answers.
         points: [B, N, 3 + C], on any device.
         generators: Randomness of each scene.
-        options: Which proposals to keep.
         precision: Type of the network's matrix products.
 
     Returns:
@@ -110,12 +111,12 @@ def detect(
     points = points.to(device, non_blocking=True)
     with autocast(device, precision):
         output = network(points, generator=generators)
-    return decode(output, model, points, options=options).cpu()
+    return decode(output, points).cpu()
 
 
 def detect_scenes(
     network: nn.Module,
-    model: VoteNetConfig,
+    decode: Decoder,
     samples: DetectionDataset,
     *,
     config: EvaluationConfig,
@@ -139,9 +140,7 @@ def detect_scenes(
     found, truth = [], []
     for batch in loader:
         generators = [stream(config.seed, "clusters", epoch, i) for i in batch.scene_idx.tolist()]
-        detections = detect(
-            network, model, batch.points, generators=generators, options=config.decode, precision=precision
-        )
+        detections = detect(network, decode, batch.points, generators=generators, precision=precision)
         found.append(replace(detections, scene=batch.scene_idx[detections.scene]))
         scene, row = batch.box_mask.nonzero(as_tuple=True)
         boxes, classes = batch.boxes[scene, row], batch.classes[scene, row]

@@ -20,8 +20,9 @@ from pcfdsl.datasets.spec import DatasetSpec
 from pcfdsl.evaluate.detector import EvaluationConfig
 from pcfdsl.models.backbone import SRUNetSettings
 from pcfdsl.models.decode import DecodeOptions
+from pcfdsl.models.detector import build_detector
 from pcfdsl.models.pointnet2 import PointNet2Config
-from pcfdsl.models.votenet import VoteNet, VoteNetConfig
+from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.samples.detection import PointsConfig
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.tasks.detection import DetectorConfig
@@ -90,7 +91,7 @@ def import_checkpoint(
         config, more = published_settings(weights.state, spec)
         notes += more
         try:
-            missing = tuple(VoteNet(config.model).load_state_dict(weights.state, strict=False).missing_keys)
+            missing = tuple(build_detector(config.model).load_state_dict(weights.state, strict=False).missing_keys)
         except RuntimeError as error:
             raise ValueError(f"{source} is not a whole detector of {spec.name}: {error}") from None
         settings = {**to_dict(config), "classes": list(spec.classes)}

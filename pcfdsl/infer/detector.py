@@ -8,14 +8,14 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 from pcfdsl.datasets.sources import SceneSource, open_scenes
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.evaluate.detector import EvaluationConfig, detect, evaluate_scenes
 from pcfdsl.infer.trained import Trained, load_trained
-from pcfdsl.models.decode import DecodeOptions
+from pcfdsl.models.detector import build_detector, shown_decoder
 from pcfdsl.models.precision import Precision
-from pcfdsl.models.votenet import VoteNet
 from pcfdsl.readers.clouds import Cloud, read_cloud
 from pcfdsl.readers.hints import scan_hints
 from pcfdsl.rng import stream
@@ -24,7 +24,6 @@ from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.tasks.detection import DetectorConfig
 
 __all__ = [
-    "PREDICTION",
     "Detector",
     "Evaluation",
     "FileDetections",
@@ -36,13 +35,13 @@ __all__ = [
 ]
 
 
-Detector = Trained[VoteNet, DetectorConfig]
+Detector = Trained[nn.Module, DetectorConfig]
 
 
 def load_detector(path: str | Path, *, device: str = "auto") -> Detector:
     """Load a trained detector; arguments and errors as for `load_trained`."""
     return load_trained(
-        path, DetectorConfig, lambda config, _: VoteNet(config.model), network="a detector", device=device
+        path, DetectorConfig, lambda config, _: build_detector(config.model), network="a detector", device=device
     )
 
 
@@ -136,9 +135,6 @@ class FileDetections:
         return json.dumps(entries, indent=1)
 
 
-PREDICTION = DecodeOptions(confidence=0.5, nms="3d", per_class_proposal=False, remove_empty=True)
-
-
 @dataclass(frozen=True)
 class Unread:
     """A cloud that could not be used, and why."""
@@ -151,7 +147,7 @@ def detect_in_files(
     detector: Detector,
     paths: Sequence[str | Path],
     *,
-    options: DecodeOptions = PREDICTION,
+    confidence: float = 0.5,
     batch_size: int = 8,
     precision: Precision = "float32",
     bin_columns: int = 6,
@@ -166,7 +162,7 @@ def detect_in_files(
     Args:
         detector: A trained detector.
         paths: The clouds; one that cannot be used, or has no colours where the detector needs them, costs itself alone.
-        options: Which proposals to keep.
+        confidence: Least probability of a detection, exclusive.
         batch_size: Clouds at a time.
         precision: Type of the network's matrix products.
         bin_columns: Numbers in a row of a .bin file.
@@ -174,13 +170,13 @@ def detect_in_files(
     """
     for start in range(0, len(paths), batch_size):
         batch = [_sample(detector, Path(path), bin_columns, seed) for path in paths[start : start + batch_size]]
-        yield from _detect_in_batch(detector, batch, options, precision, seed)
+        yield from _detect_in_batch(detector, batch, confidence, precision, seed)
 
 
 def _detect_in_batch(
     detector: Detector,
     batch: list[tuple[Cloud, DetectionSample] | Unread],
-    options: DecodeOptions,
+    confidence: float,
     precision: Precision,
     seed: int,
 ) -> Iterator[FileDetections | Unread]:
@@ -190,10 +186,9 @@ def _detect_in_batch(
         return
     found = detect(
         detector.model,
-        detector.config.model,
+        shown_decoder(detector.config.model, confidence=confidence),
         collate(samples).points,
         generators=[stream(seed, "clusters") for _ in samples],
-        options=options,
         precision=precision,
     )
     order = found.scores.argsort(descending=True, stable=True)
@@ -227,7 +222,7 @@ def detect_in_file(
     detector: Detector,
     path: str | Path,
     *,
-    options: DecodeOptions = PREDICTION,
+    confidence: float = 0.5,
     precision: Precision = "float32",
     bin_columns: int = 6,
     seed: int = 0,
@@ -238,7 +233,7 @@ def detect_in_file(
         OSError, ValueError: If the file cannot be used, or has no colours where the detector needs them.
     """
     settings = {"precision": precision, "bin_columns": bin_columns, "seed": seed}
-    found = next(detect_in_files(detector, [path], options=options, **settings))
+    found = next(detect_in_files(detector, [path], confidence=confidence, **settings))
     if isinstance(found, Unread):
         raise found.error
     return found

@@ -6,6 +6,7 @@ parameters are those of the published code, so its checkpoints load with `load_s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ __all__ = ["VoteNet", "VoteNetConfig", "VoteNetOutput"]
 class VoteNetConfig(BackboneConfig):
     """The network. Classes, heading bins and mean sizes are those of the data."""
 
+    detector: Literal["votenet"] = option("votenet", "VoteNet: seeds vote for centres, clusters of votes are proposals")
     num_classes: int = option(1, "object classes", minimum=1)
     num_heading_bins: int = option(12, "heading bins; 1 means that all boxes are axis-aligned", minimum=1)
     mean_sizes: tuple[tuple[float, float, float], ...] = option(

@@ -23,7 +23,7 @@ def check_released(dataset: str, augment: AugmentConfig | None) -> None:
     """
     if augment is None:
         return
-    unknown = {"dropout": augment.dropout != 0, "jitter": augment.jitter != 0}
+    unknown = {"dropout": augment.dropout != 0, "jitter": augment.jitter != 0, "translation": augment.translation != 0}
     if dataset == "scannet":
         unknown |= {"scale": augment.scale != (1.0, 1.0), "color": augment.color}
     else:

@@ -1,7 +1,6 @@
 """The demo's report: settings, results with intervals over seeds, curves and pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ from pcfdsl.evaluate.detector import detect_scenes
 from pcfdsl.evaluate.report import runs_table
 from pcfdsl.evaluate.statistics import Summary, paired_difference, summarize
 from pcfdsl.infer.detector import load_detector
-from pcfdsl.models.decode import DecodeOptions
+from pcfdsl.models.detector import DetectorModel, shown_decoder
+from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.samples.detection import scene_samples
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.log import read_log
@@ -24,7 +24,7 @@ from pcfdsl.view.sources import render_items
 
 __all__ = ["verdict", "write_demo_report"]
 
-SHOWN = DecodeOptions(confidence=0.3, nms="3d", per_class_proposal=False, remove_empty=True)
+SHOWN = 0.3  # least probability of a box in the pictures
 NUM_SHOWN = 3
 
 
@@ -123,7 +123,7 @@ def _what_was_done(pretrain: DetectorConfig, finetune: DetectorConfig) -> str:
         finetune.data.kind, "labelled scenes"
     )
     return (
-        f"VoteNet with {finetune.model.backbone.num_centers[0]} centres and {finetune.model.num_proposals} proposals "
+        f"{_network(finetune.model)} "
         f"on {finetune.points.num_points} points. Pre-trained for {first.num_steps} steps of {first.batch_size} "
         f"fractal scenes ({fractals.num_categories} categories, variance threshold "
         f"{fractals.search.variance_threshold:g}); transferred: {', '.join(finetune.init.parts)}. Both arms were "
@@ -131,6 +131,12 @@ def _what_was_done(pretrain: DetectorConfig, finetune: DetectorConfig) -> str:
         f"({finetune.train_fraction:.0%} of the training set) at a learning rate of "
         f"{second.optimizer.learning_rate:g}, and evaluated with their last weights, not their best."
     )
+
+
+def _network(model: DetectorModel) -> str:
+    if isinstance(model, TR3DConfig):
+        return f"TR3D on voxels of {100 * model.voxel_size:g} cm with {model.neck_channels} channels"
+    return f"VoteNet with {model.backbone.num_centers[0]} centres and {model.num_proposals} proposals"
 
 
 def _bars(names: Sequence[str], metrics: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
@@ -175,8 +181,8 @@ def _predictions(
     for arm in arms:
         detector = load_detector(out / arm / f"seed{seed}" / "last.safetensors")
         samples = scene_samples(scenes, detector.config.points, seed=0)
-        how = replace(detector.config.evaluation, decode=SHOWN)
-        found, _ = detect_scenes(detector.model, detector.config.model, samples, config=how)
+        decode = shown_decoder(detector.config.model, confidence=SHOWN)
+        found, _ = detect_scenes(detector.model, decode, samples, config=detector.config.evaluation)
         rows.append([])
         for place, scene in enumerate(scenes):
             own = found.scene == place
@@ -191,6 +197,6 @@ def _predictions(
     items = [item for row in rows for item in row]
     pictures = Picture(
         render_items(items, columns=len(scenes)),
-        f"Ground truth, then each arm's detections (seed {seed}, scores above {SHOWN.confidence:.0%}).",
+        f"Ground truth, then each arm's detections (seed {seed}, scores above {SHOWN:.0%}).",
     )
     return [pictures, Viewer(items)]

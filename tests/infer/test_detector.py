@@ -13,7 +13,7 @@ from pcfdsl.datasets.sources import open_scenes
 from pcfdsl.evaluate.detector import detect_scenes
 from pcfdsl.infer.detector import Detector, Unread, detect_in_file, detect_in_files, evaluate_detector
 from pcfdsl.models.decode import DecodeOptions
-from pcfdsl.models.votenet import VoteNet
+from pcfdsl.models.detector import build_detector, judged_decoder
 from pcfdsl.samples.detection import scene_samples
 from pcfdsl.train.tasks.detection import DetectorConfig
 
@@ -31,7 +31,7 @@ def detector(request) -> Detector:
     classes = open_scenes(config.validation).classes
     config = replace(config, model=replace(config.model, num_classes=len(classes)))
     torch.manual_seed(0)
-    model = VoteNet(config.model).eval()
+    model = build_detector(config.model).eval()
     return Detector(model=model, config=config, classes=classes, step=0, path=Path("untrained"))
 
 
@@ -47,10 +47,10 @@ def clouds(tmp_path_factory) -> list[Path]:
 
 @pytest.mark.parametrize("batch_size", [2, 8])
 def test_clouds_of_unequal_sizes_are_searched_together_as_alone(detector, clouds, batch_size):
-    together = list(detect_in_files(detector, clouds, options=ALL, batch_size=batch_size))
+    together = list(detect_in_files(detector, clouds, confidence=0.0, batch_size=batch_size))
     assert [len(found.points) for found in together] == [3000, 100, 1500, 1024, 700]
     for path, found in zip(clouds, together, strict=True):
-        alone = detect_in_file(detector, path, options=ALL)
+        alone = detect_in_file(detector, path, confidence=0.0)
         assert len(alone.boxes) > 0
         assert found.names == alone.names
         np.testing.assert_allclose(found.boxes, alone.boxes, **CLOSE)
@@ -70,9 +70,9 @@ def test_memory_holds_one_batch(detector, clouds, tmp_path):
 def test_scenes_are_evaluated_together_as_alone(detector):
     samples = scene_samples(open_scenes(detector.config.validation).scenes, detector.config.points, seed=1)
     config = replace(detector.config.evaluation, decode=ALL)
+    decode = judged_decoder(detector.config.model, ALL)
     alone, together = (
-        detect_scenes(detector.model, detector.config.model, samples, config=replace(config, batch_size=size))
-        for size in (1, 4)
+        detect_scenes(detector.model, decode, samples, config=replace(config, batch_size=size)) for size in (1, 4)
     )
     assert set(alone[0].scene.tolist()) == {0, 1, 2, 3, 4}
     for one, other in zip(alone, together, strict=True):
@@ -85,7 +85,7 @@ def test_scenes_are_evaluated_together_as_alone(detector):
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_is_near(detector, clouds, precision):
     exact, near = (
-        torch.from_numpy(detect_in_file(detector, clouds[0], options=ALL, precision=each).scores)
+        torch.from_numpy(detect_in_file(detector, clouds[0], confidence=0.0, precision=each).scores)
         for each in ("float32", precision)
     )
     assert near.dtype == torch.float32
@@ -96,9 +96,9 @@ def test_boxes_of_far_clouds_are_in_the_frame_of_the_file(detector, clouds, tmp_
     place = np.array([512_300.0, 5_412_300.0, 0.0])
     near = np.load(clouds[0]).astype(np.float64)
     np.save(tmp_path / "far.npy", near + place)
-    far, alone = detect_in_file(detector, tmp_path / "far.npy", options=ALL), detect_in_file(detector, clouds[0])
+    far, alone = detect_in_file(detector, tmp_path / "far.npy", confidence=0.0), detect_in_file(detector, clouds[0])
     assert any("far from the origin" in note for note in far.notes)
-    assert any("at least 1024" in note for note in detect_in_file(detector, clouds[1], options=ALL).notes)
+    assert any("at least 1024" in note for note in detect_in_file(detector, clouds[1], confidence=0.0).notes)
     assert not alone.offset.any()
     centers = np.array([entry["center"] for entry in json.loads(far.to_json())])
     np.testing.assert_allclose(centers, far.boxes[:, :3].astype(np.float64) + far.offset, atol=1e-6)

@@ -27,6 +27,9 @@ class TR3DConfig:
     stem_pool: bool = option(True, "a maximum over 2 x 2 x 2 voxels after it; without, all levels are finer by two")
     planes: tuple[int, ...] = option((64, 128, 128, 128), "channels of each stage; each halves the grid", minimum=1)
     layers: tuple[int, ...] = option((3, 4, 6, 3), "residual blocks of each stage", minimum=1)
+    upsampling: Literal["generated", "encoder"] = option(
+        "generated", "where boxes can be: at all voxels in reach of coarser ones, or (a tenth of the work) seen ones"
+    )
     neck_channels: int = option(128, "channels that boxes are predicted from", minimum=1)
     class_levels: tuple[int, ...] = option(
         (), "level of each class's boxes, 0 fine or 1 coarse; none: by the size of each box", minimum=0, maximum=1

@@ -8,7 +8,7 @@ from pcfdsl.models.tr3d.network import TR3DOutput
 from pcfdsl.ops.detections import Detections
 from pcfdsl.ops.nms import nms_bev
 
-__all__ = ["decode_locations", "decode_tr3d"]
+__all__ = ["decode_locations", "decode_tr3d", "one_class_each"]
 
 
 def decode_locations(locations: Tensor, regression: Tensor, *, released: bool = False) -> Tensor:
@@ -55,7 +55,17 @@ def decode_tr3d(output: TR3DOutput, config: TR3DConfig) -> Detections:
     picked = nms_bev(
         found.boxes, found.scores, threshold=config.nms_threshold, classes=found.classes, scene=found.scene
     )
-    return Detections(**{name: values[picked] for name, values in vars(found).items()})
+    return _rows(found, picked)
+
+
+def one_class_each(found: Detections, *, threshold: float) -> Detections:
+    """The detections that no likelier one of any class overlaps by more than a threshold, seen from above."""
+    alike = torch.zeros_like(found.classes)
+    return _rows(found, nms_bev(found.boxes, found.scores, threshold=threshold, classes=alike, scene=found.scene))
+
+
+def _rows(found: Detections, rows: Tensor) -> Detections:
+    return Detections(**{name: values[rows] for name, values in vars(found).items()})
 
 
 def _most_probable(scores: Tensor, scene: Tensor, count: int) -> Tensor:

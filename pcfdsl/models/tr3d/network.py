@@ -55,10 +55,10 @@ class TR3D(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = MinkResNet(config)
-        self.neck = TR3DNeck(config.planes[-3:], config.neck_channels)
+        self.neck = TR3DNeck(config.planes[-3:], config.neck_channels, generated=config.upsampling == "generated")
         self.bbox_head = TR3DHead(config)
 
-    def forward(self, points: Tensor) -> TR3DOutput:
+    def forward(self, points: Tensor, *, generator: object = None) -> TR3DOutput:
         """Detect in a batch of scenes.
 
         A voxel is the floor of its points' coordinates, also of negative ones, and has the colour of the first of them:
@@ -66,6 +66,7 @@ class TR3D(nn.Module):
 
         Args:
             points: [B, N, 3], or [B, N, 6] with colours minus 0.5, float32; metres, z up.
+            generator: Not used: detectors are called with randomness, and this one needs none.
 
         Raises:
             ValueError: If the points have another shape or type, or are not finite.
@@ -138,15 +139,17 @@ class _Block(nn.Module):
 
 
 class TR3DNeck(nn.Module):
-    """From the coarsest stage twice up, each time onto every voxel within reach, and joined with the stage there.
+    """From the coarsest stage twice up, each time joined with the stage there.
 
     Args:
         planes: Channels of the three stages, the finest first.
         out_channels: Channels of both outputs.
+        generated: Go onto every voxel within reach, as published; otherwise only onto those of the stage.
     """
 
-    def __init__(self, planes: tuple[int, ...], out_channels: int):
+    def __init__(self, planes: tuple[int, ...], out_channels: int, *, generated: bool = True):
         super().__init__()
+        self.generated = generated
         for level, (fine, coarse) in enumerate(pairwise(planes)):
             up = SparseConvTranspose3d(coarse, fine, kernel_size=3, stride=2)
             self.add_module(f"up_block_{level + 1}", _normed(up, fine))
@@ -161,7 +164,8 @@ class TR3DNeck(nn.Module):
         levels = []
         for level in (1, 0):
             up, norm, relu = self.get_submodule(f"up_block_{level + 1}")  # type: ignore[misc]
-            x = relu(norm(up(x, x.voxels.generated(3, 2))))
+            onto = x.voxels.generated(3, 2) if self.generated else stages[level].voxels
+            x = relu(norm(up(x, onto)))
             # A voxel of the stage is its parent and an offset, so it is always among the generated ones.
             x = self.get_submodule(f"lateral_block_{level}")(add_onto(stages[level], x))
             levels.append(self.get_submodule(f"out_block_{level}")(x))

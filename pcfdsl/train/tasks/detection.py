@@ -1,4 +1,4 @@
-"""VoteNet on scenes: pre-training on formula-made ones, fine-tuning on stored ones. The same settings serve both."""
+"""Detectors on scenes: pre-training on formula-made ones, fine-tuning on stored ones. The same settings serve both."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +12,14 @@ from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import ConfigError, option, to_dict, validate
 from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.sources import FractalSource, NoSource, SceneSet, SceneSource, mean_box_sizes, open_scenes
-from pcfdsl.datasets.spec import SPECS, spec_of
+from pcfdsl.datasets.spec import SPECS, DatasetSpec, spec_of
 from pcfdsl.datasets.subsets import nested_subset
 from pcfdsl.evaluate.detector import EvaluationConfig, evaluate_scenes, mean_metrics
-from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
-from pcfdsl.models.votenet import VoteNet, VoteNetConfig
+from pcfdsl.models.decode import DecodeOptions
+from pcfdsl.models.detector import DetectorModel, build_detector, detector_loss
+from pcfdsl.models.losses import BoxTargets, LossWeights
+from pcfdsl.models.tr3d.config import TR3DConfig
+from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.samples.detection import DetectionBatch, PointsConfig, collate, scene_samples
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.seeds import SeedResults, train_seeds
@@ -35,14 +38,15 @@ class DetectorConfig:
     subset_seed: int = option(0, "which share; keep it when runs are compared")
     points: PointsConfig = option(PointsConfig(), "what the network sees of a scene")
     augment: AugmentConfig = option(AugmentConfig(), "augmentation of training samples")
-    model: VoteNetConfig = option(VoteNetConfig(), "the network")
+    model: DetectorModel = option(VoteNetConfig(), "the network")
     sizes: Literal["one", "per_class", "published", "given"] = option(
         "one",
-        "mean sizes: one or one per class, from the training boxes; the benchmark's published ones; or as "
-        "model.mean_sizes says",
+        "mean sizes of VoteNet: one or one per class, from the training boxes; the benchmark's published ones; or as "
+        "model.mean_sizes says. Levels of TR3D's boxes: by each one's size, by the mean size of its class, published, "
+        "or as model.class_levels says",
     )
-    loss: LossWeights = option(LossWeights(), "weights of the loss")
-    padded_truth_bug: bool = option(False, "match proposals to padding as the published code does")
+    loss: LossWeights = option(LossWeights(), "weights of VoteNet's loss")
+    padded_truth_bug: bool = option(False, "match proposals to padding as VoteNet's published code does")
     init: InitConfig = option(InitConfig(), "where the weights start from")
     train: TrainConfig = option(TrainConfig(epochs=180.0), "optimisation")
     evaluation: EvaluationConfig = option(EvaluationConfig(), "how detections are made and judged")
@@ -57,6 +61,11 @@ class DetectorConfig:
         misfit = self.model.misfit(use_height=self.points.use_height, use_color=self.points.use_color)
         if misfit is not None:
             yield f"model.{misfit[0]}", misfit[1]
+        if isinstance(self.model, TR3DConfig):
+            unused = {"loss": self.loss != LossWeights(), "padded_truth_bug": self.padded_truth_bug}
+            unused["evaluation.decode"] = self.evaluation.decode != DecodeOptions()
+            for name in (name for name, there in unused.items() if there):
+                yield name, "belongs to VoteNet, but model.detector is tr3d, whose own settings are all in model"
 
 
 def train_detector(
@@ -95,7 +104,7 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
     classes = ("object",) if config.points.class_agnostic else scenes.classes
     config = replace(config, model=_resolved_model(config, training, classes))
     torch.manual_seed(config.train.seed)
-    model = VoteNet(config.model)
+    model = build_detector(config.model)
     start_from(config.init, model)
 
     def evaluate(network: nn.Module) -> dict[str, float]:
@@ -132,28 +141,41 @@ def _share(scenes: Sequence[Scene], fraction: float, seed: int) -> Sequence[Scen
     return scenes if len(chosen) == len(scenes) else _Part(scenes, tuple(chosen.tolist()))
 
 
-def _resolved_model(config: DetectorConfig, scenes: Sequence[Scene], classes: tuple[str, ...]) -> VoteNetConfig:
-    num_classes = len(classes)
+def _resolved_model(config: DetectorConfig, scenes: Sequence[Scene], classes: tuple[str, ...]) -> DetectorModel:
+    """The network for these classes, with what it is to know of the sizes of their boxes."""
+    model, num_classes = config.model, len(classes)
     if config.sizes == "given":
-        if config.model.num_classes != num_classes:
+        if model.num_classes != num_classes:
             raise ConfigError(
-                [("model.num_classes", f"is {config.model.num_classes}, but the data have {num_classes} classes")]
+                [("model.num_classes", f"is {model.num_classes}, but the data have {num_classes} classes")]
             )
-        return config.model
+        return model
+    per_class = config.sizes == "per_class" and not config.points.class_agnostic
     if config.sizes == "published":
-        spec = spec_of(classes)
-        if spec is None:
-            names = " nor ".join(spec.name for spec in SPECS)
-            raise ConfigError([("sizes", f"is published, but the classes are neither those of {names}")])
-        return replace(config.model, num_classes=num_classes, mean_sizes=spec.mean_sizes)
-    sizes = mean_box_sizes(
-        scenes, num_classes, per_class=config.sizes == "per_class" and not config.points.class_agnostic
-    )
-    return replace(config.model, num_classes=num_classes, mean_sizes=sizes)
+        spec = _benchmark(classes)
+        sizes, levels = spec.mean_sizes, spec.class_levels
+    elif per_class or isinstance(model, VoteNetConfig):
+        sizes = mean_box_sizes(scenes, num_classes, per_class=per_class)
+        levels = () if isinstance(model, VoteNetConfig) else tuple(int(max(s) >= model.level_side) for s in sizes)
+    else:
+        sizes, levels = (), ()
+    if isinstance(model, VoteNetConfig):
+        return replace(model, num_classes=num_classes, mean_sizes=sizes)
+    return replace(model, num_classes=num_classes, class_levels=levels)
+
+
+def _benchmark(classes: tuple[str, ...]) -> DatasetSpec:
+    spec = spec_of(classes)
+    if spec is None:
+        names = " nor ".join(spec.name for spec in SPECS)
+        raise ConfigError([("sizes", f"is published, but the classes are neither those of {names}")])
+    return spec
 
 
 def _loss_function(config: DetectorConfig) -> Callable:
-    sampled = config.model.cluster_sampling == "random"
+    model = config.model
+    sampled = isinstance(model, VoteNetConfig) and model.cluster_sampling == "random"
+    settings = {"weights": config.loss, "padded_truth_bug": config.padded_truth_bug}
 
     def loss(network: Callable, batch: DetectionBatch, rng) -> tuple[Tensor, Mapping[str, Tensor]]:
         output = network(batch.points, generator=rng) if sampled else network(batch.points)
@@ -164,9 +186,6 @@ def _loss_function(config: DetectorConfig) -> Callable:
             vote_offsets=batch.vote_offsets,
             vote_mask=batch.vote_mask,
         )
-        parts = votenet_loss(
-            output, targets, config.model, weights=config.loss, padded_truth_bug=config.padded_truth_bug
-        )
-        return parts.total, {name: value for name, value in vars(parts).items() if name != "total"}
+        return detector_loss(output, targets, model, **settings)
 
     return loss

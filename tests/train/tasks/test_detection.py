@@ -168,8 +168,7 @@ def test_a_file_is_searched(tmp_path, finetuned):
     detector = load_detector(finetuned, device="cpu")
     points = open_scenes(detector.config.validation).scenes[0].points
     np.save(tmp_path / "room.npy", points)
-    options = replace(detector.config.evaluation.decode, per_class_proposal=False, confidence=0.0)
-    found = detect_in_file(detector, tmp_path / "room.npy", options=options)
+    found = detect_in_file(detector, tmp_path / "room.npy", confidence=0.0)
     assert len(found.boxes) > 0
     assert (np.diff(found.scores) <= 0).all()
     assert set(found.names) <= set(detector.classes)

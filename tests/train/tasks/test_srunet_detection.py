@@ -28,8 +28,7 @@ def test_a_trained_one_is_loaded_judged_and_used(tmp_path):
     assert detector.config.model.backbone_type == "srunet"
     assert evaluate_detector(detector).reports[0].metrics()["mAP@0.25"] == result.metrics["mAP@0.25"]
     np.save(tmp_path / "room.npy", np.random.default_rng(0).uniform(0, 3, (1500, 3)).astype(np.float32))
-    options = detector.config.evaluation.decode
-    found = detect_in_file(detector, tmp_path / "room.npy", options=options)
+    found = detect_in_file(detector, tmp_path / "room.npy", confidence=0.0)
     assert found.points.shape == (1500, 3)
     assert np.isfinite(found.boxes).all()
 
