@@ -1,4 +1,4 @@
-"""Tensor names and shapes of other projects' networks <-> ours, which are those of VoteNet's released code.
+"""Tensor names and shapes of other projects' networks <-> ours: VoteNet's are those of its released code.
 
 The layouts:
 
@@ -10,6 +10,8 @@ The layouts:
 - "mmdetection3d": MMDetection3D's VoteNet. Its last layer is split in two, and since its version 1.0 its headings turn
   counter-clockwise where VoteNet's turn clockwise: the channels of the bins are permuted and those of the residuals
   negated, so that the same box comes out.
+- "tr3d": MMDetection3D's TR3D: our names.
+- "samsunglabs": the TR3D of its authors, whose head has other names.
 
 Names are without the prefixes of wrappers such as `module.`. Every tensor of a source is either converted or listed in
 `Conversion.unmatched`; converting back gives the original.
@@ -25,7 +27,7 @@ from torch import Tensor
 
 __all__ = ["LAYOUTS", "Conversion", "Layout", "detect_layout", "from_ours", "in_layouts", "mirror_headings", "to_ours"]
 
-Layout = Literal["votenet", "backbone", "depthcontrast", "mmdetection3d"]
+Layout = Literal["votenet", "backbone", "depthcontrast", "mmdetection3d", "samsunglabs", "tr3d"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 _HEAD = "bbox_head.conv_pred"
@@ -61,7 +63,7 @@ def detect_layout(state: Mapping[str, Tensor]) -> Layout:
     raise ValueError(
         f"the tensor names match no known layout; the first are {_first(state)}; expected those of a VoteNet "
         "(backbone_net., vgen., pnet.), of its backbone alone (sa1., fp1., conv0p1s1., block1.), of DepthContrast "
-        "(trunk.0.) or of MMDetection3D (backbone.SA_modules., bbox_head.)"
+        "(trunk.0.), of MMDetection3D (backbone.SA_modules., bbox_head.) or of a TR3D (backbone.layer1., neck.)"
     )
 
 
@@ -183,7 +185,12 @@ _KNOWN: dict[Layout, Callable[[str], object]] = {
     "mmdetection3d": re.compile(r"(backbone\.(SA|FP)_modules|bbox_head\.(vote_module|conv_pred))\.").match,
     "depthcontrast": _of_trunk,
     "backbone": _of_backbone,
+    "samsunglabs": re.compile(r"head\.(bbox|cls)_conv\.").match,
+    "tr3d": re.compile(r"(backbone\.(conv1|layer\d+\.\d+\.conv\d)|neck\.(up|lateral|out)_block_\d\.0)\.kernel$").match,
 }
+
+_TR3D = re.compile(r"(backbone\.(conv1|norm1|layer\d+)|neck\.(up|lateral|out)_block_\d|bbox_head\.conv_(reg|cls))\.")
+_TR3D_HEAD = (("bbox_head.conv_reg.", "head.bbox_conv."), ("bbox_head.conv_cls.", "head.cls_conv."))
 
 # Our name <-> MMDetection3D's, part by part. Our layers are numbered from 1, theirs from 0.
 _MMDETECTION3D = [
@@ -211,6 +218,10 @@ def _our_name(name: str, layout: Layout) -> str | None:
         return _backbone_name(name)
     if layout == "depthcontrast":
         return _in_trunk(name)
+    if layout in ("tr3d", "samsunglabs"):
+        for ours, theirs in _TR3D_HEAD if layout == "samsunglabs" else ():
+            name = ours + name.removeprefix(theirs) if name.startswith(theirs) else name
+        return name if _TR3D.match(name) else None
     for ours, theirs in _MMDETECTION3D:
         if name.startswith(theirs):
             rest = name.removeprefix(theirs)
@@ -221,6 +232,12 @@ def _our_name(name: str, layout: Layout) -> str | None:
 def _their_name(name: str, layout: Layout) -> str | None:
     if layout == "votenet":
         return name if _KNOWN["votenet"](name) else None
+    if layout in ("tr3d", "samsunglabs"):
+        if not _TR3D.match(name):
+            return None
+        for ours, theirs in _TR3D_HEAD if layout == "samsunglabs" else ():
+            name = theirs + name.removeprefix(ours) if name.startswith(ours) else name
+        return name
     if layout == "mmdetection3d":
         for ours, theirs in _MMDETECTION3D:
             if name.startswith(ours):

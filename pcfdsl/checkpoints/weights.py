@@ -108,7 +108,13 @@ def not_finite(state: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 
 def benchmark_of(state: Mapping[str, Tensor]) -> DatasetSpec | None:
-    """The benchmark for which VoteNet's head has as many channels: 2 + 3 + 2 bins + 4 sizes + classes."""
+    """The benchmark for which a head has as many channels.
+
+    VoteNet's has 2 + 3 + 2 bins + 4 sizes + classes; TR3D's two have 6, or 8 for boxes that turn, and the classes.
+    """
+    if "bbox_head.conv_cls.kernel" in state and "bbox_head.conv_reg.kernel" in state:
+        channels = tuple(state[f"bbox_head.conv_{part}.kernel"].shape[-1] for part in ("reg", "cls"))
+        return next((s for s in SPECS if channels == (6 if s.num_heading_bins == 1 else 8, len(s.classes))), None)
     if "pnet.conv3.bias" not in state:
         return None
     channels = state["pnet.conv3.bias"].numel()

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pcfdsl.checkpoints.files import load_weights, write_weights
 from pcfdsl.checkpoints.layouts import Layout, from_ours
 from pcfdsl.checkpoints.run import find_weights
 from pcfdsl.checkpoints.weights import Headings, benchmark_of, not_finite, read_weights
-from pcfdsl.config import to_dict
+from pcfdsl.config import load, to_dict
 from pcfdsl.datasets.sources import NoSource
 from pcfdsl.datasets.spec import DatasetSpec
 from pcfdsl.evaluate.detector import EvaluationConfig
@@ -34,6 +34,8 @@ _CONTAINER: dict[Layout, str] = {
     "backbone": "state_dict",
     "depthcontrast": "model",
     "mmdetection3d": "state_dict",
+    "samsunglabs": "state_dict",
+    "tr3d": "state_dict",
 }
 
 
@@ -133,7 +135,7 @@ def export_checkpoint(
         clockwise=headings == "clockwise",
     )
     content: dict[str, Any] = {_CONTAINER[layout]: conversion.state}
-    if layout == "mmdetection3d":
+    if layout in ("mmdetection3d", "tr3d"):
         content["meta"] = {"mmdet3d_version": "0.17.0" if headings == "clockwise" else "1.4.0"}
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -149,6 +151,10 @@ def export_checkpoint(
 
 def published_settings(state: Mapping[str, Tensor], spec: DatasetSpec) -> tuple[DetectorConfig, list[str]]:
     """Settings of a published detector: the benchmark's, with the widths and inputs read off its tensors, and notes."""
+    if "bbox_head.conv_cls.kernel" in state:
+        config = load(DetectorConfig, f"tr3d/paper_{spec.key}")
+        known = replace(config.model, num_classes=len(spec.classes), class_levels=spec.class_levels)
+        return replace(config, validation=NoSource(), model=known, sizes="given"), []
     notes = []
     model: dict[str, Any] = {
         "num_classes": len(spec.classes),

@@ -88,7 +88,7 @@ def test_conversion_from_mmdetection3d_and_back(classes, bins, key):
     assert same(back.state, theirs)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout not in ("tr3d", "samsunglabs")])
 @pytest.mark.parametrize("srunet", [False, True])
 def test_conversion_from_ours_and_back(layout, srunet, votenet_shapes, srunet_shapes):
     if srunet and layout == "mmdetection3d":
