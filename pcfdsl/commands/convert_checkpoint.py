@@ -1,4 +1,4 @@
-"""Convert checkpoints of VoteNet, TR3D, PointContrast, CSC and DepthContrast, also MMDetection3D's, to ours and back."""
+"""Convert checkpoints of VoteNet, TR3D, MMDetection3D, PointContrast, CSC and DepthContrast to ours, and back."""
 
 import argparse
 import sys

@@ -175,9 +175,15 @@ def test_settings_from_before_there_were_two_detectors_are_those_of_votenet():
     assert isinstance(from_dict(DetectorConfig, old).model, VoteNetConfig)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("yaw", ["axis_aligned", "any"])
-@pytest.mark.parametrize("upsampling", ["encoder", "generated"])
+@pytest.mark.parametrize(
+    ("yaw", "upsampling"),
+    [
+        ("axis_aligned", "encoder"),
+        ("free", "encoder"),
+        pytest.param("axis_aligned", "generated", marks=pytest.mark.slow),
+        pytest.param("free", "generated", marks=pytest.mark.slow),
+    ],
+)
 def test_rooms_are_learned_by_heart(tmp_path, yaw, upsampling):
     scenes = f"""{{num_scenes: 2, num_points: 2048, objects: [3, 3], sizes: {{shape: metres}},
         layout: {{yaw: {yaw}, stacking: 0, gap: 0.4}}, cameras: {{number: [0, 0]}},
