@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from pcfdsl.checkpoints.run import load_checkpoint, load_resume, remove_run
 from pcfdsl.config import to_dict
 from pcfdsl.models.batch_norm import set_bn_momentum
+from pcfdsl.ops.backends.choice import NotFiniteError
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import ignore_interrupts
 from pcfdsl.store.atomic import make_folder, remove_stale
@@ -202,10 +203,13 @@ def _gradients(run: Run, step: int, batches: Iterator, meter: _Meter, interrupte
         batch = batch.to(run.device, non_blocking=True)
         rng = stream(config.seed, "loss", step, part, group.rank)
         with nullcontext() if part == config.accumulate - 1 else run.no_sync():
-            loss, scalars = run.task.loss(run.network, batch, rng)
+            try:
+                loss, scalars = run.task.loss(run.network, batch, rng)
+            except NotFiniteError as error:  # operators refuse what is not finite before there is a loss
+                raise _non_finite(run, step, batch, f"{error}", {}) from None
             bad, stop = group.any(not math.isfinite(loss.item()), interrupted.is_set(), device=run.device)
             if bad:
-                raise _non_finite(run, step, batch, loss, scalars)
+                raise _non_finite(run, step, batch, f"the loss is {loss.item()}", scalars)
             run.scaler.scale(loss / config.accumulate).backward()
         meter.add({"loss": loss, **scalars}, parts=config.accumulate)
     return stop
@@ -242,15 +246,15 @@ def _evaluate(run: Run, progress: Progress, log: RunLog, judge: Callable[[nn.Mod
         keep(run, progress, "best")
 
 
-def _non_finite(run: Run, step: int, batch: Any, loss: Tensor, scalars: Mapping[str, Tensor]) -> NonFiniteLossError:
+def _non_finite(run: Run, step: int, batch: Any, found: str, scalars: Mapping[str, Tensor]) -> NonFiniteLossError:
     path = run.out / f"bad_batch_step{step}_rank{run.group.rank}.pt"
-    content = {"step": step, "loss": loss.detach().cpu(), "batch": _tensors(batch)}
-    torch.save({**content, "scalars": {name: float(value) for name, value in scalars.items()}}, path)
-    parts = ", ".join(f"{name} {float(value):.4g}" for name, value in scalars.items())
+    values = {name: float(value) for name, value in scalars.items()}
+    torch.save({"step": step, "batch": _tensors(batch), "scalars": values}, path)
+    parts = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
     return NonFiniteLossError(
-        f"the loss is {loss.item()} at step {step} ({parts}); its batch is in {path}. Lower the learning "
-        "rate, clip gradients (train.optimizer.clip) or look for bad samples in the batch; "
-        "the last checkpoint is from before"
+        f"{found} at step {step}{f' ({parts})' if parts else ''}; its batch is in {path}. Lower the learning "
+        f"rate ({run.config.optimizer.learning_rate:g}), clip gradients (train.optimizer.clip) or look for bad samples "
+        "in the batch; the last checkpoint is from before"
     )
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from pcfdsl.checkpoints.run import find_weights, load_checkpoint
 from pcfdsl.config import ConfigError
+from pcfdsl.ops.backends.choice import NotFiniteError
 from pcfdsl.train.distributed import Processes
 from pcfdsl.train.log import read_log
 from pcfdsl.train.loop import NonFiniteLossError, _gradients, _Meter, train
@@ -228,6 +229,21 @@ def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(tmp_path, toy):
     saved = torch.load(next(tmp_path.glob("bad_batch*.pt")), weights_only=True)
     assert saved["batch"]["x"].isnan().any(1).sum() == 1
     assert "Lower the learning rate" in str(error.value)
+
+
+def test_a_network_that_makes_points_of_nan_is_said_to_have_diverged(tmp_path, toy):
+    task = toy.toy_task()
+
+    def refuse(network, inputs, outputs):
+        raise NotFiniteError("votes hold NaN or infinity")
+
+    task.model.register_forward_hook(refuse)
+    config = TrainConfig(num_steps=9, batch_size=4, tensorboard=False, device="cpu")
+    with pytest.raises(
+        NonFiniteLossError, match=r"votes hold NaN or infinity at step 0; .*Lower the learning rate \(0\.001\)"
+    ):
+        train(task, config, tmp_path)
+    assert torch.load(next(tmp_path.glob("bad_batch*.pt")), weights_only=True)["step"] == 0
 
 
 def test_settings_that_do_not_fit_are_named(tmp_path, toy):

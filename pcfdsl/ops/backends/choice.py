@@ -10,11 +10,15 @@ from torch import Tensor
 
 from pcfdsl.ops.backends import pytorch3d, triton_runtime
 
-__all__ = ["Backend", "check_points", "choose", "cuda_backend", "describe"]
+__all__ = ["NotFiniteError", "Backend", "check_points", "choose", "cuda_backend", "describe"]
 
 Backend = Literal["auto", "numba", "triton", "pytorch3d", "torch"]
 
 _DEVICES = {"numba": "cpu", "triton": "cuda"}
+
+
+class NotFiniteError(ValueError):
+    """Points hold NaN or infinity: a damaged sample, or what a network made after its training diverged."""
 
 
 def choose(backend: Backend, points: Tensor) -> str:
@@ -100,7 +104,8 @@ def check_points(
         raise ValueError(f"lengths must lie in 1..{points.shape[1]}, got {lengths.tolist()}")
     if not _all_finite(points.detach()):
         batch, row = (~torch.isfinite(points)).any(2).nonzero()[0].tolist()
-        raise ValueError(f"{name} hold NaN or infinity, first at batch item {batch}, point {row}: {points[batch, row]}")
+        first = points[batch, row].tolist()
+        raise NotFiniteError(f"{name} hold NaN or infinity, first at batch item {batch}, point {row}: {first}")
 
 
 def _all_finite(points: Tensor) -> bool:
