@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pcfdsl.checkpoints.files import load_weights, write_weights
 from pcfdsl.checkpoints.layouts import Layout, from_ours
 from pcfdsl.checkpoints.run import find_weights
 from pcfdsl.checkpoints.weights import Headings, benchmark_of, not_finite, read_weights
-from pcfdsl.config import load, to_dict
+from pcfdsl.config import to_dict
 from pcfdsl.datasets.sources import NoSource
 from pcfdsl.datasets.spec import DatasetSpec
 from pcfdsl.evaluate.detector import EvaluationConfig
@@ -22,12 +22,15 @@ from pcfdsl.models.backbone import SRUNetSettings
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.detector import build_detector
 from pcfdsl.models.pointnet2 import PointNet2Config
+from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.samples.detection import PointsConfig
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.tasks.detection import DetectorConfig
 
 __all__ = ["ConvertReport", "export_checkpoint", "import_checkpoint", "published_settings"]
+
+_TR3D_POINTS = 100_000  # of SUN RGB-D; of ScanNet the published evaluation takes all, which are some 150,000
 
 _CONTAINER: dict[Layout, str] = {
     "votenet": "model_state_dict",
@@ -152,9 +155,7 @@ def export_checkpoint(
 def published_settings(state: Mapping[str, Tensor], spec: DatasetSpec) -> tuple[DetectorConfig, list[str]]:
     """Settings of a published detector: the benchmark's, with the widths and inputs read off its tensors, and notes."""
     if "bbox_head.conv_cls.kernel" in state:
-        config = load(DetectorConfig, f"tr3d/paper_{spec.key}")
-        known = replace(config.model, num_classes=len(spec.classes), class_levels=spec.class_levels)
-        return replace(config, validation=NoSource(), model=known, sizes="given"), []
+        return _published_tr3d(spec), []
     notes = []
     model: dict[str, Any] = {
         "num_classes": len(spec.classes),
@@ -184,6 +185,19 @@ def published_settings(state: Mapping[str, Tensor], spec: DatasetSpec) -> tuple[
         ),
     )
     return config, notes
+
+
+def _published_tr3d(spec: DatasetSpec) -> DetectorConfig:
+    oriented = spec.num_heading_bins > 1
+    model = TR3DConfig(
+        num_classes=len(spec.classes),
+        oriented=oriented,
+        variant="released" if oriented else "native",
+        features="color",
+        class_levels=spec.class_levels,
+    )
+    points = PointsConfig(num_points=_TR3D_POINTS, use_height=False, use_color=True)
+    return DetectorConfig(validation=NoSource(), points=points, augment=spec.augment, model=model, sizes="given")
 
 
 def _widths(state: Mapping[str, Tensor], part: str, count: int) -> tuple[tuple[int, ...], ...]:

@@ -1,17 +1,21 @@
-"""How long VoteNet takes on this machine: `python tests/benchmarks/bench_votenet.py [--threads 2] [--profile]`.
+"""How long VoteNet and TR3D take on this machine: `python tests/benchmarks/bench_votenet.py [--threads 2] [--profile]`.
 
 The rooms are a floor, walls and boxes, sampled on their surfaces. Times are the minimum of several runs.
 """
 
 import argparse
+import resource
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from pcfdsl.models.losses import BoxTargets, votenet_loss
+from pcfdsl.models.detector import DetectorModel, build_detector, detector_loss
+from pcfdsl.models.losses import BoxTargets
 from pcfdsl.models.pointnet2 import PointNet2Config
-from pcfdsl.models.votenet import VoteNet, VoteNetConfig
+from pcfdsl.models.tr3d.config import TR3DConfig
+from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.rng import stream
 
 LAPTOP = VoteNetConfig(
@@ -21,6 +25,18 @@ LAPTOP = VoteNetConfig(
     backbone=PointNet2Config(num_centers=(512, 256, 128, 64), num_neighbors=(16, 16, 16, 16)),
 )
 PAPER = VoteNetConfig(num_classes=18, num_heading_bins=1)
+LAPTOP_TR3D = TR3DConfig(
+    num_classes=13,
+    oriented=False,
+    voxel_size=0.04,
+    stem_channels=16,
+    stem_pool=False,
+    planes=(32, 64, 64),
+    layers=(1, 1, 1),
+    upsampling="encoder",
+    neck_channels=64,
+)
+PAPER_TR3D = TR3DConfig(num_classes=18, oriented=False)
 
 
 def rooms(num_rooms: int, num_points: int, num_boxes: int = 10) -> tuple[torch.Tensor, BoxTargets]:
@@ -68,21 +84,32 @@ def seconds(run, repeats: int = 7) -> float:
     return min(times)
 
 
-def training_step(config: VoteNetConfig, *, batch_size: int, num_points: int, autocast: bool = False):
+def training_step(config: DetectorModel, *, batch_size: int, num_points: int, autocast: bool = False):
     """Function that trains one step, on the same batch each time."""
     torch.manual_seed(0)
-    network = VoteNet(config)
+    network = build_detector(config)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
     points, targets = rooms(batch_size, num_points)
+    points = _of(config, points)
 
     def step():
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            loss = votenet_loss(network(points), targets, config)
-        loss.total.backward()
+            loss, _ = detector_loss(network(points), targets, config)
+        loss.backward()
         optimizer.step()
 
     return step
+
+
+def _of(config: DetectorModel, points: torch.Tensor) -> torch.Tensor:
+    """What a network takes of points with height."""
+    return points[..., :3].contiguous() if isinstance(config, TR3DConfig) else points
+
+
+def peak_memory() -> float:
+    """Most memory that this process has held so far, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def main() -> None:
@@ -98,13 +125,29 @@ def main() -> None:
             step()
         print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=45))
         return
-    paper = VoteNet(PAPER).eval()
-    two_rooms, _ = rooms(2, 20000)
-    with torch.inference_mode():
-        print(f"forward, paper network, 2 x 20,000 points    {seconds(lambda: paper(two_rooms), 3):6.3f} s")
-    print(f"training step, laptop network, 8 x 8,192    {seconds(step):6.3f} s")
     half = training_step(LAPTOP, batch_size=8, num_points=8192, autocast=True)
-    print(f"the same with bfloat16 products             {seconds(half):6.3f} s")
+    generated = replace(LAPTOP_TR3D, upsampling="generated")
+    steps = {
+        "VoteNet": step,
+        "VoteNet with bfloat16 products": half,
+        "TR3D": training_step(LAPTOP_TR3D, batch_size=8, num_points=8192),
+        "TR3D, upsampling=generated": training_step(generated, batch_size=8, num_points=8192),
+    }
+    print("training step, laptop network, 8 x 8,192 points")
+    for name, run in steps.items():
+        print(f"    {name:35} {seconds(run, 3):7.3f} s, {peak_memory():.1f} GB at most so far")
+    room, _ = rooms(1, 20000)
+    print("one room, forward pass, 20,000 points")
+    for name, config in {
+        "VoteNet, laptop": LAPTOP,
+        "TR3D, laptop": LAPTOP_TR3D,
+        "VoteNet, published": PAPER,
+        "TR3D, published, voxels of 1 cm": PAPER_TR3D,
+    }.items():
+        network, points = build_detector(config).eval(), _of(config, room)
+        with torch.inference_mode():
+            taken = seconds(lambda network=network, points=points: network(points), 3)
+        print(f"    {name:35} {taken:7.3f} s, {peak_memory():.1f} GB at most so far")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,6 +101,19 @@ def test_boxes_become_hulls_as_on_scannet(golden, item):
     rows = measured[f"scannet/{item}/choices"]
     points = transform.points(measured["scannet/out_vertices"][rows])
     np.testing.assert_allclose(points, measured[f"scannet/{item}/point_clouds"][:, :3], atol=1e-5)
+
+
+def test_a_shift_moves_points_and_boxes_alike_and_is_undone():
+    points, boxes = cloud_and_boxes(3)
+    transform = draw_transform(stream(1), AugmentConfig(rotation=180, scale=(0.9, 1.1), translation=0.1))
+    unmoved = replace(transform, shift=(0.0, 0.0, 0.0))
+    np.testing.assert_allclose(transform.points(points) - unmoved.points(points), [transform.shift] * len(points))
+    np.testing.assert_allclose(
+        transform.boxes(boxes)[:, :3] - unmoved.boxes(boxes)[:, :3], [transform.shift] * len(boxes)
+    )
+    np.testing.assert_allclose(transform.inverse().points(transform.points(points)), points, atol=1e-9)
+    shifts = [draw_transform(stream(seed), AugmentConfig(translation=0.1)).shift for seed in range(400)]
+    np.testing.assert_allclose(np.std(shifts, axis=0), 0.1, atol=0.015)
 
 
 def test_draws_follow_the_settings():
