@@ -69,7 +69,7 @@ class Checkpoint:
     state: dict[str, Tensor]
     settings: dict[str, Any]
     step: int
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     path: Path
 
 

@@ -63,26 +63,26 @@ class DetectionReport:
 
     @property
     def mean_ap(self) -> np.ndarray:
-        """[T] mean of `ap` over the classes of the ground truth; 0 if it is empty."""
+        """[T] mean of `ap` over the classes of the ground truth; NaN if it is empty: then there was nothing to find."""
         return self._mean(self.ap)
 
     @property
     def mean_recall(self) -> np.ndarray:
-        """[T] mean of `recall` over the classes of the ground truth; 0 if it is empty."""
+        """[T] mean of `recall` over the classes of the ground truth; NaN if it is empty: then there was nothing to find."""
         return self._mean(self.recall)
 
-    def metrics(self) -> dict[str, float]:
-        """The means by name: mAP@0.25, AR@0.25 and so on."""
+    def metrics(self) -> dict[str, float | None]:
+        """The means by name: mAP@0.25, AR@0.25 and so on; None where there was nothing to find."""
         means = {"mAP": self.mean_ap, "AR": self.mean_recall}
         return {
-            f"{name}@{threshold:g}": float(value)
+            f"{name}@{threshold:g}": float(value) if self.present_classes else None
             for name, values in means.items()
             for threshold, value in zip(self.iou_thresholds, values, strict=True)
         }
 
     def _mean(self, values: np.ndarray) -> np.ndarray:
         present = self.present_classes
-        return values[:, present].mean(1) if present else np.zeros(len(values))
+        return values[:, present].mean(1) if present else np.full(len(values), np.nan)
 
 
 def average_precision(

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from pcfdsl.config import option, validate
 from pcfdsl.evaluate.detection import DetectionReport, average_precision
-from pcfdsl.evaluate.report import class_table, report_dict, runs_dict, runs_table
+from pcfdsl.evaluate.report import NOTHING_TO_FIND, class_table, report_dict, runs_dict, runs_table
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.detector import Decoder, DetectorModel, judged_decoder
 from pcfdsl.models.precision import Precision, autocast
@@ -61,6 +62,8 @@ def evaluate_scenes(
 ) -> tuple[DetectionReport, ...]:
     """Judge a detector, once for each repeat; repeat r sees the points that `samples` draws in its epoch r.
 
+    Where the scenes have no boxes there is no result, which is said on stderr.
+
     Args:
         network: In evaluation mode, on any device.
         model: Its configuration.
@@ -80,6 +83,8 @@ def evaluate_scenes(
         reports.append(
             average_precision(found, truth, num_classes=model.num_classes, iou_thresholds=config.iou_thresholds)
         )
+    if not reports[0].present_classes:
+        print(f"note: {NOTHING_TO_FIND} ({len(samples)} scenes)", file=sys.stderr)
     return tuple(reports)
 
 
@@ -148,10 +153,11 @@ def detect_scenes(
     return Detections.concatenate(found), GroundTruth.concatenate(truth)
 
 
-def mean_metrics(reports: Sequence[DetectionReport]) -> dict[str, float]:
-    """`{"mAP@0.25": ..., "AR@0.25": ..., ...}`: the mean over repeats, 0 to 1."""
+def mean_metrics(reports: Sequence[DetectionReport]) -> dict[str, float | None]:
+    """`{"mAP@0.25": ..., "AR@0.25": ..., ...}`: the mean over repeats, 0 to 1; None where there was nothing to find."""
     each = [report.metrics() for report in reports]
-    return {name: statistics.fmean(metrics[name] for metrics in each) for name in each[0]}
+    values = {name: [value for metrics in each if (value := metrics[name]) is not None] for name in each[0]}
+    return {name: statistics.fmean(known) if known else None for name, known in values.items()}
 
 
 def write_reports(reports: Sequence[DetectionReport], classes: Sequence[str], name: str | Path) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """Detection reports as Markdown tables and as dictionaries for JSON. Tables are in percent, dictionaries in 0..1."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from pcfdsl.evaluate.detection import DetectionReport
-from pcfdsl.evaluate.statistics import summarize
+from pcfdsl.evaluate.statistics import Summary, summarize
 
-__all__ = ["class_table", "report_dict", "runs_dict", "runs_table"]
+__all__ = ["NOTHING_TO_FIND", "class_table", "report_dict", "runs_dict", "runs_table"]
+
+NOTHING_TO_FIND = "no box is labelled in the scenes that are evaluated on: nothing to find, so there is no precision"
+_Runs = Mapping[str, Sequence[Mapping[str, float | None]]]
 
 
 def class_table(report: DetectionReport, class_names: Sequence[str]) -> str:
@@ -30,9 +34,11 @@ def class_table(report: DetectionReport, class_names: Sequence[str]) -> str:
     means = (report.mean_ap, report.mean_recall)
     rows.append(
         ["**mean**", str(report.num_truth.sum()), str(report.num_predictions.sum())]
-        + [f"{100 * values[t]:.1f}" for t in range(len(report.iou_thresholds)) for values in means]
+        + [f"{100 * values[t]:.1f}" if report.present_classes else "–" for t in range(len(report.iou_thresholds)) for values in means]
     )
     table = _markdown(header, rows)
+    if not report.present_classes:
+        table += f"\n{NOTHING_TO_FIND[0].upper()}{NOTHING_TO_FIND[1:]}.\n"
     if report.absent_classes:
         names = ", ".join(class_names[c] for c in report.absent_classes)
         table += f"\nPredicted, but not in the ground truth, and in no mean: {names}.\n"
@@ -65,8 +71,8 @@ def report_dict(report: DetectionReport, class_names: Sequence[str]) -> dict[str
     }
 
 
-def runs_dict(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """Per arm and metric: mean, deviation, 95 % interval and number of runs.
+def runs_dict(runs: _Runs) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """Per arm and metric: mean, deviation, 95 % interval and number of runs that have it; None where none has.
 
     Args:
         runs: Per arm (a way to train, say) the `metrics()` of its runs.
@@ -75,27 +81,39 @@ def runs_dict(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, di
         ValueError: If an arm has no runs, or runs differ in their metrics.
     """
     return {
-        arm: {name: vars(summarize([metrics[name] for metrics in arm_runs])) for name in names}
+        arm: {name: _plain(_summary(arm_runs, name)) for name in names}
         for names in [_metric_names(runs)]
         for arm, arm_runs in runs.items()
     }
 
 
-def runs_table(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Markdown: one row per arm, one column per metric, mean ± standard deviation in percent.
+def runs_table(runs: _Runs) -> str:
+    """Markdown: one row per arm, one column per metric, mean ± standard deviation in percent, – where no run has it.
 
     Raises:
         ValueError: As `runs_dict`.
     """
     names = _metric_names(runs)
     rows = [
-        [arm, str(len(arm_runs))] + [summarize([metrics[name] for metrics in arm_runs]).format(100) for name in names]
+        [arm, str(len(arm_runs))]
+        + [summary.format(100) if (summary := _summary(arm_runs, name)) else "–" for name in names]
         for arm, arm_runs in runs.items()
     ]
     return _markdown(["arm", "runs", *names], rows)
 
 
-def _metric_names(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
+def _summary(arm_runs: Sequence[Mapping[str, float | None]], name: str) -> Summary | None:
+    values = [value for metrics in arm_runs if (value := metrics[name]) is not None]
+    return summarize(values) if values else None
+
+
+def _plain(summary: Summary | None) -> dict[str, float | int | None]:
+    if summary is None:
+        return dict.fromkeys((field.name for field in fields(Summary)), None) | {"num_values": 0}
+    return vars(summary)
+
+
+def _metric_names(runs: _Runs) -> list[str]:
     everything = [metrics for arm_runs in runs.values() for metrics in arm_runs]
     empty = [arm for arm, arm_runs in runs.items() if not arm_runs]
     if empty or not everything:

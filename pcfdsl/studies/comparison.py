@@ -128,6 +128,8 @@ def _detector(config: DetectorConfig, hold_out: str | None) -> _Downstream:
     if hold_out is not None:
         raise ValueError("only a classifier can hold out a tag; a detector is compared over seeds")
     scenes, validation = open_scenes(config.data), open_scenes(config.validation)
+    if not any(len(scene.boxes) for scene in validation.scenes):
+        raise ValueError(f"detectors cannot be compared on validation scenes ({config.validation.kind}) without any box")
     return _Downstream(lambda config, case: config, lambda config: detection_task(config, scenes, validation))
 
 
@@ -149,7 +151,8 @@ def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, ke
         assert result.best is not None
         if not keep_weights:
             remove_weights(folder)
-        return {**result.metrics, f"best {task.monitor}": result.best}
+        metrics = {name: value for name, value in result.metrics.items() if value is not None}
+        return {**metrics, f"best {task.monitor}": result.best}
 
     def about(case: Case) -> dict[str, Any]:
         own = _own_config(config, checkpoint, downstream, case)

@@ -54,19 +54,20 @@ class RunLog:
         """What stands beside the bar."""
         self._bar.set_postfix_str(text, refresh=False)
 
-    def write(self, step: int, values: Mapping[str, float], *, kind: str = "train") -> None:
-        """One record: `{"step": ..., "kind": ..., name: number, ...}`."""
+    def write(self, step: int, values: Mapping[str, float | None], *, kind: str = "train") -> None:
+        """One record: `{"step": ..., "kind": ..., name: number, ...}`; None, for no result, is written as null."""
         if self._file is None:
             return
         self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
         self._file.flush()
         if self._board is not None:
             for name, value in values.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+                if value is not None:
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
         if self._lines:
             pace = (time.monotonic() - self._began) / max(1, step - self._start)
             said = [name for name in values if kind != "train" or name in BRIEFLY]
-            numbers = ", ".join(f"{name} {values[name]:.4g}" for name in said)
+            numbers = ", ".join(f"{name} {'none' if (v := values[name]) is None else f'{v:.4g}'}" for name in said)
             rest = f"{pace * (self._num_steps - step):.0f} s to go"
             print(f"{kind} step {step}/{self._num_steps} ({rest}): {numbers}", file=sys.stderr)
 

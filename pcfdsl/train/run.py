@@ -65,7 +65,7 @@ class Progress:
     """How far a run has come, and its last and best evaluations."""
 
     step: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
     best: float | None = None
     best_step: int | None = None
 

@@ -65,7 +65,8 @@ class Task:
         collate: Samples -> batch. Batches have `.to(device, non_blocking=...)`.
         loss: (network, batch, rng) -> the loss and named scalars for the log. The network is to be called as the
             model is; it may be a wrapper that runs in other precision or in several processes.
-        evaluate: Model in evaluation mode -> named results; None if nothing can be evaluated. Runs in the main process.
+        evaluate: Model in evaluation mode -> named results, None for one that there cannot be; None if nothing can be evaluated. Runs in
+            the main process.
         monitor: The result whose greatest value makes a checkpoint the best.
         settings: The resolved configuration as a plain dictionary; goes into every checkpoint.
         optimizer: Model with its frozen parts -> optimiser, where `train.optimizer` does not say enough. The schedule
@@ -77,7 +78,7 @@ class Task:
     dataset: Any
     collate: Callable[[list], Any]
     loss: Callable[[Callable, Any, np.random.Generator], tuple[Tensor, Mapping[str, Tensor]]]
-    evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
+    evaluate: Callable[[nn.Module], Mapping[str, float | None]] | None = None
     monitor: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None
@@ -99,7 +100,7 @@ class TrainResult:
 
     folder: Path
     step: int
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     best: float | None
     best_step: int | None
     skipped: bool = False

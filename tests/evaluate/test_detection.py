@@ -182,7 +182,8 @@ def test_nothing_on_either_side():
     assert average_precision(nothing, truth, num_classes=2).mean_ap.tolist() == [0, 0]
     for predictions in (nothing, some):
         report = average_precision(predictions, GroundTruth.from_scenes([]), num_classes=2)
-        assert report.mean_ap.tolist() == report.mean_recall.tolist() == [0, 0]
+        assert np.isnan([report.mean_ap, report.mean_recall]).all()
+        assert report.metrics() == dict.fromkeys(("mAP@0.25", "mAP@0.5", "AR@0.25", "AR@0.5"))
         assert report.present_classes == []
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pcfdsl.evaluate.detection import average_precision
+from pcfdsl.evaluate.detector import mean_metrics
 from pcfdsl.evaluate.report import class_table, report_dict, runs_dict, runs_table
 from pcfdsl.ops.detections import Detections, GroundTruth
 
@@ -35,6 +36,24 @@ def test_dictionary_survives_json(report):
     assert result["metrics"] == {"mAP@0.25": 0.5, "mAP@0.5": 0.5, "AR@0.25": 0.5, "AR@0.5": 0.5}
     assert [entry["name"] for entry in result["classes"]] == NAMES[:2]
     assert result["absent_classes"] == ["sofa"]
+
+
+def test_where_nothing_is_to_find_no_number_is_made_up(report):
+    nothing = average_precision(one_found(), GroundTruth.from_scenes([]), num_classes=3)
+    table = class_table(nothing, NAMES)
+    assert "| **mean** | 0 | 1 | – | – | – | – |" in table
+    assert "\nNo box is labelled in the scenes that are evaluated on: nothing to find" in table
+    assert json.loads(json.dumps(report_dict(nothing, NAMES), allow_nan=False))["metrics"]["mAP@0.25"] is None
+    assert mean_metrics([nothing, nothing]) == nothing.metrics()
+    runs = {"empty": [nothing.metrics()], "some": [report.metrics()]}
+    assert runs_dict(runs)["empty"]["mAP@0.5"]["mean"] is None
+    assert runs_dict(runs)["empty"]["mAP@0.5"]["num_values"] == 0
+    assert "| empty | 1 | – | – | – | – |" in runs_table(runs)
+
+
+def one_found():
+    box = torch.tensor([[0.0, 0, 0, 1, 1, 1, 0]])
+    return Detections.from_scenes([(box, torch.tensor([0.9]), torch.tensor([2]))])
 
 
 def test_runs():

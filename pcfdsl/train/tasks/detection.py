@@ -107,7 +107,7 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
     model = build_detector(config.model)
     start_from(config.init, model)
 
-    def evaluate(network: nn.Module) -> dict[str, float]:
+    def evaluate(network: nn.Module) -> dict[str, float | None]:
         assert validation is not None
         samples = scene_samples(validation.scenes, config.points, seed=config.evaluation.seed)
         reports = evaluate_scenes(network, config.model, samples, config=config.evaluation)
