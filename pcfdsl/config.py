@@ -56,7 +56,13 @@ class ConfigError(ValueError):
 
 
 def option(
-    default: Any, doc: str, *, minimum=None, maximum=None, formerly: Mapping[str, str] = MappingProxyType({})
+    default: Any,
+    doc: str,
+    *,
+    minimum=None,
+    maximum=None,
+    formerly: Mapping[str, str] = MappingProxyType({}),
+    instead_of: str | None = None,
 ) -> Any:
     """Dataclass field with a help text and bounds; numbers must be finite, and integers must fit in 64 bits.
 
@@ -68,8 +74,10 @@ def option(
         doc: One line: meaning and unit.
         minimum, maximum: Inclusive bounds; for tuples, of every element.
         formerly: Former names of values and their present names, for the error message.
+        instead_of: Another field of the group that goes before this one unless it is null; an override of this one
+            makes it null.
     """
-    about = {"doc": doc, "minimum": minimum, "maximum": maximum, "formerly": formerly}
+    about = {"doc": doc, "minimum": minimum, "maximum": maximum, "formerly": formerly, "instead_of": instead_of}
     return dataclasses.field(default=default, metadata=about)
 
 
@@ -89,7 +97,7 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
     Args:
         cls: The settings class.
         path: A file, or the name of a recipe such as `votenet/laptop_pretrain`; None for the defaults.
-        overrides: Settings that go before the file's.
+        overrides: Settings that go before the file's. One that is `instead_of` another makes that null.
 
     Raises:
         ConfigError: With every unknown key, wrong type, value out of range and inconsistency, by key path.
@@ -105,17 +113,27 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
         if content is not None and not isinstance(content, dict):
             raise ConfigError([(str(path), f"holds a {type(content).__name__}; expected `key: value` lines")])
         settings = content or {}
+    given: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
             problems.append((text, "is not an override; expected key.path=value"))
             continue
         try:
-            _set(settings, key.split("."), yaml.load(value, Loader=_StrictLoader))
+            given[key] = yaml.load(value, Loader=_StrictLoader)
+            _set(settings, key.split("."), given[key])
         except TypeError:
             problems.append((key, "sets a key inside a setting that is not a group"))
         except _NOT_YAML as error:
             problems.append((key, f"has a value that is not valid YAML: {error}"))
+    for key in given:
+        group, _, name = key.rpartition(".")
+        other = _instead_of(cls, group.split(".") if group else [], name)
+        if other is not None:
+            other_key = f"{group}.{other}".lstrip(".")
+            if given.get(other_key) is not None:
+                problems.append((key, f"is given beside {other_key}, which replaces it; give one of the two"))
+            _set(settings, other_key.split("."), None)
     try:
         config = from_dict(cls, settings)
     except ConfigError as error:
@@ -274,6 +292,13 @@ class _StrictLoader(yaml.SafeLoader):
 
 for _tag in ("int", "float"):
     _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _StrictLoader.construct_number)
+
+
+def _instead_of(cls: Any, group: list[str], name: str) -> str | None:
+    for key in group:
+        cls = typing.get_type_hints(cls).get(key) if dataclasses.is_dataclass(cls) else None
+    field = cls.__dataclass_fields__.get(name) if dataclasses.is_dataclass(cls) else None
+    return field.metadata.get("instead_of") if field else None
 
 
 def _set(settings: dict, keys: list[str], value: Any) -> None:

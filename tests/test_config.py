@@ -43,6 +43,28 @@ def test_file_and_overrides_resolve_in_order(tmp_path):
     assert config == Outer(count=6, sizes=(3.0, 4.5), inner=Inner(rate=0.001, kind="fancy"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    steps: int | None = option(None, "steps")
+    epochs: float = option(1.0, "epochs if steps is null", instead_of="steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    train: Length = option(Length(), "how long")
+
+
+def test_an_override_of_what_another_setting_replaces_wins(tmp_path):
+    (tmp_path / "c.yaml").write_text("train: {steps: 20, epochs: 4}")
+    assert load(Lengths, tmp_path / "c.yaml").train == Length(steps=20, epochs=4.0)
+    for overrides in (["train.epochs=3"], ["train.epochs=3", "train.steps=null"]):
+        assert load(Lengths, tmp_path / "c.yaml", overrides).train == Length(steps=None, epochs=3.0)
+    assert load(Lengths, tmp_path / "c.yaml", ["train.steps=7"]).train == Length(steps=7, epochs=4.0)
+    assert load(Length, None, ["epochs=3"]) == Length(epochs=3.0)
+    with pytest.raises(ConfigError, match=r"train\.epochs: is given beside train\.steps, .*; give one of the two"):
+        load(Lengths, tmp_path / "c.yaml", ["train.steps=7", "train.epochs=3"])
+
+
 def test_every_problem_is_reported_at_once_with_its_key_path():
     found = problems("count=0", "inner.rate=2", "inner.kind=odd", "colour=red", "sizes=[a]", "noequals")
     assert set(found) == {"count", "inner.rate", "inner.kind", "colour", "sizes", "noequals"}

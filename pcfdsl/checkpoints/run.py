@@ -10,7 +10,7 @@ Each file is self-contained and is replaced atomically: a kill at any moment lea
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -179,12 +179,15 @@ def save_resume(folder: str | Path, content: Mapping[str, Any]) -> Path:
     return path
 
 
-def load_resume(folder: str | Path, *, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def load_resume(
+    folder: str | Path, *, settings: Mapping[str, Any], but_for: Collection[str] = ()
+) -> dict[str, Any] | None:
     """Read what `save_resume` wrote; None if nothing was written yet.
 
     Args:
         folder: The run's folder.
         settings: The resolved settings of the run to resume.
+        but_for: Key paths of settings that may differ, because the caller judges them.
 
     Raises:
         ValueError: If the file is damaged, or from a run with other settings.
@@ -199,11 +202,11 @@ def load_resume(folder: str | Path, *, settings: Mapping[str, Any]) -> dict[str,
         raise ValueError(
             f"{path} cannot be read ({error}); restore it, or start from scratch with --overwrite"
         ) from error
-    other = list(_differences(current_settings(written), current_settings(settings)))
-    if other:
+    other = dict(_differences(current_settings(written), current_settings(settings)))
+    if other.keys() - set(but_for):
         raise ValueError(
             f"{folder} holds a run with other settings:\n  "
-            + "\n  ".join(other)
+            + "\n  ".join(f"{key}: {change}" for key, change in other.items())
             + "\nuse another --out, resume with the same settings, or start from scratch with --overwrite"
         )
     return content
@@ -226,10 +229,10 @@ def _digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in [*old, *(name for name in new if name not in old)]:
             if name not in OPERATIONAL:
                 yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
     elif old != new:
-        yield f"{key}: was {old!r}, is {new!r}"
+        yield key, f"was {old!r}, is {new!r}"

@@ -63,12 +63,12 @@ class DetectionReport:
 
     @property
     def mean_ap(self) -> np.ndarray:
-        """[T] mean of `ap` over the classes of the ground truth; NaN if it is empty: then there was nothing to find."""
+        """[T] mean of `ap` over the classes of the ground truth; NaN if it is empty."""
         return self._mean(self.ap)
 
     @property
     def mean_recall(self) -> np.ndarray:
-        """[T] mean of `recall` over the classes of the ground truth; NaN if it is empty: then there was nothing to find."""
+        """[T] mean of `recall` over the classes of the ground truth; NaN if it is empty."""
         return self._mean(self.recall)
 
     def metrics(self) -> dict[str, float | None]:

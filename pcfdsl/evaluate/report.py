@@ -34,7 +34,11 @@ def class_table(report: DetectionReport, class_names: Sequence[str]) -> str:
     means = (report.mean_ap, report.mean_recall)
     rows.append(
         ["**mean**", str(report.num_truth.sum()), str(report.num_predictions.sum())]
-        + [f"{100 * values[t]:.1f}" if report.present_classes else "–" for t in range(len(report.iou_thresholds)) for values in means]
+        + [
+            f"{100 * values[t]:.1f}" if report.present_classes else "–"
+            for t in range(len(report.iou_thresholds))
+            for values in means
+        ]
     )
     table = _markdown(header, rows)
     if not report.present_classes:

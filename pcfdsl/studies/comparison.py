@@ -129,7 +129,9 @@ def _detector(config: DetectorConfig, hold_out: str | None) -> _Downstream:
         raise ValueError("only a classifier can hold out a tag; a detector is compared over seeds")
     scenes, validation = open_scenes(config.data), open_scenes(config.validation)
     if not any(len(scene.boxes) for scene in validation.scenes):
-        raise ValueError(f"detectors cannot be compared on validation scenes ({config.validation.kind}) without any box")
+        raise ValueError(
+            f"detectors cannot be compared on validation scenes ({config.validation.kind}) without any box"
+        )
     return _Downstream(lambda config, case: config, lambda config: detection_task(config, scenes, validation))
 
 

@@ -30,7 +30,18 @@ from pcfdsl.train.interrupt import deferred_interrupts
 from pcfdsl.train.lock import alone_in
 from pcfdsl.train.log import RunLog
 from pcfdsl.train.optim import bn_momentum, learning_rate_factor
-from pcfdsl.train.run import Progress, Run, keep, num_steps_of, prepare, restore, save
+from pcfdsl.train.run import (
+    LENGTH,
+    Progress,
+    Run,
+    check_length,
+    keep,
+    naming_the_batch,
+    num_steps_of,
+    prepare,
+    restore,
+    save,
+)
 from pcfdsl.train.task import Task, TrainConfig, TrainResult
 
 __all__ = ["NonFiniteLossError", "train"]
@@ -44,10 +55,12 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
     """Train, resume training, or find that it is finished.
 
     A run killed at any moment and started again with the same arguments ends with the same weights, on the CPU bit for
-    bit as long as the number of threads is the same. The first Ctrl-C (or SIGTERM) finishes the step, leaves a
-    checkpoint and raises KeyboardInterrupt. Under torchrun the processes share each batch. With w processes every
-    batch norm sees its own share of the batch, as with `accumulate: w` in one process, which gives the same losses;
-    with `sync_batch_norm` it sees the whole one, as one process does. Parts of `accumulate` are always seen alone.
+    bit as long as the number of threads is the same. A run that is started again with more steps or epochs goes on as
+    if it had been that long from the start, unless the schedule depends on the length. The first Ctrl-C (or SIGTERM)
+    finishes the step, leaves a checkpoint and raises KeyboardInterrupt. Under torchrun the processes share each batch.
+    With w processes every batch norm sees its own share of the batch, as with `accumulate: w` in one process, which
+    gives the same losses; with `sync_batch_norm` it sees the whole one, as one process does. Parts of `accumulate` are
+    always seen alone.
 
     Args:
         task: What is trained; its model is changed in place.
@@ -74,7 +87,9 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
                     remove_run(out)
                 remove_stale(out)  # a checkpoint that a kill left half written
             group.wait()
-            resume = load_resume(out, settings=settings)
+            resume = load_resume(out, settings=settings, but_for=LENGTH)
+            if resume is not None:
+                check_length(resume, config, num_steps, num_samples=len(task.dataset), folder=out, say=group.is_main)
             task.model.to(device)
             if resume is not None and resume["step"] >= num_steps:
                 task.model.load_state_dict(load_checkpoint(out / "last.safetensors").state)
@@ -204,7 +219,8 @@ def _gradients(run: Run, step: int, batches: Iterator, meter: _Meter, interrupte
         rng = stream(config.seed, "loss", step, part, group.rank)
         with nullcontext() if part == config.accumulate - 1 else run.no_sync():
             try:
-                loss, scalars = run.task.loss(run.network, batch, rng)
+                with naming_the_batch(run):
+                    loss, scalars = run.task.loss(run.network, batch, rng)
             except NotFiniteError as error:  # operators refuse what is not finite before there is a loss
                 raise _non_finite(run, step, batch, f"{error}", {}) from None
             bad, stop = group.any(not math.isfinite(loss.item()), interrupted.is_set(), device=run.device)

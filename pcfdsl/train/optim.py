@@ -54,6 +54,11 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         validate(self)
 
+    @property
+    def depends_on_length(self) -> bool:
+        """Whether the rate at a step depends on how many there will be; milestones and warm-up are counted from 0."""
+        return self.kind == "cosine"
+
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
         if list(self.milestones) != sorted(set(self.milestones)):

@@ -1,7 +1,8 @@
 """A training run: what stays the same from step to step, how far it has come, and how both are stored."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,20 @@ from pcfdsl.train.distributed import Processes
 from pcfdsl.train.optim import build_optimizer
 from pcfdsl.train.task import Task, TrainConfig
 
-__all__ = ["Progress", "Run", "keep", "num_steps_of", "prepare", "restore", "save"]
+__all__ = [
+    "LENGTH",
+    "Progress",
+    "Run",
+    "check_length",
+    "keep",
+    "naming_the_batch",
+    "num_steps_of",
+    "prepare",
+    "restore",
+    "save",
+]
+
+LENGTH = ("train.num_steps", "train.epochs")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,7 +98,53 @@ def num_steps_of(task: Task, config: TrainConfig, group: Processes) -> int:
             f"batch_size {config.batch_size} cannot be shared evenly by {group.count} processes in "
             f"{config.accumulate} part(s) each; choose a multiple of {group.count * config.accumulate}"
         )
-    return config.num_steps or max(1, round(config.epochs * num_samples / config.batch_size))
+    return _steps(config.num_steps, config.epochs, num_samples, config.batch_size)
+
+
+def check_length(
+    resume: dict[str, Any], config: TrainConfig, num_steps: int, *, num_samples: int, folder: Path, say: bool
+) -> None:
+    """Check that a run can be continued to `num_steps`; prints to stderr that it is prolonged if `say`.
+
+    Raises:
+        ValueError: If it is to be shorter than before, or its schedule depends on the length.
+    """
+    written = resume["settings"]["train"]
+    before = _steps(written["num_steps"], written.get("epochs", config.epochs), num_samples, config.batch_size)
+    if num_steps == before:
+        return
+    change = f"{folder} holds a run of {before} steps, which the settings make {num_steps}"
+    instead = "use another --out, or start from scratch with --overwrite"
+    if num_steps < before:
+        raise ValueError(f"{change}; a run can be prolonged but not shortened: {instead}")
+    if config.schedule.depends_on_length:
+        raise ValueError(
+            f"{change}; with train.schedule.kind={config.schedule.kind} it cannot be prolonged, because its learning "
+            f"rate depended on its length from the start: {instead}"
+        )
+    if say:
+        print(f"note: {folder} is prolonged from {before} to {num_steps} steps", file=sys.stderr)
+
+
+def _steps(num_steps: int | None, epochs: float, num_samples: int, batch_size: int) -> int:
+    return num_steps or max(1, round(epochs * num_samples / batch_size))
+
+
+@contextmanager
+def naming_the_batch(run: Run) -> Iterator[None]:
+    """Give torch's error on batch norm of one value the names of the settings that lead to it."""
+    try:
+        yield
+    except ValueError as error:
+        part = run.config.batch_size // (run.config.accumulate * run.group.count)
+        if part > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        shared = f" / {run.group.count} processes" if run.group.count > 1 else ""
+        raise ValueError(
+            "batch norm cannot be trained on one sample at a time, but that is what train.batch_size "
+            f"{run.config.batch_size} / train.accumulate {run.config.accumulate}{shared} comes to; raise "
+            f"train.batch_size or lower train.accumulate, so that each part has two or more ({error})"
+        ) from error
 
 
 def prepare(

@@ -22,7 +22,12 @@ class TrainConfig:
 
     seed: int = option(0, "initial weights, order and augmentation of the data depend on it")
     num_steps: int | None = option(None, "length of the run in steps; null: as many as the epochs have", minimum=1)
-    epochs: float = option(1.0, "length of the run in passes over the training set, if num_steps is null", minimum=0)
+    epochs: float = option(
+        1.0,
+        "length of the run in passes over the training set, if num_steps is null; key=value makes it so",
+        minimum=0,
+        instead_of="num_steps",
+    )
     batch_size: int = option(8, "samples of a step over all processes", minimum=1, maximum=65_536)
     accumulate: int = option(1, "parts a process makes its share of the batch in, to save memory", minimum=1)
     optimizer: OptimizerConfig = option(OptimizerConfig(), "optimiser")
@@ -65,8 +70,8 @@ class Task:
         collate: Samples -> batch. Batches have `.to(device, non_blocking=...)`.
         loss: (network, batch, rng) -> the loss and named scalars for the log. The network is to be called as the
             model is; it may be a wrapper that runs in other precision or in several processes.
-        evaluate: Model in evaluation mode -> named results, None for one that there cannot be; None if nothing can be evaluated. Runs in
-            the main process.
+        evaluate: Model in evaluation mode -> named results, None for one that there cannot be; None if nothing can
+            be evaluated. Runs in the main process.
         monitor: The result whose greatest value makes a checkpoint the best.
         settings: The resolved configuration as a plain dictionary; goes into every checkpoint.
         optimizer: Model with its frozen parts -> optimiser, where `train.optimizer` does not say enough. The schedule

@@ -308,6 +308,71 @@ def test_another_run_in_the_folder_is_not_continued(tmp_path, toy):
     assert "num_workers" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ScheduleConfig(warmup_steps=3, bn_momentum=0.5, bn_epochs=1),
+        ScheduleConfig(kind="step", milestones=(1, 2), factor=0.5),
+        ScheduleConfig(kind="exponential", factor=0.9, warmup_epochs=1.0),
+    ],
+    ids=lambda schedule: schedule.kind,
+)
+def test_a_prolonged_run_is_one_that_was_so_long_from_the_start(schedule, tmp_path, toy, capsys):
+    def run(folder, **length):
+        config = TrainConfig(
+            batch_size=8, tensorboard=False, device="cpu", schedule=schedule, average=0.9, log_every=1, **length
+        )
+        return train(toy.toy_task(norm=True, dropout=0.2), config, tmp_path / folder)
+
+    run("whole", num_steps=12)
+    run("parts", num_steps=5)
+    assert "prolonged" not in capsys.readouterr().err
+    run("parts", epochs=3.0)  # 9 steps
+    assert f"note: {tmp_path / 'parts'} is prolonged from 5 to 9 steps" in capsys.readouterr().err
+    assert run("parts", num_steps=9).skipped
+    result = run("parts", epochs=4.0)
+    assert (result.step, result.skipped) == (12, False)
+    whole, parts = (load_checkpoint(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole.state[name], parts.state[name]) for name in whole.state)
+    assert parts.settings["train"]["epochs"] == 4.0
+    assert curve(tmp_path / "parts") == curve(tmp_path / "whole")
+    assert [record["step"] for record in read_log(tmp_path / "parts", kind="evaluation")] == [5, 9, 12]
+
+
+def test_a_run_is_not_prolonged_where_its_schedule_was_made_for_its_length(tmp_path, toy):
+    config = TrainConfig(
+        num_steps=4, tensorboard=False, device="cpu", schedule=ScheduleConfig(kind="cosine", final=0.5)
+    )
+    train(toy.toy_task(), config, tmp_path)
+    before = (tmp_path / "resume.pt").read_bytes()
+    with pytest.raises(ValueError, match=r"a run of 4 steps, which the settings make 6; with .*kind=cosine it cannot"):
+        train(toy.toy_task(), replace(config, num_steps=6), tmp_path)
+    with pytest.raises(ValueError, match=r"4 steps, which the settings make 3; a run can be prolonged but not short"):
+        train(toy.toy_task(), replace(config, num_steps=3), tmp_path)
+    assert (tmp_path / "resume.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (4, 4)])
+def test_batch_norm_on_one_sample_names_the_settings(batch_size, accumulate, tmp_path, toy):
+    config = TrainConfig(
+        num_steps=2, batch_size=batch_size, accumulate=accumulate, tensorboard=False, device="cpu", evaluations=0
+    )
+    with pytest.raises(
+        ValueError, match=f"train.batch_size {batch_size} / train.accumulate {accumulate} comes to; rai"
+    ):
+        train(toy.toy_task(norm=True), config, tmp_path)
+    assert train(toy.toy_task(), config, tmp_path).step == 2  # without batch norm one will do
+
+
+def test_a_missing_result_is_null_and_never_the_best(tmp_path, toy):
+    task = replace(toy.toy_task(), evaluate=lambda network: {"score": None})
+    result = train(task, TrainConfig(num_steps=2, device="cpu"), tmp_path)
+    assert (result.metrics, result.best, result.best_step) == ({"score": None}, None, None)
+    assert read_log(tmp_path, kind="evaluation") == [{"step": 2, "kind": "evaluation", "score": None}]
+    assert json.loads((tmp_path / "last.json").read_text())["metrics"] == {"score": None}
+    assert not (tmp_path / "best.safetensors").exists()
+
+
 def test_damaged_and_missing_checkpoints_are_named(tmp_path, toy):
     config = TrainConfig(num_steps=2, tensorboard=False, device="cpu", evaluations=0)
     train(toy.toy_task(), config, tmp_path)

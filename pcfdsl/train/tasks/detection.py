@@ -100,6 +100,8 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
         raise ConfigError(
             [("validation", f"has the classes {validation.classes}, the training set {scenes.classes}; use equal ones")]
         )
+    if validation is not None and not len(validation.scenes):
+        raise ConfigError([("validation", f"the {config.validation.kind} to evaluate on has no scenes")])
     training = _share(scenes.scenes, config.train_fraction, config.subset_seed)
     classes = ("object",) if config.points.class_agnostic else scenes.classes
     config = replace(config, model=_resolved_model(config, training, classes))

@@ -14,6 +14,7 @@ from pcfdsl.checkpoints.run import load_checkpoint, note_unfinished, save_checkp
 from pcfdsl.config import ConfigError, load, to_dict
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
 from pcfdsl.datasets.sources import DetectionSetSource, mean_box_sizes, open_scenes
+from pcfdsl.evaluate.detector import mean_metrics, write_reports
 from pcfdsl.infer.detector import detect_in_file, evaluate_detector, load_detector
 from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task, train_detector
@@ -224,6 +225,35 @@ def test_weights_of_a_run_that_stands_still_are_noted(tmp_path, pretrained, caps
 def test_a_seed_given_twice_is_refused(tmp_path):
     with pytest.raises(ValueError, match="seeds 1, 1 repeat"):
         train_detector(finetuning(*FEW), tmp_path, seeds=(1, 1))
+
+
+def test_validation_without_truth_gives_no_number(tmp_path, capsys):
+    config = finetuning(*FEW, "data.scenes.num_scenes=2")
+    scenes = open_scenes(config.data)
+    write_info(tmp_path / "set", scenes.classes)
+    empty = scenes.scenes[0]
+    empty = replace(
+        empty,
+        boxes=empty.boxes[:0],
+        categories=empty.categories[:0],
+        instance_ids=np.full_like(empty.instance_ids, -1),
+    )
+    write_scene(tmp_path / "set", "empty", empty)
+    write_split(tmp_path / "set", "val", ["empty"])
+    write_split(tmp_path / "set", "none", [])
+    source = DetectionSetSource(folder=str(tmp_path / "set"), split="val")
+    result = train_detector(replace(config, validation=source), tmp_path / "run").runs[0]
+    assert result.metrics == dict.fromkeys(("mAP@0.25", "mAP@0.5", "AR@0.25", "AR@0.5"))
+    assert result.best is None
+    assert "nothing to find, so there is no precision (1 scenes)" in capsys.readouterr().err
+    assert read_log(tmp_path / "run", kind="evaluation")[0]["mAP@0.25"] is None
+    done = evaluate_detector(load_detector(tmp_path / "run", device="cpu"))
+    assert mean_metrics(done.reports) == result.metrics
+    write_reports(done.reports, scenes.classes, tmp_path / "report")
+    assert "nothing to find" in (tmp_path / "report.md").read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["over_repeats"]["mAP@0.25"]["mean"] is None
+    with pytest.raises(ConfigError, match="validation: the detection_set to evaluate on has no scenes"):
+        train_detector(replace(config, validation=replace(source, split="none")), tmp_path / "other")
 
 
 def test_a_set_with_other_classes_is_refused(tmp_path, finetuned):

@@ -105,6 +105,14 @@ def test_frozen_stages_stay_and_all_others_move(tmp_path, model, stages):
         assert moved != frozen, name
 
 
+def test_a_batch_of_one_names_the_setting(tmp_path):
+    few = ArrayPictures(PICTURES.images[:5], PICTURES.labels[:5])
+    with pytest.raises(ValueError, match=r"train\.batch_size 1 / train\.accumulate 1 comes to; raise"):
+        run(config({"batch_size": 1}, model={"name": "resnet18"}), tmp_path / "one", few)
+    # Five pictures in batches of four: no batch of one is left over, the next epoch fills it up.
+    assert run(config({"epochs": 2.0, "num_steps": None}), tmp_path / "five", few).step == 2
+
+
 def test_fine_tuning_starts_from_all_but_the_classifier(tmp_path, capsys):
     run(config(model=VIT), tmp_path / "first")
     source = load_file(tmp_path / "first" / "last.safetensors")
