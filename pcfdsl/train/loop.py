@@ -250,7 +250,9 @@ def _update(run: Run) -> float:
     return norm.item()
 
 
-def _evaluate(run: Run, progress: Progress, log: RunLog, judge: Callable[[nn.Module], Mapping[str, float]]) -> None:
+def _evaluate(
+    run: Run, progress: Progress, log: RunLog, judge: Callable[[nn.Module], Mapping[str, float | None]]
+) -> None:
     model = run.weights.eval()
     with torch.no_grad():
         progress.metrics = dict(judge(model))
