@@ -18,6 +18,7 @@ from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import SceneConfig
 from pcfdsl.scene.objects import FractalObjects, MeshFolder
 from pcfdsl.scene.primitives import PrimitiveFurniture
+from pcfdsl.scene.released import ReleasedScenes, ReleasedScenesConfig
 from pcfdsl.scene.synthesize import Scenes
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MMDetection3DSource",
     "MeshSource",
     "NoSource",
+    "ReleasedSource",
     "SceneSet",
     "SceneSource",
     "ShardSource",
@@ -43,6 +45,17 @@ class FractalSource(Settings):
     kind: Literal["fractals"] = option("fractals", "scenes of PC-FractalDB's fractals, generated on the fly")
     scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
     fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedSource(Settings):
+    """Scenes of fractals by the released scripts, generated on the fly."""
+
+    kind: Literal["released"] = option(
+        "released", "scenes of fractals by the layout of PC-FractalDB's released scripts"
+    )
+    scenes: ReleasedScenesConfig = option(ReleasedScenesConfig(), "how many scenes, and of what size")
+    fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals; they too have a variant: released")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +125,7 @@ class NoSource(Settings):
 
 SceneSource = (
     FractalSource
+    | ReleasedSource
     | FurnitureSource
     | MeshSource
     | DetectionSetSource
@@ -138,11 +152,13 @@ def open_scenes(source: SceneSource) -> SceneSet:
         ConfigError: If the source is none.
     """
     match source:
-        case FractalSource():
+        case FractalSource() | ReleasedSource():
             database = open_pcfractal(source.fractals)
             for category in tqdm(range(source.fractals.num_categories), desc="categories", leave=False, disable=None):
                 database.category(category)  # here, not again in every loader worker
             classes = tuple(f"{category:06d}" for category in range(source.fractals.num_categories))
+            if isinstance(source, ReleasedSource):
+                return SceneSet(ReleasedScenes(source.scenes, database), classes)
             return SceneSet(Scenes(source.scenes, FractalObjects(database)), classes)
         case FurnitureSource():
             furniture = PrimitiveFurniture(source.split)

@@ -1,21 +1,23 @@
-"""PC-FractalDB scenes as published: the layout rule with its random numbers, and its JSON files (Yamada et al., 2022).
+"""PC-FractalDB scenes by the released script's layout, number by number (Yamada et al., CVPR 2022).
 
-What the authors released ends at the JSON: how clouds are put into the boxes is not published. `assemble` therefore
-offers the two readings there are. Differences from native scenes, all kept as they are: 15 m without floor or walls,
-objects may stick out over the edge, nothing is hidden, and a scene ends at the first object that finds no place.
+The script never seeds its generator; here scene i has `RandomState(s)`, s drawn from (seed, i), and its layout is what
+the script draws after `np.random.seed(s)`. The script ends at a list of boxes; how clouds are put into them was not
+released. Here each cloud is stretched to its box, as the project's figure suggests. Differences from native scenes, all
+kept: 15 m without floor or walls, objects may stick out over the edge, nothing is hidden, and a scene ends at the first
+object that finds no place.
 """
 
-import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pcfdsl.scene.boxes import Scene
+from pcfdsl.config import Settings, option
+from pcfdsl.pointcloud.pcfractal import PCFractalDB
+from pcfdsl.rng import stream
+from pcfdsl.scene.boxes import Scene, SceneSequence
+from pcfdsl.scene.synthesize import stretch, turn_about_z
 
-__all__ = ["ReleasedObject", "assemble", "draw_scene", "read_scene", "write_scene"]
+__all__ = ["ReleasedObject", "ReleasedScenes", "ReleasedScenesConfig", "draw_layout"]
 
 TRIES = 100
 GAP = 0.25
@@ -23,80 +25,106 @@ SCENE_SIZE = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReleasedScenesConfig(Settings):
+    """A set of scenes by the released layout."""
+
+    seed: int = option(0, "all randomness depends on it and on the number of the scene")
+    num_scenes: int = option(10_000, "length of the set", minimum=1)
+    num_points: int = option(20_000, "points of a scene", minimum=1)
+    num_objects: int = option(15, "objects before Poisson(5) more; the released shell script passes 5", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReleasedObject:
-    """One entry of a published scene file.
+    """One object of a layout.
 
     Attributes:
         size: dx, dy, dz, metres.
         position: Centre x, y, z, metres; z is dz / 2, so that it stands on z = 0.
-        theta: Heading, radians; it is taken as a counter-clockwise yaw (no published code turns anything by it).
-        category: Number of the fractal category; `class_name` in the file, with six digits.
-        file_name: Name of the instance's PLY file.
+        theta: Heading, radians; it is taken as a counter-clockwise yaw (no released code turns anything by it).
+        file_idx: Number of the instance's file among all, sorted by category and instance.
     """
 
     size: tuple[float, float, float]
     position: tuple[float, float, float]
     theta: float
-    category: int
-    file_name: str
+    file_idx: int
 
 
-def draw_scene(
+class ReleasedScenes(SceneSequence):
+    """Scenes of fractals by the released layout. Scene i is a pure function of (config, seed, i)."""
+
+    def __init__(self, config: ReleasedScenesConfig, database: PCFractalDB):
+        self.config, self.database = config, database
+
+    def __len__(self) -> int:
+        return self.config.num_scenes
+
+    def scene(self, index: int) -> Scene:
+        """Scene `index`: `num_points` points, chosen evenly among those of all its objects."""
+        rng = stream(self.config.seed, "released scene", index)
+        num_categories, num_instances = self.database.config.num_categories, self.database.config.num_instances
+        legacy = np.random.RandomState(int(rng.integers(2**32)))
+        objects = draw_layout(legacy, num_categories * num_instances, num_objects=self.config.num_objects)
+        clouds, boxes = [], []
+        for item in objects:
+            cloud = self.database.cloud(*divmod(item.file_idx, num_instances))
+            centred = stretch(cloud.points.astype(np.float64), np.array(item.size)) - np.array(item.size) / 2
+            clouds.append(centred @ turn_about_z(item.theta).T + item.position)
+            boxes.append([*item.position, *item.size, item.theta])
+        points = np.concatenate(clouds)
+        ids = np.repeat(np.arange(len(clouds)), [len(cloud) for cloud in clouds])
+        kept = rng.choice(len(points), self.config.num_points, replace=len(points) < self.config.num_points)
+        return Scene(
+            points=points[kept],
+            boxes=np.array(boxes, np.float32),
+            categories=np.array([item.file_idx // num_instances for item in objects], np.int32),
+            instance_ids=ids[kept],
+        )
+
+
+def draw_layout(
     random: np.random.RandomState,
-    files: Sequence[tuple[int, str]],
+    num_files: int,
     *,
     num_objects: int = 15,
-    scene_size: float = SCENE_SIZE,
 ) -> list[ReleasedObject]:
-    """The published layout, number by number.
+    """The released layout, number by number.
 
-    The published script never seeds its generator. Given `np.random.RandomState(s)` this draws what the script draws
-    after `np.random.seed(s)`: the Poisson number, then per object base size, two aspects, positions until one is free,
-    theta, file.
+    Given `np.random.RandomState(s)` this draws what the script draws after `np.random.seed(s)`: the Poisson number,
+    then per object base size, two aspects, positions until one is free, theta, file.
 
     Args:
         random: NumPy's legacy generator; left where the script would leave it.
-        files: (category, file name) of every instance, in the order of the sorted folders and files.
-        num_objects: Objects before Poisson(5) more; 15 is the script's default, its shell wrapper passes 5.
-        scene_size: Side of the square that centres are drawn from, metres.
+        num_files: Number of files, one for each instance, that objects are chosen from.
+        num_objects: Objects before Poisson(5) more.
 
     Returns:
-        Up to `num_objects` + Poisson(5) objects.
-
-    Raises:
-        ValueError: If there are no files.
+        One to `num_objects` + Poisson(5) objects.
     """
-    if not files:
-        raise ValueError("there are no instances to put into the scene; expected (category, file name) pairs")
     objects: list[ReleasedObject] = []
     for _ in range(num_objects + int(random.poisson(lam=5))):
         base = 0.75 + random.random_sample() * 0.5
         size = np.ones(3, np.float32)
         size[1:] = 0.9 + random.random_sample(2) * 0.2
         size = size * np.float32(base)
-        position = _free_position(random, size, objects, scene_size)
+        position = _free_position(random, size, objects)
         if position is None:
             break
         theta = (1.0 - random.random_sample() * 2.0) * np.pi
-        category, file_name = files[int(random.randint(0, len(files)))]
+        file_idx = int(random.randint(0, num_files))
         objects.append(
-            ReleasedObject(
-                size=_triple(size),
-                position=_triple(position),
-                theta=float(theta),
-                category=category,
-                file_name=file_name,
-            )
+            ReleasedObject(size=_triple(size), position=_triple(position), theta=float(theta), file_idx=file_idx)
         )
     return objects
 
 
-def _free_position(random, size, objects, scene_size) -> np.ndarray | None:
+def _free_position(random, size, objects) -> np.ndarray | None:
     """A place whose distance to every earlier centre is half the sum of the footprint diagonals and 0.25 m more."""
     diagonal = np.linalg.norm(size[:2])
     for _ in range(TRIES):
         position = np.zeros(3, np.float32)
-        position[:2] = (1.0 - random.random_sample(2) * 2.0) * scene_size * 0.5
+        position[:2] = (1.0 - random.random_sample(2) * 2.0) * SCENE_SIZE * 0.5
         position[2] = size[2] * np.float32(0.5)
         if all(
             np.linalg.norm(position[:2] - np.float32(other.position[:2]))
@@ -105,101 +133,6 @@ def _free_position(random, size, objects, scene_size) -> np.ndarray | None:
         ):
             return position
     return None
-
-
-def assemble(
-    objects: Sequence[ReleasedObject],
-    cloud: Callable[[int, str], np.ndarray],
-    *,
-    fit: str = "tight",
-    num_points: int | None = None,
-) -> Scene:
-    """Put clouds into the boxes of a published scene.
-
-    Args:
-        objects: The scene.
-        cloud: (category, file name) -> [N, 3] points about the origin.
-        fit: "tight" stretches each cloud's own extent to the box, as the project's figure suggests (box and centroid
-            of the mixed cloud); "scaled" multiplies the points by the size, as third-party loaders do, so that a
-            cloud in [-1, 1] fills twice its labelled box.
-        num_points: An even selection of the points in this number; None keeps all.
-
-    Returns:
-        The scene; categories are those of the objects.
-
-    Raises:
-        ValueError: If `fit` is neither.
-    """
-    if fit not in ("tight", "scaled"):
-        raise ValueError(f"fit={fit!r} is not known; expected 'tight' or 'scaled'")
-    clouds, boxes = [], []
-    for item in objects:
-        points = np.asarray(cloud(item.category, item.file_name), np.float64)
-        if fit == "tight":
-            low, high = points.min(axis=0), points.max(axis=0)
-            points = (points - (low + high) / 2) / np.maximum(high - low, 1e-9)
-        points = points * item.size
-        cosine, sine = np.cos(item.theta), np.sin(item.theta)
-        turned = points @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
-        clouds.append(turned + item.position)
-        boxes.append([*item.position, *item.size, item.theta])
-    points = np.concatenate(clouds) if clouds else np.zeros((0, 3))
-    ids = np.repeat(np.arange(len(clouds)), [len(part) for part in clouds])
-    if num_points is not None and len(points) > num_points:
-        kept = np.linspace(0, len(points) - 1, num_points).round().astype(int)
-        points, ids = points[kept], ids[kept]
-    categories = np.array([item.category for item in objects], np.int32)
-    return Scene(points=points, boxes=np.array(boxes, np.float32), categories=categories, instance_ids=ids)
-
-
-def write_scene(path: str | Path, objects: Sequence[ReleasedObject]) -> None:
-    """Write a scene file of the published form."""
-    entries = [
-        {
-            "size": list(item.size),
-            "c_pos": list(item.position),
-            "theta": item.theta,
-            "class_name": f"{item.category:06d}",
-            "file_name": item.file_name,
-        }
-        for item in objects
-    ]
-    Path(path).write_text(json.dumps(entries), encoding="utf-8")
-
-
-def read_scene(path: str | Path) -> list[ReleasedObject]:
-    """Read a scene file of the published form.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: Naming the file and the entry, if it is not of that form.
-    """
-    try:
-        entries: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}; it may be truncated") from None
-    if not isinstance(entries, list):
-        raise ValueError(f"{path} holds a {type(entries).__name__}; expected a list of objects")
-    objects = []
-    for number, entry in enumerate(entries):
-        try:
-            objects.append(
-                ReleasedObject(
-                    size=_triple(entry["size"]),
-                    position=_triple(entry["c_pos"]),
-                    theta=float(entry["theta"]),
-                    category=int(entry["class_name"]),
-                    file_name=str(entry["file_name"]),
-                )
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path}, object {number}: {type(error).__name__} {error}; "
-                "expected size[3], c_pos[3], theta, class_name (a number) and file_name"
-            ) from None
-        if not min(objects[-1].size) > 0 or not np.isfinite([*objects[-1].position, objects[-1].theta]).all():
-            raise ValueError(f"{path}, object {number}: size must be positive and every number finite")
-    return objects
 
 
 def _triple(values) -> tuple[float, float, float]:

@@ -23,6 +23,7 @@ __all__ = [
     "compose",
     "draw_objects",
     "stretch",
+    "turn_about_z",
 ]
 
 
@@ -167,7 +168,7 @@ def draw_objects(
     samples = [source.sample(rng, num_points) for _ in range(num_objects)]
     clouds = [np.asarray(points, np.float64) for points, _ in samples]
     if turned:
-        clouds = [cloud @ _turn(rng.uniform(-np.pi, np.pi)).T for cloud in clouds]
+        clouds = [cloud @ turn_about_z(rng.uniform(-np.pi, np.pi)).T for cloud in clouds]
     return clouds, [category for _, category in samples], _draw_sizes(rng, clouds, config)
 
 
@@ -200,7 +201,7 @@ def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray]
     placed: dict[int, np.ndarray] = {}
     for k in layout.order[layout.placed[layout.order]].tolist():
         cloud = stretch(clouds[k][: counts[k]], sizes[k]) - [*sizes[k, :2] / 2, 0]
-        cloud = cloud @ _turn(layout.yaws[k]).T
+        cloud = cloud @ turn_about_z(layout.yaws[k]).T
         cloud[:, :2] += layout.positions[k]
         if layout.supports[k] >= 0:
             cloud[:, 2] += _height_below(
@@ -281,6 +282,7 @@ def _seen(rng, points, room, boxes, num_cameras, config) -> np.ndarray:
     return seen
 
 
-def _turn(yaw) -> np.ndarray:
+def turn_about_z(yaw: float) -> np.ndarray:
+    """The rotation [3, 3] of column vectors by `yaw` radians, counter-clockwise about +z."""
     cosine, sine = np.cos(yaw), np.sin(yaw)
     return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])

@@ -1,29 +1,30 @@
-import json
+import pickle
 import re
 
 import numpy as np
 import pytest
 
-from pcfdsl.rng import stream
+from pcfdsl.config import from_dict
+from pcfdsl.datasets.sources import ReleasedSource, open_scenes
 from pcfdsl.scene.boxes import points_in_boxes
-from pcfdsl.scene.released import assemble, draw_scene, read_scene, write_scene
+from pcfdsl.scene.released import draw_layout
 
-FILES = [(i, f"{i:06d}_0000.ply") for i in range(37)]
+NUM_FILES = 37
 
 
 def drawn(seed: int, num_objects: int = 15):
-    return draw_scene(np.random.RandomState(seed), FILES, num_objects=num_objects)
+    return draw_layout(np.random.RandomState(seed), NUM_FILES, num_objects=num_objects)
 
 
-def test_layouts_equal_those_of_the_published_script_number_by_number(golden):
+def test_layouts_equal_those_of_the_released_script_number_by_number(golden):
     measured = golden("pcfractal_scenes.npz")  # rows: size 3, position 3, theta, index of the file
     for name in measured.files:
         seed, num_objects = map(int, re.findall(r"\d+", name))
-        ours = [[*o.size, *o.position, o.theta, o.category] for o in drawn(seed, num_objects)]
+        ours = [[*o.size, *o.position, o.theta, o.file_idx] for o in drawn(seed, num_objects)]
         np.testing.assert_array_equal(ours, measured[name])
 
 
-def test_numbers_of_objects_and_sizes_are_as_measured_on_the_published_script():
+def test_numbers_of_objects_and_sizes_are_as_measured_on_the_released_script():
     for num_objects, mean in ((15, 20.1), (5, 9.9)):
         counts = [len(drawn(seed, num_objects)) for seed in range(200)]
         assert np.mean(counts) == pytest.approx(mean, abs=0.6)
@@ -44,55 +45,25 @@ def test_objects_stand_on_the_floor_at_a_distance():
         assert (distance >= room - 1e-5)[~np.eye(len(objects), dtype=bool)].all()
 
 
-def test_files_are_written_and_read_as_published(tmp_path):
-    objects = drawn(3)
-    write_scene(tmp_path / "scene_00000.json", objects)
-    assert read_scene(tmp_path / "scene_00000.json") == objects
-    entry = json.loads((tmp_path / "scene_00000.json").read_text())[0]
-    assert sorted(entry) == ["c_pos", "class_name", "file_name", "size", "theta"]
-    assert entry["class_name"] == entry["file_name"][:6]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[{", "is not JSON.*truncated"),
-        ("{}", "holds a dict; expected a list"),
-        ('[{"size": [1, 1, 1]}]', "object 0: KeyError 'c_pos'"),
-        (
-            '[{"size": [1, 1], "c_pos": [0, 0, 0], "theta": 0, "class_name": "1", "file_name": "a"}]',
-            "object 0: ValueError",
-        ),
-        (
-            '[{"size": [1, 0, 1], "c_pos": [0, 0, 0], "theta": 0, "class_name": "1", "file_name": "a"}]',
-            "must be positive",
-        ),
-        ('[{"size": [1, 1, 1], "c_pos": [0, NaN, 0], "theta": 0, "class_name": "1", "file_name": "a"}]', "finite"),
-    ],
-)
-def test_broken_files_are_named(tmp_path, content, message):
-    path = tmp_path / "scene.json"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=message) as caught:
-        read_scene(path)
-    assert str(path) in str(caught.value)
-
-
-def test_clouds_fill_their_boxes_when_fitted_and_twice_that_when_scaled():
-    objects = drawn(0)
-
-    def cloud(category, file_name):
-        return stream(0, category, file_name).uniform(-1, 1, (2000, 3))
-
-    tight = assemble(objects, cloud)
-    for k, box in enumerate(tight.boxes):
-        points = tight.points[tight.instance_ids == k]
-        assert points_in_boxes(points, box[None], margin=1e-5).all()
-        np.testing.assert_allclose(points.mean(axis=0), box[:3], atol=0.1)
-    scaled = assemble(objects, cloud, fit="scaled")
-    assert points_in_boxes(scaled.points, scaled.boxes).any(axis=0).mean() == pytest.approx(1 / 8, abs=0.03)
-    assert len(assemble(objects, cloud, num_points=5000).points) == 5000
-    with pytest.raises(ValueError, match="'tight' or 'scaled'"):
-        assemble(objects, cloud, fit="loose")
-    with pytest.raises(ValueError, match="no instances"):
-        draw_scene(np.random.RandomState(0), [])
+@pytest.mark.parametrize("variant", ["native", "released"])
+def test_clouds_fill_the_boxes_of_a_scene_that_depends_on_its_number_alone(variant):
+    source = from_dict(
+        ReleasedSource,
+        {
+            "scenes": {"num_scenes": 6, "num_points": 9000, "num_objects": 5},
+            "fractals": {"variant": variant, "num_categories": 3, "num_instances": 3, "num_points": 2000}
+            | {"search": {"variance_threshold": 0.05}},
+        },
+    )
+    opened = open_scenes(source)
+    scene = opened.scenes[4]
+    assert len(scene.points) == 9000
+    assert len(opened.scenes) == 6
+    assert opened.classes == ("000000", "000001", "000002")
+    assert len(scene.boxes) >= 5
+    assert set(scene.categories.tolist()) <= {0, 1, 2}
+    for k, box in enumerate(scene.boxes):
+        assert points_in_boxes(scene.points[scene.instance_ids == k], box[None], margin=1e-5).all()
+    again = pickle.loads(pickle.dumps(open_scenes(source).scenes))[4]
+    np.testing.assert_array_equal(again.points, scene.points)
+    assert not np.array_equal(opened.scenes[3].boxes, scene.boxes)
