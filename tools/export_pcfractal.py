@@ -1,4 +1,4 @@
-"""Export a stored PC-FractalDB to the published folder layout, or any stored set to tars or Parquet tables."""
+"""Export a stored PC-FractalDB to the released folder layout, or any stored set to tars or Parquet tables."""
 
 from pcfdsl.command_line import run
 from pcfdsl.commands.export_pcfractal import main

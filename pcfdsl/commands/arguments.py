@@ -5,14 +5,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pcfdsl.command_line import parse_shard, positive, resolve_config, whole
 
 if TYPE_CHECKING:
     from pcfdsl.datasets.preparation import PreparationReport
 
-__all__ = ["add_generation", "add_preparation", "add_training", "generate", "print_report", "train"]
+__all__ = ["add_generation", "add_preparation", "add_training", "generate", "prepare", "print_report", "train"]
 
 
 def add_generation(parser: argparse.ArgumentParser, *, categories: str) -> None:
@@ -110,7 +110,29 @@ def add_preparation(parser: argparse.ArgumentParser, *, points: str) -> None:
     parser.add_argument("--overwrite", action="store_true", help="start from scratch, whatever the folder holds")
 
 
-def print_report(report: "PreparationReport") -> None:
+def prepare(args: argparse.Namespace, job: Callable[..., "PreparationReport"], files: Any, **own: Any) -> NoReturn:
+    """Prepare a benchmark as the arguments of `add_preparation` ask, print the report, and exit with its code.
+
+    Args:
+        args: The parsed arguments.
+        job: The function that prepares.
+        files: Where the downloads are.
+        own: What this benchmark's preparation takes besides.
+    """
+    print_report(
+        job(
+            files,
+            args.out,
+            max_points=args.max_points,
+            seed=args.seed,
+            workers=args.workers,
+            overwrite=args.overwrite,
+            **own,
+        )
+    )
+
+
+def print_report(report: "PreparationReport") -> NoReturn:
     """Print what a preparation did, and exit with its code."""
     print(report.to_json(), flush=True)
     print(report, file=sys.stderr)  # last, so that it stays in sight: the list of missing files may be long

@@ -1,4 +1,4 @@
-"""Export a stored PC-FractalDB to the published folder layout, or any stored set to tars or Parquet tables."""
+"""Export a stored PC-FractalDB to the released folder layout, or any stored set to tars or Parquet tables."""
 
 import argparse
 
@@ -8,18 +8,18 @@ __all__ = ["main"]
 
 
 def main() -> dict:
-    from pcfdsl.generate.pcfractal import export_published
+    from pcfdsl.generate.pcfractal import export_released
     from pcfdsl.store.export import write_parquet, write_webdataset
     from pcfdsl.store.stored import open_set
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", help="folder that generate_pcfractal.py wrote")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder to write to")
-    parser.add_argument("--layout", choices=["published", "webdataset", "parquet"], default="published")
+    parser.add_argument("--layout", choices=["released", "webdataset", "parquet"], default="released")
     parser.add_argument("--samples-per-file", type=positive, default=1000, help="of tars and tables (default 1000)")
     args = parser.parse_args()
-    if args.layout == "published":
-        return {"path": args.out, **export_published(args.path, args.out)}
+    if args.layout == "released":
+        return {"path": args.out, **export_released(args.path, args.out)}
     stored, how = open_set(args.path), {"samples_per_file": args.samples_per_file}
     if args.layout == "webdataset":
         return {"path": args.out, "tar_files": len(write_webdataset(stored, args.out, **how))}

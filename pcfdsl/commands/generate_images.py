@@ -16,7 +16,7 @@ def main() -> dict:
     add_config(parser, ImageSetConfig)
     parser.add_argument("--dataset", metavar="NAME", help="short for dataset=NAME")
     parser.add_argument("--format", choices=IMAGE_FORMATS, default="shards", help="(default shards)")
-    add_generation(parser, categories="fractals: use the systems of published CSV files")
+    add_generation(parser, categories="fractals: use the systems of released CSV files")
     args = parser.parse_intermixed_args()  # key=value may be anywhere
     args.overrides += [] if args.dataset is None else [f"dataset={args.dataset}"]
     jobs = (plan_images, generate_images, verify_images)

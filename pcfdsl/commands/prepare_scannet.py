@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.commands.arguments import add_preparation, print_report
+from pcfdsl.commands.arguments import add_preparation, prepare
 
 __all__ = ["main"]
 
@@ -18,5 +18,4 @@ def main() -> None:
     add_preparation(parser, points="points to keep per scan (VoteNet: 50000)")
     args = parser.parse_args()
     files = find_scannet(args.source, label_table=args.label_map)
-    options = {"alignment": args.alignment, "max_points": args.max_points, "seed": args.seed}
-    print_report(prepare_scannet(files, args.out, **options, workers=args.workers, overwrite=args.overwrite))
+    prepare(args, prepare_scannet, files, alignment=args.alignment)

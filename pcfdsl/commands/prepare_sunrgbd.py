@@ -3,13 +3,13 @@
 import argparse
 from pathlib import Path
 
-from pcfdsl.commands.arguments import add_preparation, print_report
+from pcfdsl.commands.arguments import add_preparation, prepare
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    from pcfdsl.datasets.sunrgbd import find_files, prepare_sunrgbd
+    from pcfdsl.datasets.sunrgbd import find_sunrgbd, prepare_sunrgbd
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", help="folder with SUNRGBD.zip or SUNRGBD/, SUNRGBDMeta3DBB_v2.mat, SUNRGBDtoolbox/")
@@ -19,6 +19,4 @@ def main() -> None:
         parser, points="points kept of an image (VoteNet: 50000, 14 GB for all images; default all, several times that)"
     )
     args = parser.parse_args()
-    files = find_files(args.source, images=args.images)
-    options = {"labels": args.labels, "max_points": args.max_points, "seed": args.seed}
-    print_report(prepare_sunrgbd(files, args.out, **options, workers=args.workers, overwrite=args.overwrite))
+    prepare(args, prepare_sunrgbd, find_sunrgbd(args.source, images=args.images), labels=args.labels)

@@ -19,7 +19,7 @@ from pcfdsl.readers.sunrgbd_images import ImageFiles, read_color, read_depth, un
 from pcfdsl.readers.sunrgbd_meta import Frame, read_frames, read_splits, with_labels_of
 from pcfdsl.scene.boxes import Scene
 
-__all__ = ["SunRgbdFiles", "find_files", "prepare_sunrgbd"]
+__all__ = ["SunRgbdFiles", "find_sunrgbd", "prepare_sunrgbd"]
 
 
 Labels = Literal["v1", "v2"]
@@ -42,7 +42,7 @@ class SunRgbdFiles:
     split: Path
 
 
-def find_files(folder: str | Path, *, images: Path | None = None) -> SunRgbdFiles:
+def find_sunrgbd(folder: str | Path, *, images: Path | None = None) -> SunRgbdFiles:
     """Find the downloads in a folder: `SUNRGBD.zip` or `SUNRGBD/`, the .mat file, and `SUNRGBDtoolbox/`.
 
     Args:

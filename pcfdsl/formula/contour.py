@@ -1,6 +1,6 @@
 """Radial contours: polygons that grow outwards from an ellipse, pushed in and out by noise at every step.
 
-Published rule (Kataoka et al., Replacing Labeled Real-Image Datasets with Auto-Generated Contours, CVPR 2022, and its
+Released rule (Kataoka et al., Replacing Labeled Real-Image Datasets with Auto-Generated Contours, CVPR 2022, and its
 released script): vertex k lies in direction (cos, sin)(2 pi k / V); from each polygon to the next its x moves by
 cos * (step - noise_x) and its y by sin * (step - noise_y), so displacements add up, and the ellipse itself is never
 drawn. Adding sinusoids yields VisualAtom (Takashima et al., CVPR 2023).
@@ -17,7 +17,7 @@ from pcfdsl.formula.noise import perlin_1d, perlin_2d
 
 __all__ = ["RadialContour", "contour_noise", "noise_from_arguments", "radial_polygons"]
 
-_RANGE = 10_000.0  # of the arguments of independent noise, as published
+_RANGE = 10_000.0  # of the arguments of independent noise, as released
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class RadialContour:
         num_polygons: L, at least 1.
         noise: Coefficient c of the noise p, in pixels: a polygon is moved inwards by gain * c * p - c, that is outwards
             by c on average.
-        step: Further outward move of every polygon, in pixels. (The published scripts call it line width.)
+        step: Further outward move of every polygon, in pixels. (The released scripts call it line width.)
         radius: Radius of the initial circle, in pixels.
         oval: Factors along x and y that stretch it into an ellipse.
         waves: Numbers of periods around the contour of sinusoids of half a pixel, added to every outward move.
@@ -65,7 +65,7 @@ def contour_noise(
     Args:
         num_polygons, num_vertices: L and V.
         rng: Source of randomness.
-        kind: "white", as published: independent for every vertex and axis. "smooth": the noise is continuous around the
+        kind: "white", as released: independent for every vertex and axis. "smooth": the noise is continuous around the
             closed contour, and a vertex moves along its ray, since x and y share one value.
         cells: For "smooth": the approximate number of bumps along a contour.
     """
@@ -79,7 +79,7 @@ def contour_noise(
 
 
 def noise_from_arguments(uniforms: np.ndarray) -> np.ndarray:
-    """Independent noise, as published: one-dimensional Perlin noise at random arguments.
+    """Independent noise, as released: one-dimensional Perlin noise at random arguments.
 
     Args:
         uniforms: In [0, 1), any shape.
@@ -122,7 +122,7 @@ def radial_polygons(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _grow(first, directions, waves, noise, coefficient, gain, step, polygons):
-    """Keeps the published order of operations, so that sums round identically."""
+    """Keeps the released order of operations, so that sums round identically."""
     num_polygons, num_vertices, _ = polygons.shape
     for line in range(num_polygons):
         for k in range(num_vertices):

@@ -1,4 +1,4 @@
-"""The published CSV form of a system: one row per map, D*D matrix entries row by row, D offsets, the probability.
+"""The released CSV form of a system: one row per map, D*D matrix entries row by row, D offsets, the probability.
 
 7 columns in 2D (FractalDB: a b c d e f p), 13 in 3D (PC-FractalDB: a..i j k l p), no header, `%.18e`, which preserves
 every float64.
@@ -49,18 +49,18 @@ def read_ifs(path: str | Path) -> IFS:
 
 
 def write_ifs(path: str | Path, ifs: IFS) -> None:
-    """Write the published form, which `read_ifs` restores exactly."""
+    """Write the released form, which `read_ifs` restores exactly."""
     Path(path).write_text(format_ifs(ifs), encoding="ascii", newline="\n")
 
 
 def format_ifs(ifs: IFS) -> str:
-    """The text of the published form."""
+    """The text of the released form."""
     rows = np.hstack([ifs.matrices.reshape(ifs.num_maps, -1), ifs.offsets, ifs.probabilities[:, None]])
     return "".join(",".join(f"{value:.18e}" for value in row) + "\n" for row in rows)
 
 
 def systems_checksum(systems: Sequence[IFS]) -> str:
-    """SHA-256 (hex) of systems in their published form."""
+    """SHA-256 (hex) of systems in their released form."""
     return hashlib.sha256("\n".join(map(format_ifs, systems)).encode()).hexdigest()
 
 

@@ -104,7 +104,7 @@ class IFS:
 def determinant_probabilities(matrices: np.ndarray) -> np.ndarray:
     """Probability of each map in proportion to its volume factor, as in all the papers: p_k = |det A_k| / sum |det A|.
 
-    If every determinant is zero (all maps flatten space), the maps are equally likely; the published code divides zero
+    If every determinant is zero (all maps flatten space), the maps are equally likely; the released code divides zero
     by zero.
 
     Args:

@@ -65,7 +65,7 @@ def chaos_game(
         dtype: np.float32 or np.float64, for the arithmetic and the result. Map choices do not depend on it.
         burn_in: Steps of every lane that are discarded.
         start: Where all lanes start: the fixed point of the strongest contraction (which lies on the attractor), or the
-            origin, as published.
+            origin, as released.
 
     Returns:
         The orbit; `stopped` is set if coordinates left the finite range.

@@ -1,7 +1,7 @@
 """Gradient noise in one and two dimensions (Perlin, Improving Noise, SIGGRAPH 2002).
 
 Lattice points carry slopes picked by a permutation; between them the two (or four) linear functions are blended by
-6 t^5 - 15 t^4 + 10 t^3. `perlin_1d` reproduces bit for bit the library that the published contour scripts call: its
+6 t^5 - 15 t^4 + 10 t^3. `perlin_1d` reproduces bit for bit the library that the released contour scripts call: its
 float32 arithmetic, its slopes, Perlin's own permutation.
 """
 
@@ -41,7 +41,7 @@ _PERIOD = 1024  # of the library's noise along the line, in lattice points
 
 
 def perlin_1d(arguments: np.ndarray) -> np.ndarray:
-    """One-dimensional noise, bit for bit that of the published contour scripts (`noise.pnoise1`).
+    """One-dimensional noise, bit for bit that of the released contour scripts (`noise.pnoise1`).
 
     Args:
         arguments: float64 of any shape, finite; rounded to float32. The noise repeats every 1,024.

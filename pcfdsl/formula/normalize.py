@@ -7,7 +7,7 @@ __all__ = ["center", "min_max_joint", "min_max_per_axis", "unit_box", "unit_sphe
 
 
 def min_max_joint(points: np.ndarray) -> np.ndarray:
-    """The published 3D normalisation: the minimum and maximum over all axes together map to -1 and 1.
+    """The released 3D normalisation: the minimum and maximum over all axes together map to -1 and 1.
 
     Preserves the aspect ratio. A set that is off-centre on one axis shrinks on all of them, so a subsequent variance
     check also rejects off-centre shapes, not only flat ones (PC-FractalDB, CVPR 2022).
@@ -26,7 +26,7 @@ def min_max_joint(points: np.ndarray) -> np.ndarray:
 
 
 def min_max_per_axis(points: np.ndarray) -> np.ndarray:
-    """The published 2D normalisation: each axis separately to [-1, 1]. Errors as for `min_max_joint`."""
+    """The released 2D normalisation: each axis separately to [-1, 1]. Errors as for `min_max_joint`."""
     low, high = _range(points, 0)
     return ((points - low) * (2 / (high - low)) - 1).astype(points.dtype)
 

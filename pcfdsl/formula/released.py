@@ -1,4 +1,4 @@
-"""The published searches, bit for bit: legacy random streams, order of draws, and each quirk in one named place.
+"""The released searches, bit for bit: legacy random streams, order of draws, and each quirk in one named place.
 
 Both scripts play a single orbit in float64 from the origin and draw all their uniforms at once, from NumPy's legacy
 global generator (here a `RandomState` passed by the caller). The quirks:
@@ -38,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Accepted:
-    """A category of a published search: the system, its three variances or its filling rate, and the number of
+    """A category of a released search: the system, its three variances or its filling rate, and the number of
     candidates drawn so far, itself included.
     """
 
@@ -55,7 +55,7 @@ def search_2d(
     size: int = 512,
     workers: int = 2,
 ) -> Iterator[Accepted]:
-    """FractalDB's category search, endless: `RandomState(1)` yields the 1,000 published categories in order.
+    """FractalDB's category search, endless: `RandomState(1)` yields the 1,000 released categories in order.
 
     Draws are inherently sequential; `workers` threads count pixels meanwhile (the kernels release the GIL).
     """
@@ -77,7 +77,7 @@ def search_3d(
     """The category search of PC-FractalDB and MV-FractalDB, endless."""
     for number in itertools.count(1):
         ifs = _draw(random, 3)
-        with np.errstate(invalid="ignore", over="ignore"):  # diverged orbits reach the check, as published
+        with np.errstate(invalid="ignore", over="ignore"):  # diverged orbits reach the check, as released
             points = normalize_3d(orbit(ifs, random.uniform(size=num_points)), num_iterations=num_points)
         if accept_3d(points, threshold):
             yield Accepted(ifs, tuple(points.var(axis=0).tolist()), number)
@@ -101,12 +101,12 @@ def _probabilities(matrices: np.ndarray) -> np.ndarray:
 
 
 def orbit(ifs: IFS, uniforms: np.ndarray, *, keep_start: bool | None = None) -> np.ndarray:
-    """The published chaos game, float64 [len(uniforms), 2] with the origin first, or [len(uniforms) - 1, 3] without it.
+    """The released chaos game, float64 [len(uniforms), 2] with the origin first, or [len(uniforms) - 1, 3] without it.
 
     Args:
         ifs: The system; its probabilities are summed left to right.
         uniforms: One per iteration; the last is unused.
-        keep_start: Whether point 0 is the origin; the published choice by default.
+        keep_start: Whether point 0 is the origin; the released choice by default.
     """
     points = np.zeros((len(uniforms), ifs.dim))
     _play(ifs.matrices, ifs.offsets, np.cumsum(ifs.probabilities), uniforms, points)
@@ -134,7 +134,7 @@ def _play(matrices, offsets, cumulative, uniforms, points):
 
 
 def filling_rate_2d(ifs: IFS, uniforms: np.ndarray, *, size: int = 512, pad: int = 6) -> float:
-    """Share of inked pixels as the published search counts it: orbit, `cut_before_nan`, rescale, truncate."""
+    """Share of inked pixels as the released search counts it: orbit, `cut_before_nan`, rescale, truncate."""
     points = orbit(ifs, uniforms)
     if not np.isfinite(points[-1]).all():
         points = cut_before_nan(cut_before_nan(points, axis=0), axis=1)
@@ -166,7 +166,7 @@ def _count_pixels(points, size, pad):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def pixels(values, size, pad):
-    """Published rescaling of one axis; the minimum is subtracted only if negative, and the cast truncates.
+    """Released rescaling of one axis; the minimum is subtracted only if negative, and the cast truncates.
 
     Returns int64 [N]; 65536 where the coordinate has no pixel.
     """

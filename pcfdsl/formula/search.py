@@ -59,7 +59,7 @@ class _DrawConfig:
     """How the systems of a search are drawn."""
 
     sampler: Literal["uniform", "contractive"] = option(
-        "uniform", "How systems are drawn: as published, or contractive by construction."
+        "uniform", "How systems are drawn: as released, or contractive by construction."
     )
     min_maps: int = option(2, "Fewest maps of a system.", minimum=1, maximum=64)
     max_maps: int = option(7, "Most maps of a system.", minimum=1, maximum=64)
@@ -230,7 +230,7 @@ def search_by_filling(config: FillingSearchConfig, seed: int, category: int) -> 
     Raises:
         ConfigError: If none of `max_draws` systems passes.
     """
-    pad = 6 * config.image_size // 512  # the published padding, scaled
+    pad = 6 * config.image_size // 512  # the released padding, scaled
     for first in range(0, config.max_draws, _FILLING_BLOCK):
         rng = stream(seed, "category", category, first)
         batch = config.draw(rng, _FILLING_BLOCK, dim=2, min_maps=config.min_maps, max_maps=config.max_maps)

@@ -1,7 +1,7 @@
 """Images as files: image folders that every loader reads, or WebDataset tars.
 
     out/manifest.json                  what the set is made from
-    out/image/<category>/<name>.png    images in the published layout; pairs have image/ and mask/
+    out/image/<category>/<name>.png    images in the released layout; pairs have image/ and mask/
     out/<number>.tar                   or, as WebDataset: <sample>.png and <sample>.cls, or .mask.png, and .json
     out/shards-<digest>/<number>.json  a record per block of samples, written last, so it says "finished"
 

@@ -2,7 +2,7 @@
 
 out/             the images: shards with image, category, instance, num_redraws (SegRCDB: image, mask), or files
 out/categories/  the parameters of each category, as a stored set of its own
-out/param/       for image folders: the same parameters as one CSV file per category, as published
+out/param/       for image folders: the same parameters as one CSV file per category, as released
 """
 
 import csv
@@ -102,7 +102,7 @@ def generate_images(
         config: The set.
         out: Its folder.
         image_format: Shards, or files for other programs.
-        categories: For fractals: folder of published CSV files, at any depth, to use instead of a search.
+        categories: For fractals: folder of released CSV files, at any depth, to use instead of a search.
         options: As for `pcfdsl.generate.driver.generate`.
 
     Returns:
@@ -194,7 +194,7 @@ def _stages(config: ImageSetConfig, given: Sequence[IFS] | None) -> TwoStages:
 
 
 def _write_parameters(config: ImageSetConfig, out: str | Path, *, progress: bool) -> None:
-    """Write one CSV per category: for fractals one row per map, as published; for others a key and value per row."""
+    """Write one CSV per category: for fractals one row per map, as released; for others a key and value per row."""
     folder = as_path(out) / "param"
     first = 1 if config.dataset == "segrcdb" else 0  # its files are numbered by label
     for k, sample in enumerate(tqdm(open_categories(out), desc="param", unit=" files", disable=not progress)):
@@ -203,7 +203,7 @@ def _write_parameters(config: ImageSetConfig, out: str | Path, *, progress: bool
 
 
 # Names and order of the nine parameters in the released RCDB script.
-_PUBLISHED_ROWS = {
+_RELEASED_ROWS = {
     "Vertex": ("num_vertices", 0),
     "Perlin_noise": ("noise", 0),
     "line_width": ("step", 0),
@@ -220,7 +220,7 @@ def _rows(config: ImageSetConfig, sample: dict[str, np.ndarray]) -> str:
     content = io.StringIO()
     writer = csv.writer(content)  # ends lines with \r\n, as the released script's files do
     if config.dataset == "rcdb" and config.rcdb.variant == "released":
-        sample = {name: np.atleast_1d(sample[key])[i] for name, (key, i) in _PUBLISHED_ROWS.items()}
+        sample = {name: np.atleast_1d(sample[key])[i] for name, (key, i) in _RELEASED_ROWS.items()}
     for key, value in sample.items():
         writer.writerow([key, *np.atleast_1d(value).tolist()])
     return content.getvalue()

@@ -37,7 +37,7 @@ from pcfdsl.store.stored import StoredSet, open_set
 
 __all__ = [
     "StoredPCFractalDB",
-    "export_published",
+    "export_released",
     "generate_pcfractal",
     "plan_pcfractal",
     "searched_categories",
@@ -101,7 +101,7 @@ def generate_pcfractal(
     Args:
         config: The data set.
         out: Its folder.
-        categories: Folder of published CSV files to use instead of a search.
+        categories: Folder of released CSV files to use instead of a search.
         options: As for `generate`; for `shard` see `generate_both`.
 
     Returns:
@@ -136,7 +136,7 @@ def plan_pcfractal(
     return plan_both(_stages(config, given), workers=workers)
 
 
-def export_published(path: str | Path, folder: str | Path, *, progress: bool = True) -> dict[str, int]:
+def export_released(path: str | Path, folder: str | Path, *, progress: bool = True) -> dict[str, int]:
     """Export a stored PC-FractalDB in the layout of the released scripts.
 
     `3DIFS_param/<category>.csv` and `3Dfractalmodel/<category>/<category>_<instance>.ply`, with numbers zero-padded to

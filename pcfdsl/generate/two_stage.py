@@ -205,7 +205,7 @@ def systems_of(categories: Iterable[Mapping[str, np.ndarray]]) -> list[IFS]:
 
 
 def read_systems(folder: str | Path) -> tuple[list[IFS], list[str]]:
-    """Systems of all .csv files below a folder such as the published 3DIFS_param, sorted by file name.
+    """Systems of all .csv files below a folder such as the released 3DIFS_param, sorted by file name.
 
     Returns:
         The systems, and the names of all other files.
@@ -215,9 +215,9 @@ def read_systems(folder: str | Path) -> tuple[list[IFS], list[str]]:
         OSError: If the folder cannot be read.
     """
     if not Path(folder).is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}; expected one of published .csv files")
+        raise FileNotFoundError(f"there is no folder {folder}; expected one of released .csv files")
     entries = sorted(files_below(folder), key=lambda entry: entry.name)
     files = [entry for entry in entries if has_ending(entry, (".csv",))]
     if not files:
-        raise ValueError(f"{folder} holds no .csv files; expected a published folder such as 3DIFS_param")
+        raise ValueError(f"{folder} holds no .csv files; expected a released folder such as 3DIFS_param")
     return [read_ifs(file) for file in files], [entry.name for entry in entries if entry not in files]

@@ -5,7 +5,7 @@ from numba import njit
 
 __all__ = ["render_points", "ring_rotation", "sphere_rotation"]
 
-_NEAR = 1.0  # the published near plane, in units of the cloud
+_NEAR = 1.0  # the released near plane, in units of the cloud
 
 
 def sphere_rotation(rng: np.random.Generator) -> np.ndarray:
@@ -25,7 +25,7 @@ def ring_rotation(view: int, num_views: int, *, jitter: float = 0.0) -> np.ndarr
 
     Args:
         view: 0 .. num_views - 1.
-        num_views: 12 in the published set.
+        num_views: 12 in the released set.
         jitter: Radians.
     """
     angle = 2 * np.pi * view / num_views + np.pi / 6 + jitter

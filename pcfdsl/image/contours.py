@@ -37,7 +37,7 @@ class ContourDrawConfig:
     supersample: int = option(
         1, "Draw at this multiple of the size, then average; thinner lines in small images.", minimum=1
     )
-    noise_kind: Literal["white", "smooth"] = option("white", "Independent at every vertex (published), or smooth.")
+    noise_kind: Literal["white", "smooth"] = option("white", "Independent at every vertex (released), or smooth.")
     noise_cells: int = option(8, "With smooth noise: bumps along a contour.", minimum=1)
     break_fraction: float = option(
         0.0, "Share of sides drawn in the background's colour, which breaks contours.", minimum=0, maximum=1

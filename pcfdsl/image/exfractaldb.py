@@ -3,7 +3,7 @@
 A category is a 3D system that passes the variance check; an instance weights one kind of its parameters, plays its own
 orbit and renders it from its own viewpoint. `ExFractalDB.pair` also returns the rendered cloud.
 
-The script published for ExFractalDB makes MV-FractalDB, and its authors say to randomise the viewpoints; "uniform on
+The script released for ExFractalDB makes MV-FractalDB, and its authors say to randomise the viewpoints; "uniform on
 the sphere" is our interpretation. (Kataoka et al., Replacing Labeled Real-image Datasets with Auto-generated Contours,
 CVPR 2022; Yamada et al., MV-FractalDB, IROS 2021.)
 """
@@ -26,7 +26,7 @@ from pcfdsl.rng import stream
 
 __all__ = ["ExFractalDB", "ExFractalDBConfig"]
 
-_RING_JITTER = np.radians(np.pi)  # published: a number drawn in radians is used as degrees, hence at most 3.14 degrees
+_RING_JITTER = np.radians(np.pi)  # released: a number drawn in radians is used as degrees, hence at most 3.14 degrees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class ExFractalDBConfig:
     parameter_step: float = option(
         0.1, "Step of the weights: one matrix entry or offset, in all maps, times 1 + m * step. 0: off.", minimum=0.0
     )
-    parameter_steps: int = option(6, "Largest |m| of those weights; 6 steps of 0.1 are the published 145.", minimum=1)
+    parameter_steps: int = option(6, "Largest |m| of those weights; 6 steps of 0.1 are the released 145.", minimum=1)
     field_of_view: float = option(45.0, "Of the whole side of the picture, degrees.", minimum=1.0, maximum=170.0)
     distance: float = option(4.0, "Of the camera from the middle of the cloud, which lies within +-1.", minimum=1.0)
     point_size: int = option(1, "Side of a point, pixels.", minimum=1)
@@ -56,7 +56,7 @@ class ExFractalDBConfig:
     )
     least_ink: float = option(0.005, "Share of min(pixels, points) below which a picture is nearly blank.", minimum=0.0)
     search: SearchConfig = option(
-        SearchConfig(variance_threshold=0.05), "How categories are found; the published scripts use 0.05."
+        SearchConfig(variance_threshold=0.05), "How categories are found; the released scripts use 0.05."
     )
 
     def __post_init__(self):
@@ -98,7 +98,7 @@ class ExFractalDB(FractalSet):
 
         Args:
             config: The recipe.
-            categories: Systems of a stored set or a published CSV folder; searched for if None.
+            categories: Systems of a stored set or a released CSV folder; searched for if None.
 
         Raises:
             ConfigError: If the number of categories differs from the configured one, or one is not 3D.
@@ -118,7 +118,7 @@ class ExFractalDB(FractalSet):
         return weighted(self.category(category), weight, step=step, steps=self.config.parameter_steps)
 
     def file_name(self, index: int) -> str:
-        """Category, and instance or (published, on the ring) weight and view."""
+        """Category, and instance or (released, on the ring) weight and view."""
         category, instance = divmod(self._checked(index), self.num_instances)
         if self.config.views == "sphere":
             return f"{category:05d}/{category:05d}_{instance:05d}"

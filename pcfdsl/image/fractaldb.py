@@ -76,10 +76,10 @@ class FractalDBConfig:
         if self.image_size <= 2 * self.draw.pad:
             yield "image_size", f"is {self.image_size}: no room inside draw.pad = {self.draw.pad} on each side"
         if self.variant == "released":
-            yield from self._unpublished()
+            yield from self._differences()
 
-    def _unpublished(self):
-        published = "in the released scripts; set it so, or use variant=native"
+    def _differences(self):
+        where = "in the released scripts; set it so, or use variant=native"
         for name, found, expected in (
             ("draw", self.draw, DrawConfig(style=self.draw.style, color=self.draw.color)),
             ("search", self.search, FillingSearchConfig(num_points=self.search.num_points)),
@@ -87,11 +87,11 @@ class FractalDBConfig:
             ("degenerate", self.degenerate, "keep"),
         ):
             if found != expected:
-                yield name, f"is {found}, but {expected} {published}"
+                yield name, f"is {found}, but {expected} {where}"
         if self.draw.style not in ("dot", "patch"):
-            yield "draw.style", f"is {self.draw.style}, but dot or patch {published}"
+            yield "draw.style", f"is {self.draw.style}, but dot or patch {where}"
         if self.draw.style == "dot" and self.num_patches != 1:
-            yield "num_patches", f"is {self.num_patches}, but 1 where draw.style is dot {published}"
+            yield "num_patches", f"is {self.num_patches}, but 1 where draw.style is dot {where}"
 
 
 def open_fractaldb(config: FractalDBConfig, categories: Sequence[IFS] | None = None) -> "FractalDB":
@@ -123,7 +123,7 @@ class FractalDB(FractalSet):
 
         Args:
             config: The recipe.
-            categories: Systems of a stored set or a published CSV folder; searched for if None.
+            categories: Systems of a stored set or a released CSV folder; searched for if None.
 
         Raises:
             ConfigError: If the number of categories differs from the configured one, or one is not 2D; or for the other
@@ -155,7 +155,7 @@ class FractalDB(FractalSet):
         return weight, *divmod(rest, config.num_flips)
 
     def file_name(self, index: int) -> str:
-        """The published name: category, weight, patch and flip."""
+        """The released name: category, weight, patch and flip."""
         category, instance = divmod(self._checked(index), self.num_instances)
         weight, patch, flip = self.combination(category, instance)
         return f"{category:05d}/{category:05d}_{weight:02d}_count_{patch}_flip{flip}"
@@ -204,8 +204,8 @@ class FractalDB(FractalSet):
 def weight_factors(step: float) -> np.ndarray:
     """The 25 weightings, float64 [25, 6]: factors of a b c d (matrix, row by row) and e f (offset), one per row not 1.
 
-    In the published order: five factors 1 - 2w .. 1 + 2w for a (the third is the identity), then four for each of the
-    other parameters. A factor of 0 becomes 0.01, as published for w = 0.5.
+    In the released order: five factors 1 - 2w .. 1 + 2w for a (the third is the identity), then four for each of the
+    other parameters. A factor of 0 becomes 0.01, as released for w = 0.5.
     """
     values = np.round(1 + step * np.array([-2.0, -1, 0, 1, 2]), 12)  # decimal 0.2, not the float64 of 1 - 2 * 0.4
     values[0] = max(values[0], 0.01)
@@ -217,12 +217,12 @@ def weight_factors(step: float) -> np.ndarray:
 
 
 def weighted(ifs: IFS, factors: np.ndarray) -> IFS:
-    """The 2D system with a b c d e f of every map times the six factors; same probabilities, as published."""
+    """The 2D system with a b c d e f of every map times the six factors; same probabilities, as released."""
     return IFS(ifs.matrices * factors[:4].reshape(2, 2), ifs.offsets * factors[4:], ifs.probabilities)
 
 
 def orient(image: np.ndarray, flip: int) -> np.ndarray:
-    """0: unchanged, 1: top-bottom, 2: left-right, 3: both (the published numbers); 4-7: the same after transposing.
+    """0: unchanged, 1: top-bottom, 2: left-right, 3: both (the released numbers); 4-7: the same after transposing.
 
     Args:
         image: uint8 [H, W], or contiguous [H, W, 3].

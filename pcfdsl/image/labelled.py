@@ -61,7 +61,7 @@ class ImageRecipe(ABC):
 
     @abstractmethod
     def file_names(self, index: int) -> dict[str, str]:
-        """Relative path, in the published layout, of each array that is a picture."""
+        """Relative path, in the released layout, of each array that is a picture."""
 
     @abstractmethod
     def interleaved(self, index: int) -> int:

@@ -16,7 +16,7 @@ from numba import njit
 
 from pcfdsl.config import option, validate
 
-__all__ = ["DrawConfig", "count_ink", "fit_frame", "published_hues", "rasterize", "rasterize_batch", "shrink"]
+__all__ = ["DrawConfig", "count_ink", "fit_frame", "released_hues", "rasterize", "rasterize_batch", "shrink"]
 
 NUM_HUES = 128
 _WIDTH = 32  # inner loops of whole vector registers
@@ -29,13 +29,13 @@ class DrawConfig:
 
     style: Literal["dot", "patch", "image_patch", "density"] = option(
         "patch",
-        "dot: a pixel per point. patch: a random 3x3 mask per point, drawn over earlier ones, as published. "
+        "dot: a pixel per point. patch: a random 3x3 mask per point, drawn over earlier ones, as released. "
         "image_patch: one random 3x3 mask for the whole picture. density: the more points, the brighter.",
     )
-    color: bool = option(False, "Hue by point number (128 hues in turn, as published), or by density; else grey.")
+    color: bool = option(False, "Hue by point number (128 hues in turn, as released), or by density; else grey.")
     ink: int = option(127, "Grey level of the ink; density runs from it to 255.", minimum=1, maximum=255)
     pad: int = option(6, "Free pixels on each side.", minimum=0)
-    keep_aspect: bool = option(False, "Scale both axes alike; the published pictures stretch each by itself.")
+    keep_aspect: bool = option(False, "Scale both axes alike; the released pictures stretch each by itself.")
     supersample: int = option(1, "Draw this many times larger, then average.", minimum=1, maximum=16)
 
     def __post_init__(self):
@@ -152,7 +152,7 @@ def count_ink(image: np.ndarray) -> int:
     return int(np.count_nonzero(image)) if image.ndim == 2 else _count_colored(image)
 
 
-def published_hues() -> np.ndarray:
+def released_hues() -> np.ndarray:
     """FractalDB's colours: hue n / 128 at saturation and value 0.75, red and blue swapped, uint8 [128, 3]."""
     colors = [colorsys.hsv_to_rgb(n / NUM_HUES, 0.75, 0.75)[::-1] for n in range(NUM_HUES)]
     return (np.array(colors) * 255).astype(np.uint8)
@@ -160,7 +160,7 @@ def published_hues() -> np.ndarray:
 
 @cache
 def _index_hues() -> np.ndarray:
-    return np.concatenate([np.zeros((1, 3), np.uint8), published_hues()])
+    return np.concatenate([np.zeros((1, 3), np.uint8), released_hues()])
 
 
 @cache

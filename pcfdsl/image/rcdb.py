@@ -141,7 +141,7 @@ class ReleasedRCDB(ReleasedContours):
         self.most_ink = config.image_size // 2
 
     def draw_category(self, random: PythonRandom) -> tuple[RadialContour, Start]:
-        """A category's contour and the centre (row, column) of its first instance, in the published order."""
+        """A category's contour and the centre (row, column) of its first instance, in the released order."""
         config = self.config
         vertices = redraw_vertices(random, *config.vertices, mean=config.mean_vertices)
         polygons = random.randint(*config.polygons)

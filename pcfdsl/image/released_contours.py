@@ -52,7 +52,7 @@ class ReleasedContours(ImageSet):
 
     @abstractmethod
     def draw_category(self, random: PythonRandom) -> tuple[RadialContour, Start]:
-        """A category's contour and the centre of its first instance, in the published order."""
+        """A category's contour and the centre of its first instance, in the released order."""
 
     @abstractmethod
     def draw_next(self, random: PythonRandom, contour: RadialContour) -> tuple[RadialContour, Start]:

@@ -1,6 +1,6 @@
 """FractalDB as its released scripts make it (`variant: released`): the same pixels where these are deterministic.
 
-The search, seeded with 1, finds the 1,000 published categories; seed 1 is therefore the published set. Quirks kept:
+The search, seeded with 1, finds the 1,000 released categories; seed 1 is therefore the released set. Quirks kept:
 
 - One sequence of random numbers, legacy seed 100, plays the orbit of every picture of every category: instances differ
   by weight, masks and flips alone.
@@ -12,9 +12,9 @@ The search, seeded with 1, finds the 1,000 published categories; seed 1 is there
 - Files are RGB, and colours have red and blue swapped.
 
 The scripts draw masks from Python's unseeded generator, so they cannot be reproduced; here they come from pcfdsl's
-streams. `published_picture` accepts any masks.
+streams. `released_picture` accepts any masks.
 
-Fewer instances than 25 x num_patches x 4 are the first in the published order. One instance gives the one-instance set
+Fewer instances than 25 x num_patches x 4 are the first in the released order. One instance gives the one-instance set
 (OFDB, ICCV 2023) with its trap: the first row of weights is not the identity but multiplies a by 1 - 2 weight.
 """
 
@@ -29,10 +29,10 @@ from pcfdsl.formula.ifs import IFS
 from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, orient
 from pcfdsl.image.labelled import LabelledImage
 from pcfdsl.image.metrics import isolated_fraction
-from pcfdsl.image.raster import NUM_HUES, published_hues
+from pcfdsl.image.raster import NUM_HUES, released_hues
 from pcfdsl.rng import stream
 
-__all__ = ["ReleasedFractalDB", "published_picture"]
+__all__ = ["ReleasedFractalDB", "released_picture"]
 
 _PAD = 6
 _ORBIT_SEED = 100
@@ -71,7 +71,7 @@ class ReleasedFractalDB(FractalDB):
         return self._found[category]
 
     def combination(self, category: int, instance: int) -> tuple[int, int, int]:
-        """Weight, patch and flip of an instance: always the first ones in the published order."""
+        """Weight, patch and flip of an instance: always the first ones in the released order."""
         weight, rest = divmod(instance, self.config.num_patches * self.config.num_flips)
         return weight, *divmod(rest, self.config.num_flips)
 
@@ -83,7 +83,7 @@ class ReleasedFractalDB(FractalDB):
         if config.draw.style == "patch":
             rng = stream(config.seed, "masks", category, weight, patch)
             masks = rng.integers(1, 512, config.num_points)
-        image = published_picture(
+        image = released_picture(
             self.weighted_system(category, weight, 0),
             config.num_points,
             config.image_size,
@@ -97,13 +97,13 @@ class ReleasedFractalDB(FractalDB):
         category, instance = divmod(self._checked(index), self.num_instances)
         weight, _, _ = self.combination(category, instance)
         system = self.weighted_system(category, weight, 0)
-        return isolated_fraction(published_picture(system, self.config.num_points, self.config.image_size))
+        return isolated_fraction(released_picture(system, self.config.num_points, self.config.image_size))
 
 
-def published_picture(
+def released_picture(
     ifs: IFS, num_points: int, size: int, *, masks: np.ndarray | None = None, color: bool = False
 ) -> np.ndarray:
-    """The published renderer's picture before its flips (flip0), uint8 [size, size, 3].
+    """The released renderer's picture before its flips (flip0), uint8 [size, size, 3].
 
     Args:
         ifs: The weighted system.
@@ -121,7 +121,7 @@ def published_picture(
             _draw_dots(columns, rows, plane)
         else:
             _draw_patches(columns, rows, masks, plane)
-    inks = published_hues() if color else np.full((NUM_HUES, 3), 127, np.uint8)
+    inks = released_hues() if color else np.full((NUM_HUES, 3), 127, np.uint8)
     return np.concatenate([np.zeros((1, 3), np.uint8), inks])[plane[::-1]]
 
 

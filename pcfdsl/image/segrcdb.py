@@ -1,7 +1,7 @@
 """SegRCDB: many contours in one picture, with a segmentation mask of their categories.
 
 A category is a contour without its centre; its label is its number plus one, and 0 is the background. Three masks are
-published: M1, the lines themselves; M2, the ring between the first and the last polygon; M3, all within the last one.
+released: M1, the lines themselves; M2, the ring between the first and the last polygon; M3, all within the last one.
 Unlike in the released script, the hole of a ring is transparent and does not erase what lies beneath.
 (Shinoda et al., SegRCDB: Semantic Segmentation via Formula-Driven Supervised Learning, ICCV 2023.)
 """
@@ -119,7 +119,7 @@ class SegRCDB(ImageRecipe, Sequence[SegmentedImage]):
         return vars(self[index]).copy()
 
     def file_names(self, index: int) -> dict[str, str]:
-        """The published names of image and mask."""
+        """The released names of image and mask."""
         return {key: f"{key}/{index:06d}.png" for key in ("image", "mask")}
 
     def interleaved(self, index: int) -> int:

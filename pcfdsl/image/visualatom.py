@@ -132,13 +132,13 @@ class ReleasedVisualAtom(ReleasedContours):
         self.config = config
 
     def file_name(self, index: int) -> str:
-        """The published name, which contains the number of vertices."""
+        """The released name, which contains the number of vertices."""
         category, instance = divmod(self._checked(index), self.num_instances)
         vertices = self.category_parameters(category)["num_vertices"]
         return f"{category:05d}/vertex_{vertices:04d}_instance_{instance:04d}"
 
     def draw_category(self, random: PythonRandom) -> tuple[RadialContour, Start]:
-        """A category's contour and the centre (row, column) of its first instance, in the published order."""
+        """A category's contour and the centre (row, column) of its first instance, in the released order."""
         config = self.config
         vertices, polygons = random.randint(*config.vertices), random.randint(*config.polygons)
         noise, step = random.uniform(*config.noise), random.uniform(*config.step)

@@ -84,7 +84,7 @@ def info_nce(queries: Tensor, keys: Tensor, *, temperature: float, symmetric: bo
         queries: [P, C]; row i belongs to key i. Rows are scaled to unit length here.
         keys: [P, C].
         temperature: What similarities are divided by.
-        symmetric: Also tell the query of each key, and take the mean; the published loss goes one way.
+        symmetric: Also tell the query of each key, and take the mean; the released loss goes one way.
 
     Returns:
         The mean loss, and the share of queries whose own key is the most similar. Without pairs the loss is zero, with

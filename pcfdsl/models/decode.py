@@ -1,4 +1,4 @@
-"""From VoteNet's output to boxes with scores (the published `parse_predictions`)."""
+"""From VoteNet's output to boxes with scores (the released `parse_predictions`)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +18,7 @@ __all__ = ["DecodeOptions", "decode", "decode_boxes", "select_proposals"]
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeOptions:
-    """Which proposals become detections; the defaults are those of published training-time evaluation."""
+    """Which proposals become detections; the defaults are those of released training-time evaluation."""
 
     confidence: float = option(0.05, "least objectness probability, exclusive", minimum=0, maximum=1)
     nms: Literal["2d", "3d", "3d_same_class"] = option(
@@ -45,7 +45,7 @@ def decode(
 ) -> Detections:
     """Detections of a batch; scene i is batch item i.
 
-    In the order of the published code: scene by scene, then by class (where each proposal detects every class), then
+    In the order of the released code: scene by scene, then by class (where each proposal detects every class), then
     by proposal.
 
     Args:
@@ -86,7 +86,7 @@ def decode_boxes(output: VoteNetOutput, config: VoteNetConfig) -> Tensor:
     """Boxes [B, P, 7] of all proposals: the likeliest heading bin and mean size with their residuals.
 
     An extent below 0, which an untrained network may well predict, counts as its absolute value: that is the box whose
-    corners the published code makes of it.
+    corners the released code makes of it.
     """
 
     def chosen(residuals: Tensor, choice: Tensor) -> Tensor:

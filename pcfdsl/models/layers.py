@@ -59,7 +59,7 @@ class _Layer(nn.Module):
 
     @property
     def norm(self) -> RowNormReLU:
-        """Batch norm and ReLU; the published code nests it twice."""
+        """Batch norm and ReLU; the released code nests it twice."""
         return self.bn.bn  # type: ignore[return-value]
 
 

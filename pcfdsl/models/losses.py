@@ -1,4 +1,4 @@
-"""The VoteNet loss (VoteNet, Qi et al. 2019, section 4.3 and appendix; published code).
+"""The VoteNet loss (VoteNet, Qi et al. 2019, section 4.3 and appendix; released code).
 
 A proposal is judged by its cluster centre: closer than 0.3 m to a true box centre it is an object, farther than 0.6 m
 it is none, between it does not count. Objects are trained towards their nearest box.
@@ -20,7 +20,7 @@ __all__ = ["Assignment", "BoxTargets", "LossWeights", "VoteNetLoss", "assign_pro
 
 NEAR, FAR = 0.3, 0.6  # metres
 OBJECTNESS_CLASS_WEIGHTS = (0.2, 0.8)
-PUBLISHED_MAX_BOXES = 64
+RELEASED_MAX_BOXES = 64
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ def votenet_loss(
         targets: Truth, padded to any number of boxes.
         config: The network's configuration: heading bins and mean sizes.
         weights: Weights of the parts.
-        padded_truth_bug: The published code pads truth with 64 boxes of class 0 at the origin and matches proposals
+        padded_truth_bug: The released code pads truth with 64 boxes of class 0 at the origin and matches proposals
             to the padding too, so that those near the origin become objects. True reproduces that.
     """
-    boxes, classes, mask = _padded(targets, PUBLISHED_MAX_BOXES if padded_truth_bug else 1)
+    boxes, classes, mask = _padded(targets, RELEASED_MAX_BOXES if padded_truth_bug else 1)
     matchable = torch.ones_like(mask) if padded_truth_bug else mask
     assignment = assign_proposals(output.cluster_xyz, boxes[..., :3], matchable)
     positive = assignment.positive.float()
@@ -134,7 +134,7 @@ def votenet_loss(
     heading_bins, heading_residuals = encode_yaw(boxes[..., 6], config.num_heading_bins)
     mean_sizes = boxes.new_tensor(config.mean_sizes)
     size_residuals = encode_size(boxes[..., 3:6], size_classes, mean_sizes) / mean_sizes[size_classes]
-    size_residuals = size_residuals * mask[..., None]  # padding, in the published code, has residual 0
+    size_residuals = size_residuals * mask[..., None]  # padding, in the released code, has residual 0
 
     def assigned(labels: Tensor) -> Tensor:
         return labels.gather(1, assignment.box_idx)

@@ -31,7 +31,7 @@ class PointNet2Config:
         ((256, 256), (256, 256)), "layer widths of each feature propagation, from coarse to fine", minimum=1
     )
     skip_near_origin: bool = option(
-        False, "as the published sampling kernel: never choose a point within 0.03 m of the origin"
+        False, "as the released sampling kernel: never choose a point within 0.03 m of the origin"
     )
 
     def __post_init__(self):

@@ -111,7 +111,7 @@ def choose_clusters(
         sampling: "vote_fps", farthest points of the votes; "seed_fps", the first vote of the farthest seeds; "random",
             with replacement.
         vote_factor: Votes per seed.
-        skip_near_origin: As the published sampling kernel.
+        skip_near_origin: As the released sampling kernel.
         generator: Randomness of "random": one for the batch, or one for each scene, whose draws then do not depend on
             what else is in the batch.
 

@@ -1,7 +1,7 @@
 """VoteNet (Qi et al. 2019, "Deep Hough Voting for 3D Object Detection in Point Clouds") as published.
 
 Points -> seeds with features (PointNet++ or SR-UNet) -> votes -> clusters -> proposals. Names, shapes and order of
-parameters are those of the published code, so its checkpoints load with `load_state_dict`. Features are channel-last.
+parameters are those of the released code, so its checkpoints load with `load_state_dict`. Features are channel-last.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ from pcfdsl.ops.backends.numba_rows import over_blocks
 
 __all__ = ["farthest_point_sample"]
 
-_NEAR_ORIGIN = 1e-3  # squared metres: the published kernel takes such points for padding
+_NEAR_ORIGIN = 1e-3  # squared metres: the released kernel takes such points for padding
 
 
 def farthest_point_sample(
@@ -33,7 +33,7 @@ def farthest_point_sample(
         points: [B, N, 3] float32 or float64.
         num_samples: S, any number from 1.
         lengths: [B] int64; only the first so many points of an item count. None: all.
-        skip_near_origin: Never choose points with |p|^2 <= 1e-3 (but start at 0 all the same), as the published CUDA
+        skip_near_origin: Never choose points with |p|^2 <= 1e-3 (but start at 0 all the same), as the released CUDA
             kernel does.
         trusted: The caller vouches for the values of points and lengths, as of points gathered from others that were
             checked. Spares a pass over them, and on a GPU the wait for its answer.

@@ -27,7 +27,7 @@ class MixConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Variation on top of the mix; nothing by default, as published."""
+    """Variation on top of the mix; nothing by default, as released."""
 
     parameter_step: float = option(
         0.0,
@@ -35,7 +35,7 @@ class Augmentation:
         minimum=0.0,
         maximum=1.0,
     )
-    parameter_steps: int = option(6, "Largest |m| of those weights; 6 steps of 0.1 are the published 145.", minimum=1)
+    parameter_steps: int = option(6, "Largest |m| of those weights; 6 steps of 0.1 are the released 145.", minimum=1)
     rotation: bool = option(False, "Turn each cloud by a uniform angle about z.")
     scale: float = option(0.0, "Stretch each axis by its own factor, uniform in 1 -/+ this.", minimum=0.0, maximum=0.9)
     jitter: float = option(0.0, "Standard deviation of Gaussian noise on each coordinate.", minimum=0.0)
@@ -65,7 +65,7 @@ def mix(
     """One FractalNoiseMix cloud, float32 [N, 3], its mean at the origin, about within [-1.2, 1.2]; None if degenerate.
 
     Both clouds are normalised (joint min-max to [-1, 1]), centred on their own means, concatenated, main points first,
-    and centred again. No second min-max follows, as published. (PC-FractalDB, CVPR 2022, section 3.2.)
+    and centred again. No second min-max follows, as released. (PC-FractalDB, CVPR 2022, section 3.2.)
 
     A cloud is degenerate if it has no finite extent: the orbit diverged, or never left a point.
     """

@@ -96,7 +96,7 @@ class PCFractalDB(Sequence[FractalCloud]):
 
         Args:
             config: The recipe.
-            categories: Systems of a stored set or a published CSV folder; searched for if None.
+            categories: Systems of a stored set or a released CSV folder; searched for if None.
 
         Raises:
             ConfigError: If the number of categories differs from the configured one, or one is not 3D.

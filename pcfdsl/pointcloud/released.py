@@ -49,7 +49,7 @@ class ReleasedPCFractalDB(PCFractalDB):
         """Continue the search from the last category found up to this one."""
         with self._lock:
             if self._search is None:
-                self._search = _published_search(self.config)
+                self._search = _released_search(self.config)
             while len(self._found) <= category:
                 self._found.append(next(self._search))
         return self._found[category]
@@ -77,7 +77,7 @@ class ReleasedPCFractalDB(PCFractalDB):
 
 
 def split_iterations(num_iterations: int, ratio: float) -> tuple[int, int]:
-    """Iterations of main and partner cloud, in the published arithmetic: the partner gets a truncated product plus one.
+    """Iterations of main and partner cloud, in the released arithmetic: the partner gets a truncated product plus one.
 
     >>> split_iterations(10_000, 0.8)
     (8000, 2000)
@@ -90,7 +90,7 @@ def shared_partners(seed: int, num_categories: int, num_instances: int) -> list[
     return random.Random(seed).sample(range(num_categories), num_instances)
 
 
-def _published_search(config: PCFractalConfig) -> Iterator[CategorySearch]:
+def _released_search(config: PCFractalConfig) -> Iterator[CategorySearch]:
     legacy = np.random.RandomState(config.seed)
     before = 0
     for accepted in released.search_3d(

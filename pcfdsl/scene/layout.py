@@ -31,7 +31,7 @@ class LayoutConfig:
     )
     rule: Literal["separate", "center_distance", "none"] = option(
         "separate",
-        "apart: oriented footprints, the published distance of centres, or nothing",
+        "apart: oriented footprints, the released distance of centres, or nothing",
     )
     gap: float = option(0.05, "metres kept between footprints under the rule separate", minimum=0.0)
     against_wall: float = option(

@@ -201,7 +201,7 @@ def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray]
     placed: dict[int, np.ndarray] = {}
     for k in layout.order[layout.placed[layout.order]].tolist():
         cloud = stretch(clouds[k][: counts[k]], sizes[k]) - [*sizes[k, :2] / 2, 0]
-        cloud = cloud @ turn_about_z(layout.yaws[k]).T
+        cloud = cloud @ turn_about_z(float(layout.yaws[k])).T
         cloud[:, :2] += layout.positions[k]
         if layout.supports[k] >= 0:
             cloud[:, 2] += _height_below(

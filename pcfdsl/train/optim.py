@@ -114,7 +114,7 @@ def learning_rate_factor(
 def bn_momentum(config: ScheduleConfig, *, epoch: int) -> float | None:
     """Share of the new batch in batch norm's running statistics; None leaves it alone.
 
-    VoteNet (published code): max(0.5 * 0.5^(epoch // 20), 0.001).
+    VoteNet (released code): max(0.5 * 0.5^(epoch // 20), 0.001).
     """
     if config.bn_momentum is None:
         return None

@@ -27,7 +27,7 @@ SHARE = 1000
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PATCHES = CONFIGS / "image" / "fractaldb.yaml"
 DOTS = ("fractaldb.image_size=256", "fractaldb.num_points=100000", "fractaldb.draw.style=dot")
-AS_PUBLISHED = load(DetectorConfig, CONFIGS / "votenet" / "paper_pretrain.yaml").data.scenes
+AS_RELEASED = load(DetectorConfig, CONFIGS / "votenet" / "paper_pretrain.yaml").data.scenes
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def main() -> None:
     print(row(images("FractalDB-10k", 10_000, path=PATCHES)), flush=True)
     print(row(images("FractalDB-10k", 10_000, *DOTS, path=PATCHES)), flush=True)
     print(row(images("ExFractalDB-21k", 21_000)), flush=True)
-    print(row(scenes("1,000,000 scenes as published, 20,000 points", AS_PUBLISHED)), flush=True)
+    print(row(scenes("1,000,000 scenes as released, 20,000 points", AS_RELEASED)), flush=True)
     print(row(scenes("1,000,000 rooms as scanned, 40,000 points", SceneConfig(num_points=40_000))), flush=True)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pcfdsl.datasets.detection_set import DetectionSet, assign_instances
 from pcfdsl.datasets.spec import SUNRGBD
-from pcfdsl.datasets.sunrgbd import find_files, prepare_sunrgbd
+from pcfdsl.datasets.sunrgbd import find_sunrgbd, prepare_sunrgbd
 from pcfdsl.models.box_coding import encode_size, encode_yaw
 from pcfdsl.readers.sunrgbd_images import ImageFiles, read_color, read_depth, unproject
 from pcfdsl.readers.sunrgbd_meta import frame_key, read_frames, read_splits
@@ -61,7 +61,7 @@ def labelled(one) -> list[int]:
 @pytest.mark.parametrize("labels", ["v1", "v2"])
 def test_points_and_boxes_are_read_exactly(views, tmp_path, prefix, zipped, labels):
     sun.write_download(tmp_path / "official", views, prefix=prefix, zipped=zipped)
-    report = prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set", labels=labels)
+    report = prepare_sunrgbd(find_sunrgbd(tmp_path / "official"), tmp_path / "set", labels=labels)
     assert (report.failed, report.problems, report.missing, report.exit_code) == ((), (), (), 0)
     assert report.written == {"train": 2, "val": 2}
     assert report.expected == {"train": 5285, "val": 5050}
@@ -119,7 +119,7 @@ def test_measured_labels(golden, tmp_path):
     ]
     one.entry = {"groundtruth3DBB": objects}
     sun.write_download(tmp_path / "official", [one], num_train=1)
-    prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set", labels="v2")
+    prepare_sunrgbd(find_sunrgbd(tmp_path / "official"), tmp_path / "set", labels="v2")
     scene = DetectionSet(tmp_path / "set", "train")[0]
     theirs = measured["out_bbox"]
     np.testing.assert_allclose(scene.boxes[:, :3], theirs[:, :3], atol=1e-6)
@@ -169,7 +169,7 @@ def test_measured_items(golden, item, seed):
 
 
 def test_kept_points_are_a_seeded_choice(download, tmp_path):
-    files = find_files(download)
+    files = find_sunrgbd(download)
     prepare_sunrgbd(files, tmp_path / "all")
     first = prepare_sunrgbd(files, tmp_path / "a", max_points=500)
     again = prepare_sunrgbd(files, tmp_path / "b", max_points=500, workers=2)
@@ -185,7 +185,7 @@ def test_kept_points_are_a_seeded_choice(download, tmp_path):
 
 
 def test_a_second_run_resumes_and_other_settings_are_refused(download, tmp_path):
-    files = find_files(download)
+    files = find_sunrgbd(download)
     before = prepare_sunrgbd(files, tmp_path / "set")
     scenes = tmp_path / "set" / "scenes"
     untouched = (scenes / "000001" / "points.npy").stat().st_mtime_ns
@@ -234,7 +234,7 @@ def test_each_error_is_reported_and_the_rest_is_written(tmp_path):
             views[8].color_key: None,
         },
     )
-    report = prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set", labels="v2")
+    report = prepare_sunrgbd(find_sunrgbd(tmp_path / "official"), tmp_path / "set", labels="v2")
     assert report.written == {"train": 2, "val": 0}
     assert report.missing == ("000009",)
     assert report.exit_code == 1
@@ -264,13 +264,13 @@ def test_metadata_that_disagree_are_reported(views, tmp_path):
     sun.write_download(tmp_path / "official", views)
     toolbox = tmp_path / "official" / "SUNRGBDtoolbox"
     sun.write_mat(toolbox / "Metadata" / "SUNRGBDMeta.mat", "SUNRGBDMeta", sun.metadata([views[1], views[0], views[2]]))
-    report = prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set")
+    report = prepare_sunrgbd(find_sunrgbd(tmp_path / "official"), tmp_path / "set")
     reasons = dict(report.failed)
     assert reasons.keys() == {"000001", "000002", "000004"}
     assert f"has {views[1].folder} here, not {views[0].folder}" in reasons["000001"]
     assert "has only 3 images" in reasons["000004"]
     sun.write_split(toolbox / "traintestSUNRGBD" / "allsplit.mat", [views[0].folder], ["/x/kv2/unheard-of"])
-    report = prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set2", labels="v2")
+    report = prepare_sunrgbd(find_sunrgbd(tmp_path / "official"), tmp_path / "set2", labels="v2")
     assert report.written == {"train": 1, "val": 0}
     reasons = dict(report.failed)
     assert "is in neither split" in reasons["000003"]
@@ -279,13 +279,13 @@ def test_metadata_that_disagree_are_reported(views, tmp_path):
     first = sun.metadata(views)
     first[0] |= {"K": np.zeros((2, 2)), "Rtilt": "none"}  # the cameras are those of the other file
     sun.write_mat(toolbox / "Metadata" / "SUNRGBDMeta.mat", "SUNRGBDMeta", first)
-    assert prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set4").written["train"] == 1
+    assert prepare_sunrgbd(find_sunrgbd(tmp_path / "official"), tmp_path / "set4").written["train"] == 1
     (toolbox / "Metadata" / "SUNRGBDMeta.mat").unlink()
     with pytest.raises(FileNotFoundError, match=r"SUNRGBDMeta.mat, which holds the first version of the labels"):
-        prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set3")
+        prepare_sunrgbd(find_sunrgbd(tmp_path / "official"), tmp_path / "set3")
     (tmp_path / "official" / "SUNRGBD.zip").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no .*SUNRGBD.zip; the data set's page"):
-        find_files(tmp_path / "official")
+        find_sunrgbd(tmp_path / "official")
 
 
 def test_an_unreadable_split_is_refused(views, tmp_path):
@@ -447,7 +447,7 @@ def test_a_real_image_comes_back_from_its_depth(shared_dir, tmp_path):
     jpg = (folder / "000017.jpg").read_bytes()
     one = sun.View(sun.FOLDERS[0], names, boxes, (axes.T @ rotation).T, upper, depth.astype(np.uint16), depth, jpg)
     sun.write_download(tmp_path / "official", [one], num_train=1)
-    prepare_sunrgbd(find_files(tmp_path / "official"), tmp_path / "set", labels="v2")
+    prepare_sunrgbd(find_sunrgbd(tmp_path / "official"), tmp_path / "set", labels="v2")
     scene = DetectionSet(tmp_path / "set", "train")[0]
     order = np.argsort(column * 530 + row, kind="stable")
     np.testing.assert_allclose(scene.points, theirs[order, :3], atol=1e-4)

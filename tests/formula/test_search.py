@@ -147,7 +147,7 @@ def test_a_filled_category_depends_on_config_seed_and_number_alone():
     assert search_by_filling(contractive, 7, 3).ifs.contraction_factors().max() <= 1 + 1e-9
 
 
-def test_one_draw_in_about_forty_fills_a_fifth_of_the_published_picture():
+def test_one_draw_in_about_forty_fills_a_fifth_of_the_released_picture():
     draws = [search_by_filling(FillingSearchConfig(), 0, k).num_draws for k in range(30)]
     assert 25 < np.mean(draws) < 75  # 42.7 in the published search
 

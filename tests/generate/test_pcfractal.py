@@ -12,7 +12,7 @@ from pcfdsl.formula.search import SearchConfig
 from pcfdsl.generate.driver import RunOptions, generate
 from pcfdsl.generate.pcfractal import (
     StoredPCFractalDB,
-    export_published,
+    export_released,
     generate_pcfractal,
     plan_pcfractal,
     verify_pcfractal,
@@ -88,7 +88,7 @@ def test_released_variant(tmp_path):
 
 def test_published_layout_there_and_back(path, tmp_path):
     database = StoredPCFractalDB(path)
-    assert export_published(path, tmp_path / "out", progress=False) == {"csv_files": 20, "ply_files": 40}
+    assert export_released(path, tmp_path / "out", progress=False) == {"csv_files": 20, "ply_files": 40}
     assert format_ifs(read_ifs(tmp_path / "out/3DIFS_param/000007.csv")) == format_ifs(database.categories[7])
     ply = trimesh.load(tmp_path / "out/3Dfractalmodel/000007/000007_0001.ply")
     assert np.asarray(ply.vertices, np.float32).tobytes() == database[15].points.tobytes()
@@ -108,13 +108,13 @@ def test_published_layout_there_and_back(path, tmp_path):
 
 
 def test_exports_are_not_mixed(path, tmp_path):
-    export_published(path, tmp_path / "out", progress=False)
-    export_published(path, tmp_path / "out", progress=False)  # the same one again
+    export_released(path, tmp_path / "out", progress=False)
+    export_released(path, tmp_path / "out", progress=False)  # the same one again
     (tmp_path / "out/3DIFS_param/000020.csv").write_text("of a larger set")
     with pytest.raises(
         ValueError, match=r"holds 1 files that do not belong to this export, the first is 3DIFS_param/000020"
     ):
-        export_published(path, tmp_path / "out", progress=False)
+        export_released(path, tmp_path / "out", progress=False)
 
 
 def test_published_folders_that_cannot_be_used(path, tmp_path):

@@ -9,9 +9,9 @@ from pcfdsl.image.raster import (
     DrawConfig,
     count_ink,
     fit_frame,
-    published_hues,
     rasterize,
     rasterize_batch,
+    released_hues,
     shrink,
 )
 from pcfdsl.rng import stream
@@ -125,7 +125,7 @@ def test_hues_follow_the_number_of_the_point():
     points = np.stack([np.arange(300), np.zeros(300)], 1).astype(np.float32)
     image = rasterize(points, 1, 300, DrawConfig(style="dot", pad=0, color=True))
     assert image is not None
-    np.testing.assert_array_equal(image[0], published_hues()[np.arange(300) % 128])
+    np.testing.assert_array_equal(image[0], released_hues()[np.arange(300) % 128])
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.just(12), st.just(8), st.integers(1, 3))), st.sampled_from([1, 2, 4]))

@@ -14,7 +14,7 @@ from pcfdsl.formula.ifs import IFS
 from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, open_fractaldb, weight_factors, weighted
 from pcfdsl.image.metrics import isolated_fraction
 from pcfdsl.image.raster import DrawConfig, count_ink
-from pcfdsl.image.released_fractaldb import published_picture
+from pcfdsl.image.released_fractaldb import released_picture
 from tests.conftest import GOLDEN
 
 MEASURED = json.loads((GOLDEN / "fractaldb_2d.json").read_text())
@@ -38,7 +38,7 @@ def facts(name, key):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("size", "num_points"), [(256, 100_000), (512, 100_000), (362, 200_000)])
 def test_ink_masks_are_the_published_ones(name, size, num_points):
-    picture = published_picture(system(name), num_points, size)
+    picture = released_picture(system(name), num_points, size)
     expected = facts(name, f"point_gray_{size}_iter{num_points}")
     assert np.unique(picture).tolist() == expected["values"]
     assert count_ink(picture) == expected["nonzero"]
@@ -49,20 +49,20 @@ def test_ink_masks_are_the_published_ones(name, size, num_points):
 def test_patches_are_the_published_ones_given_the_masks(name):
     python = random.Random(0)
     masks = np.array([python.randrange(1, 512) for _ in range(100_000)])
-    picture = published_picture(system(name), 100_000, 256, masks=masks)
+    picture = released_picture(system(name), 100_000, 256, masks=masks)
     assert sha256(picture) == facts(name, "patch_gray_256_iter100000_pyseed0")["sha256_rgb"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_colours_are_the_published_ones(name):
-    picture = published_picture(system(name), 100_000, 256, color=True)
+    picture = released_picture(system(name), 100_000, 256, color=True)
     assert sha256(picture) == facts(name, "point_color_256_iter100000_pyseed0")["sha256_rgb"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("row", [0, 17])
 def test_weighted_instances_are_the_published_ones(name, row):
-    picture = published_picture(weighted(system(name), weight_factors(0.4)[row]), 100_000, 256)
+    picture = released_picture(weighted(system(name), weight_factors(0.4)[row]), 100_000, 256)
     assert sha256(picture) == facts(name, f"point_gray_weights0.4_row{row}_256_iter100000_pyseed0")["sha256_rgb"]
 
 
@@ -72,7 +72,7 @@ def test_isolated_pixels_and_filling_are_the_measured_ones(size, num_points):
     sweep = MEASURED["points_sweep_seed100"]["per_cat"][f"{size}_{num_points}"]
     order = ["00000", "00250", "00500"]
     assert order == NAMES
-    drawn = [published_picture(system(name), num_points, size) for name in NAMES]
+    drawn = [released_picture(system(name), num_points, size) for name in NAMES]
     np.testing.assert_allclose(
         [isolated_fraction(picture) for picture in drawn], sweep["isolated_frac"][:3], rtol=1e-12
     )
@@ -107,8 +107,8 @@ def test_one_instance_falls_into_the_trap_of_the_first_weight():
     config = FractalDBConfig(**SMALL, num_categories=1, num_instances=1, num_patches=1, draw=dots)
     picture = open_fractaldb(config, [system("00000")])[0].image
     trapped = weighted(system("00000"), np.array([0.2, 1, 1, 1, 1, 1]))
-    np.testing.assert_array_equal(picture, published_picture(trapped, 3000, 64))
-    assert not np.array_equal(picture, published_picture(system("00000"), 3000, 64))
+    np.testing.assert_array_equal(picture, released_picture(trapped, 3000, 64))
+    assert not np.array_equal(picture, released_picture(system("00000"), 3000, 64))
 
 
 def test_diverged_orbits_are_drawn_as_far_as_they_go():

@@ -45,7 +45,7 @@ def test_generate_verify_export(tool, tmp_path):
     assert "config.seed: 3 -> 4" in other.stderr
 
     for layout, count in (
-        ("published", {"csv_files": 8, "ply_files": 32}),
+        ("released", {"csv_files": 8, "ply_files": 32}),
         ("webdataset", {"tar_files": 1}),
         ("parquet", {"parquet_files": 1}),
     ):

@@ -46,7 +46,7 @@ class DetectorConfig:
         "or as model.class_levels says",
     )
     loss: LossWeights = option(LossWeights(), "weights of VoteNet's loss")
-    padded_truth_bug: bool = option(False, "match proposals to padding as VoteNet's published code does")
+    padded_truth_bug: bool = option(False, "match proposals to padding as VoteNet's released code does")
     init: InitConfig = option(InitConfig(), "where the weights start from")
     train: TrainConfig = option(TrainConfig(epochs=180.0), "optimisation")
     evaluation: EvaluationConfig = option(EvaluationConfig(), "how detections are made and judged")

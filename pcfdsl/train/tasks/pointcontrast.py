@@ -30,7 +30,7 @@ class PointContrastConfig(PretrainConfig):
     radius: float = option(0.0375, "points of two views farther apart do not correspond, metres", minimum=0.0)
     num_pairs: int = option(4096, "corresponding points compared in a batch, at most", minimum=1)
     temperature: float = option(0.4, "what similarities are divided by", minimum=1e-3)
-    symmetric: bool = option(False, "also contrast the other way round; the published loss goes one way")
+    symmetric: bool = option(False, "also contrast the other way round; the released loss goes one way")
 
 
 def point_contrast_task(config: PointContrastConfig, scenes: SceneSet) -> Task:
