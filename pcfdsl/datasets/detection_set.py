@@ -119,16 +119,6 @@ class DetectionSet(SceneSequence):
             raise ValueError(f"{path} is not understood; expected [x, y, z]")
         return offset
 
-    def problems(self) -> list[tuple[str, str]]:
-        """(scene, message) of every scene that cannot be read; reads them all."""
-        found = []
-        for i, name in enumerate(self.names):
-            try:
-                self[i]
-            except (OSError, ValueError) as error:
-                found.append((name, str(error)))
-        return found
-
 
 def read_classes(folder: str | Path) -> tuple[str, ...]:
     """Read the class names of a detection set, in the order of the categories.

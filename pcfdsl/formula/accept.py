@@ -1,60 +1,34 @@
-"""Acceptance checks of the papers for categories, each returning its measurements and the reason for a rejection."""
-
-from dataclasses import dataclass
+"""The measurements of point sets by which the papers accept or reject categories."""
 
 import numpy as np
 from numba import njit
 
-__all__ = ["Verdict", "filling_check", "filling_rate", "variance_check"]
+__all__ = ["filling_rate", "scaled_variances"]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Outcome of a check: the measured values, and the reason for a rejection (empty when accepted)."""
+def scaled_variances(points: np.ndarray) -> tuple[float, ...]:
+    """Population variance along every axis after joint min-max scaling to [-1, 1]; zeros if that is undefined.
 
-    accepted: bool
-    values: tuple[float, ...]
-    reason: str = ""
-
-
-def variance_check(points: np.ndarray, threshold: float) -> Verdict:
-    """Accept if the variance along every axis, after joint min-max scaling to [-1, 1], exceeds the threshold.
-
-    The check of PC-FractalDB (CVPR 2022, section 3.1): min(Var x, Var y, Var z) > threshold, with population variances.
+    PC-FractalDB accepts a system if the smallest exceeds a threshold, 0.15 or 0.05 in the papers (CVPR 2022, section
+    3.1). No cloud reaches 1.
 
     Args:
         points: [N, D], at any scale.
-        threshold: The papers use 0.15 and 0.05; no cloud reaches 1.
 
-    >>> variance_check(np.array([[0.0, 0, 0], [1, 1, 0.1]]), 0.15).reason
-    'too flat: variances 1.0000 1.0000 0.0100, the smallest must exceed 0.15'
+    >>> scaled_variances(np.array([[0.0, 0, 0], [1, 1, 0.1]]))
+    (1.0, 1.0, 0.010000000000000002)
     """
-    if not len(points) or not np.isfinite(points).all():
-        return Verdict(False, (), "diverged: coordinates are not finite")
-    extent = float(points.max()) - float(points.min())
+    extent = float(points.max()) - float(points.min()) if np.isfinite(points).all() and len(points) else 0.0
     if extent == 0:
-        return Verdict(False, (), "collapsed: all coordinates are equal")
-    variances = tuple(float(v) for v in points.var(axis=0, dtype=np.float64) * (2 / extent) ** 2)
-    if min(variances) > threshold:
-        return Verdict(True, variances)
-    text = " ".join(f"{v:.4f}" for v in variances)
-    return Verdict(False, variances, f"too flat: variances {text}, the smallest must exceed {threshold}")
-
-
-def filling_check(points: np.ndarray, threshold: float, *, size: int = 512, pad: int = 6) -> Verdict:
-    """Accept if the share of inked pixels reaches the threshold (FractalDB, ACCV 2020, section 3.1).
-
-    The rate grows with the number of points and falls with the image size: 0.2 at 512 px and 100,000 points is about
-    0.35 at 256 px, so a threshold is meaningful only together with both.
-    """
-    rate = filling_rate(points, size=size, pad=pad)
-    if rate >= threshold:
-        return Verdict(True, (rate,))
-    return Verdict(False, (rate,), f"too sparse: filling rate {rate:.4f} at {size} px, must reach {threshold}")
+        return (0.0,) * points.shape[1]
+    return tuple(float(v) for v in points.var(axis=0, dtype=np.float64) * (2 / extent) ** 2)
 
 
 def filling_rate(points: np.ndarray, *, size: int = 512, pad: int = 6) -> float:
     """Share of the size x size pixels that hold a point when each axis is stretched separately to size - 2 pad.
+
+    FractalDB accepts a system if it reaches 0.2 (ACCV 2020, section 3.1). The rate grows with the number of points and
+    falls with the image size: 0.2 at 512 px and 100,000 points is about 0.35 at 256 px.
 
     Args:
         points: [N, 2]; 0.0 if any coordinate is not finite or an axis has no extent.

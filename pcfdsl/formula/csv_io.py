@@ -12,7 +12,7 @@ import numpy as np
 
 from pcfdsl.formula.ifs import IFS
 
-__all__ = ["format_ifs", "read_ifs", "systems_checksum", "write_ifs"]
+__all__ = ["format_ifs", "read_ifs", "systems_checksum"]
 
 _DIM_OF_COLUMNS = {7: 2, 13: 3}
 
@@ -46,11 +46,6 @@ def read_ifs(path: str | Path) -> IFS:
         return IFS(values[:, : dim * dim].reshape(-1, dim, dim), values[:, dim * dim : -1], values[:, -1])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def write_ifs(path: str | Path, ifs: IFS) -> None:
-    """Write the released form, which `read_ifs` restores exactly."""
-    Path(path).write_text(format_ifs(ifs), encoding="ascii", newline="\n")
 
 
 def format_ifs(ifs: IFS) -> str:

@@ -71,35 +71,6 @@ class IFS:
         """Largest |eigenvalue| of each map, [K]; a map has an attracting fixed point where it is below 1."""
         return np.abs(np.linalg.eigvals(self.matrices)).max(axis=1)
 
-    def contraction_factors(self) -> np.ndarray:
-        """Largest singular value of each map, [K]; below 1 the map shortens every distance."""
-        return np.linalg.svd(self.matrices, compute_uv=False)[:, 0]
-
-    def fixed_points(self) -> np.ndarray:
-        """Fixed point of each map, [K, D]; NaN for a map that has none or a line of them (eigenvalue 1)."""
-        points = np.full(self.offsets.shape, np.nan)
-        system = np.eye(self.dim) - self.matrices
-        solvable = np.linalg.cond(system) < 1 / np.finfo(np.float64).eps
-        points[solvable] = np.linalg.solve(system[solvable], self.offsets[solvable][..., None])[..., 0]
-        return points
-
-    def lyapunov_exponent(self, rng: np.random.Generator, *, num_steps: int = 4096) -> float:
-        """Mean log growth of a vector per step under random maps; negative means almost-sure contraction.
-
-        Estimated from one random product of `num_steps` matrices, renormalised at each step; its standard error is
-        about the deviation of one step's log growth over sqrt(num_steps). -inf when a map sends the vector to zero.
-        """
-        choices = rng.choice(self.num_maps, size=num_steps, p=self.probabilities / self.probabilities.sum())
-        vector, growth = np.full(self.dim, self.dim**-0.5), 0.0
-        for matrix in self.matrices[choices]:
-            vector = matrix @ vector
-            norm = float(np.linalg.norm(vector))
-            if norm == 0.0:
-                return -np.inf
-            growth += np.log(norm)
-            vector /= norm
-        return growth / num_steps
-
 
 def determinant_probabilities(matrices: np.ndarray) -> np.ndarray:
     """Probability of each map in proportion to its volume factor, as in all the papers: p_k = |det A_k| / sum |det A|.

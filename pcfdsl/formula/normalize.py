@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-__all__ = ["center", "min_max_joint", "min_max_per_axis", "unit_box", "unit_sphere"]
+__all__ = ["axis_means", "center", "center_min_max_joint", "min_max_joint", "shift_and_scale"]
 
 
 def min_max_joint(points: np.ndarray) -> np.ndarray:
@@ -21,50 +21,19 @@ def min_max_joint(points: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: If there are no points, a coordinate is not finite, or all coordinates are equal.
     """
-    low, high = _range(points, None)
+    if points.ndim != 2 or not len(points):
+        raise ValueError(f"points must be [N, D] with at least one point, got shape {points.shape}")
+    low, high = points.min(), points.max()
+    if not np.isfinite(high - low):
+        raise ValueError("points must be finite; the orbit diverged or the file holds NaN")
+    if high <= low:
+        raise ValueError("points have no extent to scale by: all coordinates are equal")
     return (points - low) * points.dtype.type(2 / (high - low)) - points.dtype.type(1)
-
-
-def min_max_per_axis(points: np.ndarray) -> np.ndarray:
-    """The released 2D normalisation: each axis separately to [-1, 1]. Errors as for `min_max_joint`."""
-    low, high = _range(points, 0)
-    return ((points - low) * (2 / (high - low)) - 1).astype(points.dtype)
-
-
-def unit_box(points: np.ndarray) -> np.ndarray:
-    """Bounding box centred at the origin, longest side to [-1, 1], same aspect. Errors as for `min_max_joint`."""
-    low, high = points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
-    _check(points, (high - low).max())
-    return ((points - (low + high) / 2) * (2 / (high - low).max())).astype(points.dtype)
-
-
-def unit_sphere(points: np.ndarray) -> np.ndarray:
-    """Mean at the origin, farthest point at distance 1, same aspect. Errors as for `min_max_joint`."""
-    _check(points, 1.0)
-    centered = center(points)
-    radius = np.sqrt((centered**2).sum(axis=1).max(initial=0.0))
-    _check(points, radius)
-    return centered / radius
 
 
 def center(points: np.ndarray) -> np.ndarray:
     """Subtract the mean (accumulated in float64)."""
     return (points - points.mean(axis=0, dtype=np.float64)).astype(points.dtype)
-
-
-def _range(points: np.ndarray, axis: int | None):
-    low, high = points.min(axis=axis, initial=np.inf), points.max(axis=axis, initial=-np.inf)
-    _check(points, np.min(high - low))
-    return low, high
-
-
-def _check(points: np.ndarray, extent) -> None:
-    if points.ndim != 2 or not len(points):
-        raise ValueError(f"points must be [N, D] with at least one point, got shape {points.shape}")
-    if not np.isfinite(extent):
-        raise ValueError("points must be finite; the orbit diverged or the file holds NaN")
-    if extent <= 0:
-        raise ValueError("points have no extent to scale by: all coordinates are equal")
 
 
 _WIDTH = 48  # whole 3D points and whole vector registers: inner loops of this length are vectorised

@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit
 
 from pcfdsl.config import ConfigError, option, validate
-from pcfdsl.formula.accept import filling_rate, variance_check
+from pcfdsl.formula.accept import filling_rate, scaled_variances
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, chaos_game, choice_thresholds, draw_states, play, tabulate
 from pcfdsl.formula.moments import moments, solve_moments
@@ -123,9 +123,9 @@ def search_category(config: SearchConfig, seed: int, category: int) -> CategoryS
         for s in np.flatnonzero(codes == _SURVIVED).tolist():
             _count(rejected, codes[decided:s])
             decided = s + 1
-            verdict = variance_check(checked_orbit(batch[s], states[s], config.num_points), config.variance_threshold)
-            if verdict.accepted:
-                return CategorySearch(batch[s], verdict.values, first + decided, rejected)
+            variances = scaled_variances(checked_orbit(batch[s], states[s], config.num_points))
+            if min(variances) > config.variance_threshold:
+                return CategorySearch(batch[s], variances, first + decided, rejected)
             rejected["too_flat"] += 1
         _count(rejected, codes[decided:])
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items() if count)

@@ -8,6 +8,7 @@ out/param/       for image folders: the same parameters as one CSV file per cate
 import csv
 import dataclasses
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,6 +32,7 @@ from pcfdsl.generate.two_stage import (
     systems_of,
     verify_both,
 )
+from pcfdsl.image.fractaldb import FractalDB
 from pcfdsl.image.labelled import ImageRecipe, ImageSet, LabelledImage
 from pcfdsl.image.sets import FRACTAL_SETS, ImageSetConfig, open_images
 from pcfdsl.store.atomic import write_file
@@ -115,6 +117,8 @@ def generate_images(
     stages = _stages(config, None if categories is None else read_systems(categories)[0])
 
     def make(images: ImageRecipe) -> Summary:
+        if isinstance(images, FractalDB) and options.shard[0] == 0 and (warning := images.sparsity_warning()):
+            print(f"note: {warning}", file=sys.stderr)
         if image_format != "shards":
             return write_image_files(images, out, image_format, options=options)
         if options.overwrite:

@@ -7,11 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from pcfdsl.image.metrics import isolated_fraction
-
-__all__ = ["MOST_ISOLATED", "ImageRecipe", "ImageSet", "LabelledImage", "arrays_of"]
-
-MOST_ISOLATED = 0.1
+__all__ = ["ImageRecipe", "ImageSet", "LabelledImage", "arrays_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,25 +105,6 @@ class ImageSet(ImageRecipe, Sequence[LabelledImage]):
     def interleaved(self, index: int) -> int:
         """See `ImageRecipe`."""
         return index % self.num_categories * self.num_instances + index // self.num_categories
-
-    def isolated_fraction(self, index: int) -> float:
-        """Share of the inked pixels of item `index` without inked neighbours; points are drawn as dots."""
-        return isolated_fraction(self[index].image)
-
-    def sparsity_warning(self, *, num_images: int = 64) -> str | None:
-        """A warning if the pictures (`num_images`, spread over the set, are drawn) are mostly dust, else None.
-
-        The limit of 0.1 lies between the 10,000 points at which FractalDB is reported to fail and the 50,000 at which
-        it works: 0.43 and 0.07 at 512 px.
-        """
-        chosen = np.unique(np.linspace(0, len(self) - 1, num_images).astype(np.int64))
-        isolated = float(np.mean([self.isolated_fraction(index) for index in chosen.tolist()]))
-        if isolated <= MOST_ISOLATED:
-            return None
-        return (
-            f"{isolated:.0%} of the inked pixels have no inked neighbour: above {MOST_ISOLATED:.0%} contours dissolve, "
-            "and pre-training on such pictures is reported to fail; raise num_points or lower image_size"
-        )
 
     def __len__(self) -> int:
         return self.num_categories * self.num_instances

@@ -6,7 +6,6 @@ and y points up.
 """
 
 import colorsys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -16,7 +15,7 @@ from numba import njit
 
 from pcfdsl.config import option, validate
 
-__all__ = ["DrawConfig", "count_ink", "fit_frame", "released_hues", "rasterize", "rasterize_batch", "shrink"]
+__all__ = ["DrawConfig", "count_ink", "fit_frame", "released_hues", "rasterize", "shrink"]
 
 NUM_HUES = 128
 _WIDTH = 32  # inner loops of whole vector registers
@@ -88,24 +87,6 @@ def rasterize(
         tones, image = image, np.empty((*image.shape, 3), np.uint8)
         _colored(tones, _density_hues() if config.style == "density" else _index_hues(), image)
     return image if s == 1 else shrink(image, s)
-
-
-def rasterize_batch(
-    clouds: Iterable[np.ndarray],
-    height: int,
-    width: int,
-    config: DrawConfig,
-    *,
-    rngs: Iterable[np.random.Generator | None] | None = None,
-) -> np.ndarray:
-    """`rasterize` for several point sets, [B, height, width] or [B, height, width, 3]; blank where it returns None."""
-    clouds = list(clouds)
-    blank = np.zeros((height, width, 3) if config.color else (height, width), np.uint8)
-    drawn = [
-        rasterize(points, height, width, config, rng=rng)
-        for points, rng in zip(clouds, rngs or [None] * len(clouds), strict=True)
-    ]
-    return np.stack([blank if image is None else image for image in drawn]) if drawn else blank[None][:0]
 
 
 def fit_frame(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcfdsl.formula.csv_io import format_ifs, read_ifs, write_ifs
+from pcfdsl.formula.csv_io import format_ifs, read_ifs
 from pcfdsl.formula.ifs import IFS, determinant_probabilities
 from pcfdsl.formula.sample import contractive, perturbed, uniform
 from pcfdsl.rng import stream
@@ -18,34 +18,19 @@ def similarity(ratio: float, num_maps: int = 3, dim: int = 3) -> IFS:
 def test_analysis_of_a_similarity_is_exact():
     ifs = similarity(0.25)
     np.testing.assert_allclose(ifs.spectral_radii(), 0.25)
-    np.testing.assert_allclose(ifs.contraction_factors(), 0.25)
-    np.testing.assert_allclose(ifs.lyapunov_exponent(stream(0)), np.log(0.25), rtol=1e-12)
-    np.testing.assert_allclose(ifs.fixed_points(), ifs.offsets / 0.75)
     np.testing.assert_allclose(ifs.probabilities, 1 / 3)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([2, 3]))
-def test_fixed_points_are_fixed_and_contraction_bounds_the_spectrum(seed, dim):
+def test_probabilities_are_in_proportion_to_volumes(seed, dim):
     ifs = uniform(stream(seed), 1, dim=dim)[0]
-    points = ifs.fixed_points()
-    moved = np.einsum("kij,kj->ki", ifs.matrices, points) + ifs.offsets
-    scale = 1 + np.abs(points).max(axis=1, keepdims=True)
-    np.testing.assert_allclose(moved / scale, points / scale, atol=1e-9)
-    assert (ifs.spectral_radii() <= ifs.contraction_factors() + 1e-12).all()
     np.testing.assert_allclose(
         ifs.probabilities * np.abs(np.linalg.det(ifs.matrices)).sum(), np.abs(np.linalg.det(ifs.matrices)), atol=1e-12
     )
 
 
-def test_a_translation_along_a_line_has_no_fixed_point():
-    ifs = IFS.from_maps([np.diag([1.0, 0.5]), np.eye(2) / 2], [[1, 0], [0, 0]])
-    assert np.isnan(ifs.fixed_points()[0]).all()
-    assert not np.isnan(ifs.fixed_points()[1]).any()
-
-
 def test_maps_that_all_flatten_are_equally_likely():
     np.testing.assert_array_equal(determinant_probabilities(np.zeros((4, 3, 3))), 0.25)
-    assert IFS.from_maps(np.zeros((2, 3, 3)), np.zeros((2, 3))).lyapunov_exponent(stream(0)) == -np.inf
 
 
 @pytest.mark.parametrize(
@@ -115,7 +100,7 @@ def test_perturbed_family_stays_within_delta_of_its_base_and_keeps_its_probabili
 def test_csv_round_trip_is_exact(tmp_path_factory, seed, dim):
     ifs = uniform(stream(seed), 1, dim=dim)[0]
     path = tmp_path_factory.mktemp("csv") / "000000.csv"
-    write_ifs(path, ifs)
+    path.write_text(format_ifs(ifs))
     back = read_ifs(path)
     for name in ("matrices", "offsets", "probabilities"):
         np.testing.assert_array_equal(getattr(back, name), getattr(ifs, name))

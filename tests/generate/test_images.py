@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pcfdsl.config import ConfigError
-from pcfdsl.formula.csv_io import write_ifs
+from pcfdsl.formula.csv_io import format_ifs
 from pcfdsl.generate.driver import RunOptions
 from pcfdsl.generate.files import write_image_files
 from pcfdsl.generate.images import StoredImages, generate_images, plan_images, verify_images
@@ -226,7 +226,7 @@ def test_published_categories_instead_of_a_search(tmp_path):
     for k in range(len(systems)):  # as the released folders lay them out
         folder = tmp_path / "csv" / f"csv{k // 2}"
         folder.mkdir(parents=True, exist_ok=True)
-        write_ifs(folder / f"{k:05d}.csv", database.category(k))  # type: ignore[attr-defined]
+        (folder / f"{k:05d}.csv").write_text(format_ifs(database.category(k)))  # type: ignore[attr-defined]
     assert len(read_systems(tmp_path / "csv")[0]) == 3
     generate_images(FRACTALS, tmp_path / "given", categories=tmp_path / "csv", options=QUIET)
     for a, b in zip(StoredImages(tmp_path / "given"), StoredImages(tmp_path / "found"), strict=True):
@@ -265,3 +265,11 @@ def test_nothing_of_a_set_is_made_from_settings_that_give_nothing(tmp_path):
     with pytest.raises(ValueError, match="cannot be made"):
         generate_images(impossible, tmp_path, options=replace(QUIET, overwrite=True))
     assert content(tmp_path) == before
+
+
+def test_fractals_of_too_few_points_are_reported(tmp_path, capsys):
+    few = replace(FRACTALS.fractaldb, num_categories=1, image_size=256, num_points=2000)
+    for name, fractaldb in (("few", few), ("many", FRACTALS.fractaldb)):
+        generate_images(replace(FRACTALS, fractaldb=fractaldb), tmp_path / name, options=QUIET)
+        reported = "of the inked pixels have no inked neighbour" in capsys.readouterr().err
+        assert reported == (name == "few")

@@ -10,7 +10,6 @@ from pcfdsl.image.raster import (
     count_ink,
     fit_frame,
     rasterize,
-    rasterize_batch,
     released_hues,
     shrink,
 )
@@ -143,17 +142,6 @@ def test_supersampling_keeps_the_mean_and_gives_grey_edges():
     assert large is not None
     np.testing.assert_array_equal(image, shrink(large, 4))
     assert len(np.unique(image)) - 2 > 0
-
-
-def test_a_batch_is_the_single_pictures_and_blank_where_there_is_nothing_to_draw():
-    broken = uniform_points(50)
-    broken[7, 1] = np.inf
-    config = DrawConfig(style="patch", pad=1)
-    batch = rasterize_batch([uniform_points(50), broken], 20, 30, config, rngs=[stream(0), stream(1)])
-    assert batch.shape == (2, 20, 30)
-    np.testing.assert_array_equal(batch[0], rasterize(uniform_points(50), 20, 30, config, rng=stream(0)))
-    assert not batch[1].any()
-    assert rasterize_batch([], 20, 30, DrawConfig(color=True)).shape == (0, 20, 30, 3)
 
 
 @pytest.mark.parametrize(
