@@ -98,7 +98,7 @@ def attempt(job: Callable[[Any], Any], task: Any) -> tuple[str, Any]:
         return "failed here", str(error)
     except ValueError as error:
         return "failed", str(error)
-    except Exception:
+    except Exception:  # not swallowed: it cannot be pickled in general, so `outcome` raises its traceback
         return "bug", traceback.format_exc()
 
 

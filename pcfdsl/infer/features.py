@@ -16,7 +16,7 @@ import torch
 from pcfdsl.checkpoints.older import current_settings
 from pcfdsl.checkpoints.run import load_checkpoint
 from pcfdsl.config import ConfigError, from_dict
-from pcfdsl.datasets.augment import Draws
+from pcfdsl.datasets.augment import Draws, choose_rows
 from pcfdsl.infer.trained import check_finite
 from pcfdsl.models.backbone import BackboneConfig, PointNet2Backbone, SRUNetBackbone, build_backbone
 from pcfdsl.ops.interpolate import inverse_distance_weights, nearest, three_interpolate, three_nearest
@@ -93,10 +93,7 @@ class FeatureExtractor:
 
     def _sample(self, points: np.ndarray, colors: np.ndarray | None, seed: int) -> np.ndarray:
         """What the network sees: [num_points, 3 + C] float32."""
-        rng, total = stream(seed, "features"), len(points)
-        rows = rng.permutation(total)[: self.num_points]
-        if total < self.num_points:
-            rows = np.concatenate([rows, rng.integers(total, size=self.num_points - total)])
+        rows = choose_rows(stream(seed, "features"), len(points), self.num_points)
         cloud = Scene.unlabelled(points, colors)
         return input_points(cloud, Draws(rows=rows), use_height=self.use_height, use_color=self.use_color)
 
