@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pcfdsl.ops import reference
+from pcfdsl.ops.backends import graph, pytorch3d
 from pcfdsl.ops.backends import numba_points as kernels
-from pcfdsl.ops.backends import pytorch3d
 from pcfdsl.ops.backends.choice import Backend, check_points, choose, cuda_backend
 from pcfdsl.ops.backends.numba_rows import over_blocks
 
@@ -60,7 +60,8 @@ def ball_query(
     if not radius > 0 or max_neighbors < 1:
         raise ValueError(f"radius must be above 0 and max_neighbors at least 1, got {radius} and {max_neighbors}")
     backend = choose(backend, points)  # type: ignore[assignment]
-    search = {"pytorch3d": pytorch3d.ball_query, "torch": reference.ball_query}.get(backend, _ball_query)
+    others = {"pytorch3d": pytorch3d.ball_query, "torch": reference.ball_query, "graph": graph.ball_query}
+    search = others.get(backend, _ball_query)
     return Neighbors(*search(points.detach(), centers.detach(), radius, max_neighbors, lengths))
 
 

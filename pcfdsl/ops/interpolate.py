@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from pcfdsl.ops import reference
+from pcfdsl.ops.backends import graph, pytorch3d
 from pcfdsl.ops.backends import numba_points as kernels
-from pcfdsl.ops.backends import pytorch3d
 from pcfdsl.ops.backends.choice import Backend, check_points, choose
 from pcfdsl.ops.backends.numba_rows import over_blocks
 from pcfdsl.ops.grouping import gather
@@ -64,7 +64,8 @@ def _search(
     check_points("points", points, lengths, trusted=trusted)
     check_points("queries", queries, like=points, trusted=trusted)
     backend = choose(backend, points)  # type: ignore[assignment]
-    search = {"pytorch3d": pytorch3d.nearest, "torch": reference.nearest}.get(backend, _nearest)
+    others = {"pytorch3d": pytorch3d.nearest, "torch": reference.nearest, "graph": graph.nearest}
+    search = others.get(backend, _nearest)
     return search(queries.detach(), points.detach(), num_neighbors, lengths)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pcfdsl.ops.backends import numba_rows as kernels
 from pcfdsl.ops.backends import triton_runtime
+from pcfdsl.ops.backends.choice import exporting
 
 __all__ = [
     "NeighborRows",
@@ -47,7 +48,7 @@ class NeighborRows:
 
 
 def neighbor_rows(indices: Tensor, counts: Tensor, *, num_points: int) -> NeighborRows:
-    """Distinct neighbours of a ball query as rows.
+    """Distinct neighbours of a ball query as rows; all K of each, padding included, while a network is exported.
 
     Args:
         indices: [B, S, K] int64; beyond the count they repeat the first (or are all 0 where the count is 0).
@@ -55,6 +56,8 @@ def neighbor_rows(indices: Tensor, counts: Tensor, *, num_points: int) -> Neighb
         num_points: N, the number of points per batch item that `indices` counts in.
     """
     _, num_centers, num_neighbors = indices.shape
+    if exporting():  # the number of rows must not depend on the cloud
+        return _padded_rows(indices, num_points)
     counts = counts.clamp(min=1).flatten()
     starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
     num_rows = int(starts[-1])  # the one wait for a GPU: the host has to know how much memory the rows take
@@ -67,6 +70,19 @@ def neighbor_rows(indices: Tensor, counts: Tensor, *, num_points: int) -> Neighb
         center_idx=center_idx,
         starts=starts,
         multiplicity=multiplicity,
+    )
+
+
+def _padded_rows(indices: Tensor, num_points: int) -> NeighborRows:
+    batch, num_centers, num_neighbors = indices.shape
+    device = indices.device
+    numbers = torch.arange(batch * num_centers * num_neighbors, device=device)
+    first_point = torch.arange(batch, device=device)[:, None, None] * num_points
+    return NeighborRows(
+        point_idx=(indices + first_point).flatten(),
+        center_idx=numbers // num_neighbors,
+        starts=torch.arange(batch * num_centers + 1, device=device) * num_neighbors,
+        multiplicity=torch.ones_like(numbers, dtype=torch.float32),
     )
 
 
@@ -142,6 +158,8 @@ def norm_relu_max_torch(
 ) -> tuple[Tensor, Tensor]:
     """`norm_relu_max` in plain torch, for any device (tied rows share the gradient)."""
     values, statistics = norm_relu_torch(rows, weight, bias, multiplicity=multiplicity, eps=eps, statistics=statistics)
+    if exporting():  # all neighbourhoods have as many rows
+        return values.view(len(starts) - 1, -1, values.shape[1]).amax(1), statistics
     segments = torch.repeat_interleave(starts.diff(), output_size=len(rows))[:, None].expand_as(values)
     pooled = values.new_zeros(len(starts) - 1, values.shape[1])
     return pooled.scatter_reduce(0, segments, values, "amax", include_self=False), statistics
@@ -155,6 +173,8 @@ def without_autocast(rows: Tensor) -> contextlib.AbstractContextManager:
 
 
 def _has_kernels(rows: Tensor) -> bool:
+    if exporting():
+        return False
     if rows.device.type == "cuda":
         return rows.dtype == torch.float32 and triton_runtime.usable("batch norm and max pooling over rows")
     return rows.device.type == "cpu"

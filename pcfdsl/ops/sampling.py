@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from pcfdsl.ops import reference
+from pcfdsl.ops.backends import graph, pytorch3d
 from pcfdsl.ops.backends import numba_points as kernels
-from pcfdsl.ops.backends import pytorch3d
 from pcfdsl.ops.backends.choice import Backend, check_points, choose
 from pcfdsl.ops.backends.numba_rows import over_blocks
 
@@ -56,7 +56,8 @@ def farthest_point_sample(
         return _farthest(points.detach(), num_samples, lengths, skip_near_origin)
     if backend == "pytorch3d" and not skip_near_origin:
         return pytorch3d.farthest_point_sample(points.detach(), num_samples, lengths)
-    return reference.farthest_point_sample(points.detach(), num_samples, lengths, skip_near_origin)
+    plain = graph if backend == "graph" else reference
+    return plain.farthest_point_sample(points.detach(), num_samples, lengths, skip_near_origin)
 
 
 @torch.library.custom_op("pcfdsl::farthest_point_sample", mutates_args=(), device_types="cpu")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pcfdsl.ops.backends import pytorch3d, triton_runtime
 
-__all__ = ["NotFiniteError", "Backend", "check_points", "choose", "cuda_backend", "describe"]
+__all__ = ["Backend", "NotFiniteError", "check_points", "choose", "cuda_backend", "describe", "exporting"]
 
 Backend = Literal["auto", "numba", "triton", "pytorch3d", "torch"]
 
@@ -24,11 +24,13 @@ class NotFiniteError(ValueError):
 def choose(backend: Backend, points: Tensor) -> str:
     """The backend that runs for these points: numba on the CPU; Triton, PyTorch3D or torch on CUDA; torch elsewhere.
 
-    Triton and PyTorch3D compute in float32, so float64 on CUDA is torch's.
+    Triton and PyTorch3D compute in float32, so float64 on CUDA is torch's. While a network is exported it is "graph".
 
     Raises:
         ValueError: If the backend asked for is unknown, cannot run here, or is not for this device or type.
     """
+    if exporting():
+        return "graph"
     if backend == "auto":
         if points.device.type == "cpu":
             return "numba"
@@ -45,6 +47,11 @@ def choose(backend: Backend, points: Tensor) -> str:
         if reason:
             raise ValueError(f"backend {backend!r} cannot run: {reason}; use 'auto'")
     return backend
+
+
+def exporting() -> bool:
+    """Whether torch.export is at work: operators are then of fixed size and known to others, not fast."""
+    return getattr(torch.compiler, "is_exporting", bool)()  # older versions of torch have none
 
 
 @torch.compiler.assume_constant_result
