@@ -35,6 +35,7 @@ __all__ = [
     "remove_weights",
     "save_checkpoint",
     "save_resume",
+    "settings_digest",
     "settings_of",
     "shipped_weights",
 ]
@@ -88,7 +89,7 @@ def save_checkpoint(
     `num_steps` is the length of the complete run.
     """
     folder = Path(folder)
-    about = {"settings": dict(settings), "digest": _digest(settings), "step": step, "metrics": dict(metrics)}
+    about = {"settings": dict(settings), "digest": settings_digest(settings), "step": step, "metrics": dict(metrics)}
     about |= {} if num_steps is None else {"num_steps": num_steps}
     path = save_weights(folder / f"{name}.safetensors", model, metadata=about)
     write_file(folder / f"{name}.json", json.dumps(about, indent=2).encode())
@@ -225,7 +226,8 @@ def remove_weights(folder: str | Path) -> None:
         (Path(folder) / name).unlink(missing_ok=True)
 
 
-def _digest(settings: Mapping[str, Any]) -> str:
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of resolved settings; it stands in every checkpoint."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

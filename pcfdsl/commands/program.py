@@ -14,6 +14,7 @@ from pcfdsl.commands import (
     demo,
     evaluate,
     export_backbone,
+    export_model,
     export_pcfractal,
     extract_features,
     generate_images,
@@ -48,6 +49,7 @@ COMMANDS = {
     "analyze-vit": analyze_vit,
     "image-study": image_study,
     "export-backbone": export_backbone,
+    "export-model": export_model,
     "export-pcfractal": export_pcfractal,
     "demo": demo,
 }

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops import scan
 
 __all__ = ["ball_query", "farthest_point_sample", "nearest"]
 
@@ -20,6 +19,8 @@ def farthest_point_sample(
     points: Tensor, num_samples: int, lengths: Tensor | None = None, skip_near_origin: bool = False
 ) -> Tensor:
     """See `ops.sampling.farthest_point_sample`. One loop (ONNX: Scan), whose steps take N operations each."""
+    from torch._higher_order_ops import scan  # older versions of torch have none
+
     _refuse(lengths)
     axes = points.detach().transpose(1, 2).contiguous()
     distances = torch.full_like(axes[:, 0], 1e10)
