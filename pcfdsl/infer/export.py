@@ -146,7 +146,13 @@ def _program_file(exportable: Exportable) -> tuple[bytes, Runner]:
             node.meta.pop("stack_trace", None)  # where in whose files the code stands
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={ABOUT: json.dumps(dict(exportable.about))})
-    return file.getvalue(), torch.export.load(io.BytesIO(file.getvalue())).module()
+    reloaded = torch.export.load(io.BytesIO(file.getvalue())).module()
+
+    def run(example: Tensor) -> Sequence[Tensor]:
+        given = reloaded(example)
+        return (given,) if isinstance(given, Tensor) else given
+
+    return file.getvalue(), run
 
 
 def _program(exportable: Exportable) -> torch.export.ExportedProgram:

@@ -60,7 +60,7 @@ def load_exportable(path: str | Path) -> Exportable:
     """A detector with PointNet++, or an image network.
 
     Args:
-        path: A run's folder (its best weights, else its last), one of its .safetensors files, or the name of shipped weights.
+        path: A run's folder (its best weights, else its last), one of its .safetensors files, or shipped weights.
 
     Raises:
         ImportError: If an image network is asked for without the extra `image`.
