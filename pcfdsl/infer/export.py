@@ -118,9 +118,14 @@ def _onnx_file(exportable: Exportable) -> tuple[bytes, Runner]:
         raise ImportError("ONNX needs onnx, onnxscript and onnxruntime: pip install 'pcfdsl[onnx]'") from error
     if sum(tensor.nbytes for tensor in exportable.module.state_dict().values()) > _LARGEST_FILE:
         raise ValueError("the weights are over 2 GiB, more than one ONNX file can hold; use the format exported")
-    names = {"input_names": [exportable.input], "output_names": list(exportable.outputs)}
-    # torch's own optimisation takes constants below 1e-8, such as the guard of an inverse distance, for 0.
-    written = torch.onnx.export(_program(exportable), dynamo=True, optimize=False, verbose=False, **names)
+    written = torch.onnx.export(
+        _program(exportable),
+        input_names=[exportable.input],
+        output_names=exportable.outputs,
+        dynamo=True,
+        optimize=False,  # torch's optimisation takes constants below 1e-8, such as those that guard a division, for 0
+        verbose=False,
+    )
     assert written is not None
     model = written.model
     optimizer.inline(model)

@@ -94,7 +94,7 @@ def test_an_exported_detector_finds_what_the_detector_finds(exported):
     boxes, objectness, probabilities = asked(points)
     output, classes = detector.model(points), probabilities.argmax(-1)
     torch.testing.assert_close(boxes, decode_boxes(output, model), rtol=1e-4, atol=1e-4)
-    options = replace(PREDICTION, confidence=0.0, nms_threshold=0.01)
+    options = replace(PREDICTION, confidence=0.0, nms="2d", nms_threshold=0.0)
     expected = decode(output, model, points, options=options)
     kept = select_proposals(boxes, objectness, classes, points, options=options)
     assert 0 < kept.sum() < 16
