@@ -16,7 +16,7 @@ from pcfdsl.checkpoints.older import current_settings
 from pcfdsl.checkpoints.run import Checkpoint, load_checkpoint, settings_digest
 from pcfdsl.infer.detector import Detector, load_detector
 from pcfdsl.models.decode import decode_boxes
-from pcfdsl.models.votenet import VoteNet
+from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.rng import stream
 from pcfdsl.samples.detection import PointsConfig, collate, scene_samples
 from pcfdsl.scene.boxes import Scene
@@ -75,23 +75,23 @@ def load_exportable(path: str | Path) -> Exportable:
 class _DecodedVoteNet(nn.Module):
     """Points [B, N, 3 + C] -> boxes [B, P, 7], objectness [B, P] and class probabilities [B, P, NC]."""
 
-    def __init__(self, network: VoteNet):
+    def __init__(self, network: nn.Module, config: VoteNetConfig):
         super().__init__()
-        self.network = network
+        self.network, self.config = network, config
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         output = self.network(points)
-        boxes = decode_boxes(output, self.network.config)
+        boxes = decode_boxes(output, self.config)
         return boxes, output.objectness_logits.softmax(-1)[..., 1], output.class_logits.softmax(-1)
 
 
 def _detector(detector: Detector, checkpoint: Checkpoint) -> Exportable:
     model, points = detector.config.model, detector.config.points
-    if model.backbone_type == "srunet":
+    if not isinstance(model, VoteNetConfig) or model.backbone_type == "srunet":
         raise ValueError(
-            f"{detector.path} has an SR-UNet, whose sparse convolutions follow tables that are made anew for each "
-            "cloud and that neither ONNX nor torch.export can express; export a VoteNet with PointNet++, or run this "
-            "one by `pcfdsl predict`"
+            f"{detector.path} has {'an SR-UNet' if isinstance(model, VoteNetConfig) else 'a TR3D'}, whose sparse "
+            "convolutions follow tables that are made anew for each cloud and that neither ONNX nor torch.export can "
+            "express; export a VoteNet with PointNet++, or run this one by `pcfdsl predict`"
         )
     if model.cluster_sampling_eval == "random":
         raise ValueError(
@@ -108,7 +108,7 @@ def _detector(detector: Detector, checkpoint: Checkpoint) -> Exportable:
         "boxes": "cx cy cz dx dy dz yaw: centre, full extents, counter-clockwise from +x about +z",
     }
     return Exportable(
-        module=_DecodedVoteNet(detector.model).eval(),
+        module=_DecodedVoteNet(detector.model, model).eval(),
         input="points",
         outputs=("boxes", "objectness", "class_probabilities"),
         examples=tuple(_room(points, k) for k in range(_NUM_EXAMPLES)),

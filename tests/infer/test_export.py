@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from pcfdsl.checkpoints.run import save_checkpoint
 from pcfdsl.config import from_dict, load, to_dict
 from pcfdsl.datasets.images import ArrayPictures
-from pcfdsl.infer.detector import PREDICTION, load_detector
+from pcfdsl.infer.detector import load_detector
 from pcfdsl.infer.export import ABOUT, compare, export_model
 from pcfdsl.infer.exportable import Exportable, load_exportable
 from pcfdsl.infer.image import load_image_classifier
 from pcfdsl.models.batch_norm import RowNormReLU
-from pcfdsl.models.decode import decode, decode_boxes, select_proposals
-from pcfdsl.models.votenet import VoteNet
+from pcfdsl.models.decode import DecodeOptions, decode, decode_boxes, select_proposals
+from pcfdsl.models.detector import build_detector
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.train.tasks.image import ImageConfig, image_task
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install 'pcfdsl[onnx]'")
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "votenet"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SUFFIXES = {"onnx": ".onnx", "exported": ".pt2"}
 CLASSES = ("chair", "table", "bed")
 DETECTORS = {
@@ -41,11 +41,11 @@ DETECTORS = {
 }
 
 
-def detector_run(folder: Path, *settings: str, recipe: str = "smoke_finetune") -> Path:
+def detector_run(folder: Path, *settings: str, recipe: str = "votenet/smoke_finetune") -> Path:
     """The run of a detector at random weights, whose norms have statistics."""
     config = load(DetectorConfig, CONFIGS / f"{recipe}.yaml", [f"model.num_classes={len(CLASSES)}", *settings])
     torch.manual_seed(0)
-    model = VoteNet(config.model)
+    model = build_detector(config.model)
     for module in model.modules():
         if isinstance(module, RowNormReLU):
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
@@ -94,7 +94,7 @@ def test_an_exported_detector_finds_what_the_detector_finds(exported):
     boxes, objectness, probabilities = asked(points)
     output, classes = detector.model(points), probabilities.argmax(-1)
     torch.testing.assert_close(boxes, decode_boxes(output, model), rtol=1e-4, atol=1e-4)
-    options = replace(PREDICTION, confidence=0.0, nms="2d", nms_threshold=0.0)
+    options = DecodeOptions(confidence=0.0, nms="2d", nms_threshold=0.0, per_class_proposal=False, remove_empty=True)
     expected = decode(output, model, points, options=options)
     kept = select_proposals(boxes, objectness, classes, points, options=options)
     assert 0 < kept.sum() < 16
@@ -172,8 +172,11 @@ def test_an_exported_image_network_takes_any_number_of_pictures(name, format, tm
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):
-    run = detector_run(tmp_path / "srunet", recipe="smoke_srunet_finetune")
+    run = detector_run(tmp_path / "srunet", recipe="votenet/smoke_srunet_finetune")
     with pytest.raises(ValueError, match=r"srunet.*has an SR-UNet.*PointNet\+\+"):
+        export_model(run, tmp_path / "net.onnx")
+    run = detector_run(tmp_path / "tr3d", recipe="tr3d/smoke_pretrain")
+    with pytest.raises(ValueError, match=r"has a TR3D.*PointNet\+\+"):
         export_model(run, tmp_path / "net.onnx")
     run = detector_run(tmp_path / "random", "model.cluster_sampling_eval=random")
     with pytest.raises(ValueError, match=r"clusters at random.*seed_fps or vote_fps"):
