@@ -132,8 +132,8 @@ def load_backbone(path: str | Path, *, device: str = "auto") -> FeatureExtractor
     model, points = settings.get("model"), settings.get("points")
     if not isinstance(model, dict) or not isinstance(points, dict) or not known & model.keys():
         raise ValueError(
-            f"{checkpoint.path} has no backbone for point clouds; expected a run of a detector or of a pre-training of "
-            "its backbone"
+            f"{checkpoint.path} has no backbone for point clouds that features are extracted from; expected a run of "
+            "VoteNet or of a pre-training of its backbone"
         )
     try:
         config = from_dict(BackboneConfig, {key: value for key, value in model.items() if key in known})

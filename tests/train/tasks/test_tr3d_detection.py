@@ -143,6 +143,22 @@ def test_levels_are_resolved_as_sizes_says():
     assert levels("sizes=given", "model.num_classes=10", f"model.class_levels={list(given)}") == given
 
 
+@pytest.mark.parametrize(
+    ("overrides", "num_classes", "num_levels"),
+    [
+        (("points.class_agnostic=true",), 1, 0),
+        (("points.class_agnostic=false",), 4, 0),
+        (("points.class_agnostic=false", "sizes=per_class"), 4, 4),
+    ],
+    ids=["one class", "categories", "categories with levels"],
+)
+def test_fractal_rooms_are_learned_with_categories_or_without(overrides, num_classes, num_levels, tmp_path):
+    config = load(DetectorConfig, CONFIGS / "smoke_pretrain.yaml", [*QUICK, "train.num_steps=2", *overrides])
+    train_detector(config, tmp_path)
+    model = load_detector(tmp_path, device="cpu").config.model
+    assert (model.num_classes, len(model.class_levels)) == (num_classes, num_levels)
+
+
 def test_the_published_optimisation_and_levels():
     for spec in (SCANNET, SUNRGBD):
         config = load(DetectorConfig, CONFIGS / f"paper_{spec.key}.yaml")
