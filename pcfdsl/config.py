@@ -373,8 +373,9 @@ def _unknown(key: Any, fields: dict[str, Any], kinds: dict[str, Any], cls: Any) 
     if not owners:
         return f"unknown key; known here: {known}"
     tag = _kind_field(kinds.values())
+    listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
     return (
-        f"belongs to {tag} {' and '.join(owners)}, but {tag} is {getattr(cls, tag)}, which takes {known}; "
+        f"belongs to {tag} {listed}, but {tag} is {getattr(cls, tag)}, which takes {known}; "
         f"to change the {tag} of a group in a file, replace the whole group: 'key={{{tag}: ..., ...}}'"
     )
 

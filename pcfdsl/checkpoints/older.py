@@ -35,6 +35,33 @@ _SUBSET = {"fraction": "train_fraction", "per_class": "per_class", "subset_seed"
 _SCENE_KINDS = {"stored": "detection_set", "generated": "shards"}
 
 
+# Options that are gone, with the value that is now the only one. Another value stays, and is refused as unknown.
+_RETIRED = {
+    "background_weight": 0.1,
+    "class_weight": 1.0,
+    "cluster_neighbors": 16,
+    "color_jitter": 0.4,
+    "evaluation_batch": 256,
+    "head": False,
+    "loss": {
+        "total": 10.0,
+        "vote": 1.0,
+        "objectness": 0.5,
+        "center": 1.0,
+        "heading_class": 0.1,
+        "heading_residual": 1.0,
+        "size_class": 0.1,
+        "size_residual": 1.0,
+        "semantic": 0.1,
+    },
+    "min_share": 0.2,
+    "ratio": [0.75, 1.3333],
+    "switch": 0.5,
+    "vote_factor": 1,
+    "vote_weight": 1.0,
+}
+
+
 def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the settings of a run into those of this version; current ones are unchanged.
 
@@ -50,8 +77,11 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     {'augment': {'translation': 0.0, 'jitter': 0.0}}
     >>> current_settings({"data": {"recipe": {"rcdb": {"variant": "official"}}}})
     {'data': {'recipe': {'rcdb': {'variant': 'released'}}}}
+    >>> current_settings({"model": {"vote_factor": 1, "cluster_neighbors": 32}})
+    {'model': {'cluster_neighbors': 32}}
     """
-    settings = _with_variants(settings)
+    both_ways = "num_pairs" not in settings  # RandomRooms contrasts both ways, PointContrast and CSC one
+    settings = _translated(settings, {**_RETIRED, "symmetric": both_ways})
     for (name, sign), later in _LATER.items():
         group: Any = settings.get(name)
         if isinstance(group, Mapping) and sign in group:
@@ -78,13 +108,14 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _with_variants(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy in which `variant: official` is replaced by its present name, `released`."""
+def _translated(settings: Mapping[str, Any], retired: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy without retired options, in which `variant: official` has its present name, `released`."""
     return {
-        key: _with_variants(value)
+        key: _translated(value, retired)
         if isinstance(value, Mapping)
         else "released"
         if (key, value) == ("variant", "official")
         else value
         for key, value in settings.items()
+        if key not in retired or value != retired[key]
     }

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from pcfdsl.models.decode import DecodeOptions, decode
-from pcfdsl.models.losses import BoxTargets, LossWeights, votenet_loss
+from pcfdsl.models.losses import BoxTargets, votenet_loss
 from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.models.tr3d.decode import decode_tr3d, one_class_each
 from pcfdsl.models.tr3d.loss import tr3d_loss
@@ -34,14 +34,13 @@ def detector_loss(
     targets: BoxTargets,
     model: DetectorModel,
     *,
-    weights: LossWeights = LossWeights(),
     padded_truth_bug: bool = False,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """The loss of a batch, and its parts for the log; `weights` and `padded_truth_bug` are VoteNet's alone."""
+    """The loss of a batch, and its parts for the log; `padded_truth_bug` is VoteNet's alone."""
     if isinstance(model, TR3DConfig):
         parts = tr3d_loss(output, targets.boxes, targets.classes, targets.mask, model)
     else:
-        parts = votenet_loss(output, targets, model, weights=weights, padded_truth_bug=padded_truth_bug)
+        parts = votenet_loss(output, targets, model, padded_truth_bug=padded_truth_bug)
     return parts.total, {name: value for name, value in vars(parts).items() if name != "total"}
 
 

@@ -11,16 +11,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pcfdsl.config import option, validate
 from pcfdsl.models.box_coding import encode_size, encode_yaw
 from pcfdsl.models.votenet import VoteNetConfig, VoteNetOutput
 from pcfdsl.ops.grouping import gather
 
-__all__ = ["Assignment", "BoxTargets", "LossWeights", "VoteNetLoss", "assign_proposals", "votenet_loss"]
+__all__ = ["Assignment", "BoxTargets", "VoteNetLoss", "assign_proposals", "votenet_loss"]
 
 NEAR, FAR = 0.3, 0.6  # metres
 OBJECTNESS_CLASS_WEIGHTS = (0.2, 0.8)
 RELEASED_MAX_BOXES = 64
+WEIGHTS = {
+    "vote": 1.0,
+    "objectness": 0.5,
+    "center": 1.0,
+    "heading_class": 0.1,
+    "heading_residual": 1.0,
+    "size_class": 0.1,
+    "size_residual": 1.0,
+    "semantic": 0.1,
+}
+TOTAL_WEIGHT = 10.0
 
 
 @dataclass(frozen=True)
@@ -45,24 +55,6 @@ class BoxTargets:
         """The same targets on another device."""
         tensors = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return BoxTargets(**{name: value.to(device, non_blocking=non_blocking) for name, value in tensors.items()})
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """Weights of the parts; the defaults are the published ones."""
-
-    total: float = option(10.0, "factor on the whole loss", minimum=0)
-    vote: float = option(1.0, "L1 distance of votes to box centres", minimum=0)
-    objectness: float = option(0.5, "object or not", minimum=0)
-    center: float = option(1.0, "box centre", minimum=0)
-    heading_class: float = option(0.1, "heading bin", minimum=0)
-    heading_residual: float = option(1.0, "heading within its bin", minimum=0)
-    size_class: float = option(0.1, "mean size", minimum=0)
-    size_residual: float = option(1.0, "size against its mean", minimum=0)
-    semantic: float = option(0.1, "category", minimum=0)
-
-    def __post_init__(self):
-        validate(self)
 
 
 @dataclass(frozen=True)
@@ -109,7 +101,6 @@ def votenet_loss(
     targets: BoxTargets,
     config: VoteNetConfig,
     *,
-    weights: LossWeights = LossWeights(),
     padded_truth_bug: bool = False,
 ) -> VoteNetLoss:
     """The loss of a batch and each of its parts. A batch without any box has a finite loss.
@@ -118,7 +109,6 @@ def votenet_loss(
         output: What the network gave.
         targets: Truth, padded to any number of boxes.
         config: The network's configuration: heading bins and mean sizes.
-        weights: Weights of the parts.
         padded_truth_bug: The released code pads truth with 64 boxes of class 0 at the origin and matches proposals
             to the padding too, so that those near the origin become objects. True reproduces that.
     """
@@ -156,7 +146,7 @@ def votenet_loss(
         "size_residual": over_positives(_huber(size_predicted, size_true).mean(-1)),
         "semantic": over_positives(_cross_entropy(output.class_logits, semantics)),
     }
-    total = weights.total * torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
+    total = TOTAL_WEIGHT * torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()
     judged = assignment.judged.float()
     correct = (output.objectness_logits.argmax(-1) == assignment.positive) * judged
     return VoteNetLoss(
@@ -193,13 +183,11 @@ def _padded(targets: BoxTargets, num_boxes: int) -> tuple[Tensor, Tensor, Tensor
 
 
 def _vote_loss(output: VoteNetOutput, targets: BoxTargets) -> Tensor:
-    """Mean over seeds on objects: L1 distance from the nearest of three true centres to its nearest vote."""
-    num_seeds = output.seed_xyz.shape[1]
+    """Mean over seeds on objects: L1 distance from the vote to the nearest of three true centres."""
     offsets = gather(targets.vote_offsets.flatten(2), output.seed_idx).unflatten(2, (3, 3))
     mask = targets.vote_mask.gather(1, output.seed_idx).float()
     true_votes = output.seed_xyz[:, :, None] + offsets
-    votes = output.vote_xyz.unflatten(1, (num_seeds, -1))
-    distance = (votes[:, :, :, None] - true_votes[:, :, None]).abs().sum(-1).amin((2, 3))
+    distance = (output.vote_xyz[:, :, None] - true_votes).abs().sum(-1).amin(2)
     return (distance * mask).sum() / (mask.sum() + 1e-6)
 
 

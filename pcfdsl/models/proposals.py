@@ -99,18 +99,16 @@ def choose_clusters(
     num_proposals: int,
     *,
     sampling: str,
-    vote_factor: int = 1,
     skip_near_origin: bool = False,
     generator: np.random.Generator | Sequence[np.random.Generator] | None = None,
 ) -> Tensor:
     """Which votes become cluster centres: [B, P] int64.
 
     Args:
-        vote_xyz: [B, V, 3] metres, finite; the votes of seeds in farthest-point order, `vote_factor` per seed.
+        vote_xyz: [B, V, 3] metres, finite; the votes of seeds in farthest-point order.
         num_proposals: P.
-        sampling: "vote_fps", farthest points of the votes; "seed_fps", the first vote of the farthest seeds; "random",
+        sampling: "vote_fps", farthest points of the votes; "seed_fps", those of the farthest seeds; "random",
             with replacement.
-        vote_factor: Votes per seed.
         skip_near_origin: As the released sampling kernel.
         generator: Randomness of "random": one for the batch, or one for each scene, whose draws then do not depend on
             what else is in the batch.
@@ -122,7 +120,7 @@ def choose_clusters(
     if sampling == "vote_fps":
         return farthest_point_sample(vote_xyz, num_proposals, skip_near_origin=skip_near_origin, trusted=True)
     if sampling == "seed_fps":
-        return (torch.arange(num_proposals, device=vote_xyz.device) * vote_factor).expand(batch, -1)
+        return torch.arange(num_proposals, device=vote_xyz.device).expand(batch, -1)
     if sampling == "random":
         if generator is None:
             raise ValueError("cluster sampling is random: pass `generator`, such as pcfdsl.rng.stream(seed, step)")

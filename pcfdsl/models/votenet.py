@@ -20,6 +20,8 @@ from pcfdsl.ops.backends.choice import check_points
 
 __all__ = ["VoteNet", "VoteNetConfig", "VoteNetOutput"]
 
+CLUSTER_NEIGHBORS = 16  # votes taken per cluster
+
 
 @dataclass(frozen=True, kw_only=True)
 class VoteNetConfig(BackboneConfig):
@@ -32,11 +34,9 @@ class VoteNetConfig(BackboneConfig):
         ((1.0, 1.0, 1.0),), "mean full extents in metres, one per class, or one for all classes", minimum=1e-3
     )
     num_proposals: int = option(256, "proposals per scene", minimum=1)
-    vote_factor: int = option(1, "votes per seed", minimum=1)
     cluster_sampling: ClusterSampling = option("vote_fps", "how training chooses cluster centres")
     cluster_sampling_eval: ClusterSampling = option("seed_fps", "how evaluation chooses them")
     cluster_radius: float = option(0.3, "votes within it make a cluster, metres", minimum=0)
-    cluster_neighbors: int = option(16, "votes taken per cluster", minimum=1)
 
     def inconsistencies(self):
         """Yields (field, problem)."""
@@ -81,14 +81,14 @@ class VoteNet(nn.Module):
         self.config = config
         num_features = config.num_features
         self.backbone_net = build_backbone(config)
-        self.vgen = Voting(num_features, vote_factor=config.vote_factor)
+        self.vgen = Voting(num_features)
         self.pnet = Proposals(
             num_features,
             num_heading_bins=config.num_heading_bins,
             num_sizes=len(config.mean_sizes),
             num_classes=config.num_classes,
             radius=config.cluster_radius,
-            num_neighbors=config.cluster_neighbors,
+            num_neighbors=CLUSTER_NEIGHBORS,
         )
         self.register_buffer("mean_sizes", torch.tensor(config.mean_sizes), persistent=False)
 
@@ -113,7 +113,6 @@ class VoteNet(nn.Module):
             vote_xyz,
             config.num_proposals,
             sampling=config.cluster_sampling if self.training else config.cluster_sampling_eval,
-            vote_factor=config.vote_factor,
             skip_near_origin=config.backbone_type == "pointnet2" and config.backbone.skip_near_origin,
             generator=generator,
         )

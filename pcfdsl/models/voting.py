@@ -14,24 +14,22 @@ class Voting(nn.Module):
 
     Args:
         num_features: Channels of seeds and votes.
-        vote_factor: Votes per seed.
     """
 
-    def __init__(self, num_features: int, *, vote_factor: int = 1):
+    def __init__(self, num_features: int):
         super().__init__()
-        self.vote_factor = vote_factor
         self.conv1 = nn.Conv1d(num_features, num_features, 1)
         self.conv2 = nn.Conv1d(num_features, num_features, 1)
-        self.conv3 = nn.Conv1d(num_features, (3 + num_features) * vote_factor, 1)
+        self.conv3 = nn.Conv1d(num_features, 3 + num_features, 1)
         self.bn1 = RowNormReLU(num_features)
         self.bn2 = RowNormReLU(num_features)
 
     def forward(self, seed_xyz: Tensor, seed_features: Tensor) -> tuple[Tensor, Tensor]:
-        """Seeds [B, S, 3] and [B, S, C] -> votes [B, S * V, 3] and [B, S * V, C] of unit length; V votes per seed."""
+        """Seeds [B, S, 3] and [B, S, C] -> votes [B, S, 3] and [B, S, C] of unit length."""
         rows = self.bn1(linear(seed_features.flatten(0, 1), self.conv1))
         rows = self.bn2(linear(rows, self.conv2))
-        offsets = linear(rows, self.conv3).float().view(*seed_xyz.shape[:2], self.vote_factor, -1)
-        vote_xyz = seed_xyz[:, :, None] + offsets[..., :3]
-        vote_features = seed_features[:, :, None] + offsets[..., 3:]
+        offsets = linear(rows, self.conv3).float().unflatten(0, seed_xyz.shape[:2])
+        vote_xyz = seed_xyz + offsets[..., :3]
+        vote_features = seed_features + offsets[..., 3:]
         vote_features = vote_features / torch.linalg.vector_norm(vote_features, dim=-1, keepdim=True)
-        return vote_xyz.flatten(1, 2), vote_features.flatten(1, 2)
+        return vote_xyz, vote_features

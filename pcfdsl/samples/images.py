@@ -56,8 +56,6 @@ class ImageAugmentConfig:
     resize: int | None = option(None, "crop: shorter side before cropping, pixels; null: no resizing", minimum=1)
     pad: int = option(0, "crop: zeros around the picture before cropping, pixels", minimum=0)
     scale: tuple[float, float] = option((0.08, 1.0), "timm: range of a crop's share of the area", minimum=0.0)
-    ratio: tuple[float, float] = option((0.75, 1.3333), "timm: range of a crop's aspect ratio", minimum=0.01)
-    color_jitter: float = option(0.4, "timm: strength; not used with auto_augment", minimum=0.0)
     auto_augment: str | None = option(None, "timm: policy such as rand-m9-mstd0.5-inc1")
     erasing: float = option(0.0, "timm: probability that a part is replaced by noise", minimum=0.0, maximum=1.0)
 
@@ -163,10 +161,10 @@ def _timm_transform(view: ImageViewConfig, augment: ImageAugmentConfig | None) -
         **common,
         is_training=True,
         scale=augment.scale,
-        ratio=augment.ratio,
+        ratio=(0.75, 1.3333),
         hflip=augment.hflip,
         vflip=augment.vflip,
-        color_jitter=augment.color_jitter,
+        color_jitter=0.4,
         auto_augment=augment.auto_augment,
         re_prob=augment.erasing,
         re_mode="pixel",

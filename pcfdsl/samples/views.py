@@ -20,6 +20,8 @@ from pcfdsl.scene.visibility import visible_from
 
 __all__ = ["PairBatch", "PairSample", "TwoLayouts", "TwoViews", "ViewAugmentConfig", "ViewConfig", "collate_pairs"]
 
+MIN_SHARE = 0.2  # a camera that sees less of the points is moved, up to ten times
+
 
 @dataclass(frozen=True, kw_only=True)
 class ViewConfig:
@@ -30,9 +32,6 @@ class ViewConfig:
     resolution: float = option(1.5, "cell size of the depth buffer that finds hidden points, degrees", minimum=0.1)
     tolerance: float = option(0.1, "thickness of a surface within a cell, metres", minimum=0.0)
     fov: float = option(360.0, "horizontal field of view, degrees", minimum=10.0, maximum=360.0)
-    min_share: float = option(
-        0.2, "a camera that sees less of the points is moved, up to ten times", minimum=0.0, maximum=1.0
-    )
 
     def __post_init__(self) -> None:
         validate(self)
@@ -223,7 +222,7 @@ def _seen_by_camera(rng: np.random.Generator, points: np.ndarray, config: ViewCo
             fov=config.fov,
         )
         best = max(seen, best, key=np.count_nonzero)
-        if seen.mean() >= config.min_share:
+        if seen.mean() >= MIN_SHARE:
             break
     return best if best.any() else np.ones(len(points), bool)
 

@@ -84,17 +84,16 @@ def test_one_batch_can_be_over_fitted(tiny_config, toy_scenes):
 
 
 @pytest.mark.parametrize("sampling", ["vote_fps", "seed_fps", "random"])
-@pytest.mark.parametrize("vote_factor", [1, 2])
-def test_every_way_of_choosing_clusters_trains(sampling, vote_factor, tiny_config, toy_scenes):
+def test_every_way_of_choosing_clusters_trains(sampling, tiny_config, toy_scenes):
     points, targets = toy_scenes()
-    config = dataclasses.replace(tiny_config, cluster_sampling=sampling, vote_factor=vote_factor)
+    config = dataclasses.replace(tiny_config, cluster_sampling=sampling)
     network = VoteNet(config)
     output = network(points, generator=stream(0, "clusters"))
     num_seeds = config.backbone.num_seeds
-    assert output.vote_xyz.shape == (2, num_seeds * vote_factor, 3)
+    assert output.vote_xyz.shape == (2, num_seeds, 3)
     assert torch.equal(output.cluster_xyz, torch.take_along_dim(output.vote_xyz, output.cluster_idx[..., None], 1))
     if sampling == "seed_fps":
-        assert (output.cluster_idx == torch.arange(config.num_proposals) * vote_factor).all()
+        assert (output.cluster_idx == torch.arange(config.num_proposals)).all()
     votenet_loss(output, targets, config).total.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 

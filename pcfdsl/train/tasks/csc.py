@@ -19,7 +19,7 @@ __all__ = ["CSCConfig", "csc_task"]
 
 @dataclass(frozen=True, kw_only=True)
 class CSCConfig(PointContrastConfig):
-    """CSC; `symmetric` is not used. The radii are 2 and 20 voxels of 2.5 cm."""
+    """CSC. The radii are 2 and 20 voxels of 2.5 cm."""
 
     shells: tuple[float, ...] = option(
         (0.05, 0.5), "radii that part the space around a point, metres; nearer points are no negatives", minimum=0.0

@@ -17,7 +17,7 @@ from pcfdsl.datasets.subsets import nested_subset
 from pcfdsl.evaluate.detector import EvaluationConfig, evaluate_scenes, mean_metrics
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.detector import DetectorModel, build_detector, detector_loss
-from pcfdsl.models.losses import BoxTargets, LossWeights
+from pcfdsl.models.losses import BoxTargets
 from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.models.votenet import VoteNetConfig
 from pcfdsl.samples.detection import DetectionBatch, PointsConfig, collate, scene_samples
@@ -45,7 +45,6 @@ class DetectorConfig:
         "model.mean_sizes says. Levels of TR3D's boxes: by each one's size, by the mean size of its class, published, "
         "or as model.class_levels says",
     )
-    loss: LossWeights = option(LossWeights(), "weights of VoteNet's loss")
     padded_truth_bug: bool = option(False, "match proposals to padding as VoteNet's released code does")
     init: InitConfig = option(InitConfig(), "where the weights start from")
     train: TrainConfig = option(TrainConfig(epochs=180.0), "optimisation")
@@ -62,8 +61,10 @@ class DetectorConfig:
         if misfit is not None:
             yield f"model.{misfit[0]}", misfit[1]
         if isinstance(self.model, TR3DConfig):
-            unused = {"loss": self.loss != LossWeights(), "padded_truth_bug": self.padded_truth_bug}
-            unused["evaluation.decode"] = self.evaluation.decode != DecodeOptions()
+            unused = {
+                "padded_truth_bug": self.padded_truth_bug,
+                "evaluation.decode": self.evaluation.decode != DecodeOptions(),
+            }
             for name in (name for name, there in unused.items() if there):
                 yield name, "belongs to VoteNet, but model.detector is tr3d, whose own settings are all in model"
 
@@ -177,7 +178,6 @@ def _benchmark(classes: tuple[str, ...]) -> DatasetSpec:
 def _loss_function(config: DetectorConfig) -> Callable:
     model = config.model
     sampled = isinstance(model, VoteNetConfig) and model.cluster_sampling == "random"
-    settings = {"weights": config.loss, "padded_truth_bug": config.padded_truth_bug}
 
     def loss(network: Callable, batch: DetectionBatch, rng) -> tuple[Tensor, Mapping[str, Tensor]]:
         output = network(batch.points, generator=rng) if sampled else network(batch.points)
@@ -188,6 +188,6 @@ def _loss_function(config: DetectorConfig) -> Callable:
             vote_offsets=batch.vote_offsets,
             vote_mask=batch.vote_mask,
         )
-        return detector_loss(output, targets, model, **settings)
+        return detector_loss(output, targets, model, padded_truth_bug=config.padded_truth_bug)
 
     return loss

@@ -44,6 +44,8 @@ from pcfdsl.train.tasks.image_model import (
 
 __all__ = ["ImageConfig", "MixConfig", "evaluate_pictures", "image_task", "train_image"]
 
+EVALUATION_BATCH = 256
+
 
 @dataclass(frozen=True, kw_only=True)
 class MixConfig:
@@ -51,7 +53,6 @@ class MixConfig:
 
     mixup: float = option(0.0, "Alpha of mixup; 0 for none.", minimum=0.0)
     cutmix: float = option(0.0, "Alpha of cutmix; 0 for none.", minimum=0.0)
-    switch: float = option(0.5, "Probability of cutmix where both are on.", minimum=0.0, maximum=1.0)
     smoothing: float = option(0.0, "Label smoothing.", minimum=0.0, maximum=1.0)
 
     def __post_init__(self) -> None:
@@ -80,7 +81,6 @@ class ImageConfig:
     freeze_stages: int = option(0, "Leading stages that are not trained: Conv1..5 of a ResNet, blocks.", minimum=0)
     optimizer: ImageOptimizerConfig = option(ImageOptimizerConfig(), "What train.optimizer does not say.")
     train: TrainConfig = option(TrainConfig(epochs=90.0, batch_size=256), "Optimisation.")
-    evaluation_batch: int = option(256, "Pictures of a batch in evaluation.", minimum=1)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -157,8 +157,8 @@ def evaluate_pictures(model: nn.Module, pictures: Pictures, config: ImageConfig)
     device = next(model.parameters()).device
     predicted = []
     with torch.inference_mode():
-        for start in range(0, len(samples), config.evaluation_batch):
-            rows = range(start, min(start + config.evaluation_batch, len(samples)))
+        for start in range(0, len(samples), EVALUATION_BATCH):
+            rows = range(start, min(start + EVALUATION_BATCH, len(samples)))
             batch = collate_images([samples[i] for i in rows]).to(device)
             predicted.append(model(batch.images).argmax(1).cpu())
     return classification_report(
@@ -172,7 +172,6 @@ def _loss_function(config: MixConfig, num_classes: int) -> Callable:
         mixer = Mixup(
             mixup_alpha=config.mixup,
             cutmix_alpha=config.cutmix,
-            switch_prob=config.switch,
             label_smoothing=config.smoothing,
             num_classes=num_classes,
         )

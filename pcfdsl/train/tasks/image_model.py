@@ -79,7 +79,6 @@ class ImageInitConfig:
     checkpoint: str | None = option(
         None, "A run's folder, or a weights file of any project with timm's names; null: at random."
     )
-    head: bool = option(False, "Take the classifier over too, where the classes are the same.")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -111,9 +110,8 @@ def start_image_model(config: ImageInitConfig, model: nn.Module) -> TransferRepo
     own = model.state_dict()
     state, _, notes = read_state(config.checkpoint, known=own.__contains__)
     parts = {name.partition(".")[0]: None for name in own}
-    if not config.head:
-        head = tuple(f"{name}." for name in _classifier_names(model))
-        state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
+    head = tuple(f"{name}." for name in _classifier_names(model))
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
     return take_over(config.checkpoint, model, _resampled(state, model), prefixes=parts, notes=notes)
 
 

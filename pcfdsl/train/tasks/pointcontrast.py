@@ -30,7 +30,6 @@ class PointContrastConfig(PretrainConfig):
     radius: float = option(0.0375, "points of two views farther apart do not correspond, metres", minimum=0.0)
     num_pairs: int = option(4096, "corresponding points compared in a batch, at most", minimum=1)
     temperature: float = option(0.4, "what similarities are divided by", minimum=1e-3)
-    symmetric: bool = option(False, "also contrast the other way round; the released loss goes one way")
 
 
 def point_contrast_task(config: PointContrastConfig, scenes: SceneSet) -> Task:
@@ -39,9 +38,7 @@ def point_contrast_task(config: PointContrastConfig, scenes: SceneSet) -> Task:
     def loss(network: Callable, batch: PairBatch, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         first, second = describe_pair(network, batch)
         a, b = pairs(first, second, batch, config.radius, config.num_pairs, rng)
-        value, accuracy = info_nce(
-            first.features[a], second.features[b], temperature=config.temperature, symmetric=config.symmetric
-        )
+        value, accuracy = info_nce(first.features[a], second.features[b], temperature=config.temperature)
         return value, {"accuracy": accuracy, "pairs": torch.tensor(float(len(a)))}
 
     return contrast_task(config, scenes, loss)

@@ -32,7 +32,6 @@ class RandomRoomsConfig(PretrainConfig):
     )
     min_points: int = option(1, "described points an object needs in both rooms to be compared", minimum=1)
     temperature: float = option(0.1, "what similarities are divided by", minimum=1e-3)
-    symmetric: bool = option(True, "contrast both ways round")
 
 
 def random_rooms_task(config: RandomRoomsConfig, scenes: SceneSet) -> Task:
@@ -57,9 +56,7 @@ def random_rooms_task(config: RandomRoomsConfig, scenes: SceneSet) -> Task:
             means.append(mean)
             counts.append(count)
         both = torch.minimum(counts[0], counts[1]) >= config.min_points
-        value, accuracy = info_nce(
-            means[0][both], means[1][both], temperature=config.temperature, symmetric=config.symmetric
-        )
+        value, accuracy = info_nce(means[0][both], means[1][both], temperature=config.temperature, symmetric=True)
         return value, {"accuracy": accuracy, "objects": both.sum()}
 
     return Task(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pcfdsl.config import option, to_dict
+from pcfdsl.config import to_dict
 from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.segmentation import Segmenter, SegmenterOutput
 from pcfdsl.samples.detection import DetectionBatch, collate, scene_samples
@@ -18,13 +18,12 @@ from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model
 __all__ = ["SegmentationConfig", "point_classes", "segmentation_task"]
 
 
+BACKGROUND_WEIGHT = 0.1  # of a point beside one of an object
+
+
 @dataclass(frozen=True, kw_only=True)
 class SegmentationConfig(PretrainConfig):
     """Segmentation of scenes; the labels of formula-made ones are free."""
-
-    class_weight: float = option(1.0, "weight of the cross entropy of categories", minimum=0.0)
-    vote_weight: float = option(1.0, "weight of the L1 distance of votes to the middle of their object", minimum=0.0)
-    background_weight: float = option(0.1, "weight of a background point beside one of an object", minimum=0.0)
 
 
 def segmentation_task(config: SegmentationConfig, scenes: SceneSet) -> Task:
@@ -35,7 +34,7 @@ def segmentation_task(config: SegmentationConfig, scenes: SceneSet) -> Task:
         output: SegmenterOutput = network(batch.points)
         labels = output.described.of_points(point_classes(batch))
         weight = labels.new_ones(1 + num_classes, dtype=torch.float32)
-        weight[0] = config.background_weight
+        weight[0] = BACKGROUND_WEIGHT
         category = F.cross_entropy(output.logits, labels, weight=weight)
         on_object = output.described.of_points(batch.vote_mask)
         truth = output.described.xyz[:, None] + output.described.of_points(batch.vote_offsets)
@@ -49,7 +48,7 @@ def segmentation_task(config: SegmentationConfig, scenes: SceneSet) -> Task:
             "accuracy": (logits.argmax(1) == labels).float().mean(),
             "category_accuracy": right.sum() / (objects.sum() + 1e-6),
         }
-        return config.class_weight * category + config.vote_weight * vote, scalars
+        return category + vote, scalars
 
     return Task(
         model=new_model(config, lambda: Segmenter(config.model, num_classes)),
