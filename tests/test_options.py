@@ -4,7 +4,9 @@ The file lists every key of every settings class, and for a group its classes. R
 `python tests/test_options.py`. An option that no recipe sets has to be worth a sentence in `KEPT`.
 """
 
+import ast
 import dataclasses
+import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import yaml
 
+import pcfdsl
 from pcfdsl.config import kinds_of
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
@@ -21,6 +24,7 @@ from pcfdsl.studies.images import ImageStudyConfig
 from pcfdsl.train.tasks.image import ImageConfig
 from pcfdsl.train.tasks.table import TASKS
 
+PACKAGE = Path(pcfdsl.__file__).parent
 CONFIGS = Path(__file__).parents[1] / "configs"
 OPTIONS = Path(__file__).parent / "golden" / "options.txt"
 ROOTS = (PCFractalConfig, FractalScenesConfig, ImageSetConfig, ImageConfig, DemoConfig, ImageStudyConfig)
@@ -97,6 +101,29 @@ def test_every_option_is_set_by_a_recipe_or_has_a_reason():
     unset = {line.partition(":")[0].split(".")[1].strip() for line in OPTIONS.read_text().splitlines()} - named
     kept = [name for names in KEPT.values() for name in names.split()]
     assert sorted(unset) == sorted(kept)
+
+
+def docs() -> Iterator[tuple[str, str]]:
+    """Name and help text of every option, and of every argument of a command."""
+    classes: set[type] = set()
+    for root in ROOTS + tuple(task()[0] for task in TASKS.values()):
+        list(lines_of(root, classes))
+    for cls in classes:
+        yield from ((f"{cls.__name__}.{field.name}", field.metadata["doc"]) for field in dataclasses.fields(cls))
+    for path in [*PACKAGE.glob("commands/*.py"), PACKAGE / "command_line.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "help" and isinstance(node.value, ast.Constant):
+                yield f"{path.name}:{node.value.lineno}", str(node.value.value)
+
+
+def test_help_texts_speak_one_dialect():
+    """They start with a small letter unless by a name, have no full stop, and separate parts by semicolons."""
+    for name, doc in docs():
+        first = re.split(r"[ ,:;]", doc)[0]
+        is_name = first in ("Bezier", "Perlin") or any(letter.isupper() or letter.isdigit() for letter in first[1:])
+        assert doc[0] == doc[0].lower() or is_name, name
+        assert not doc.endswith("."), name
+        assert ". " not in doc, name
 
 
 def recipes() -> Iterator[Path]:

@@ -59,11 +59,11 @@ class _DrawConfig:
     """How the systems of a search are drawn."""
 
     sampler: Literal["uniform", "contractive"] = option(
-        "uniform", "How systems are drawn: as released, or contractive by construction."
+        "uniform", "how systems are drawn: as released, or contractive by construction"
     )
-    min_maps: int = option(2, "Fewest maps of a system.", minimum=1, maximum=64)
-    max_maps: int = option(7, "Most maps of a system.", minimum=1, maximum=64)
-    max_draws: int = option(1_000_000, "Draws per category before the search gives up.", minimum=1)
+    min_maps: int = option(2, "fewest maps of a system", minimum=1, maximum=64)
+    max_maps: int = option(7, "most maps of a system", minimum=1, maximum=64)
+    max_draws: int = option(1_000_000, "draws per category before the search gives up", minimum=1)
 
     def __post_init__(self):
         validate(self)
@@ -83,8 +83,8 @@ class _DrawConfig:
 class SearchConfig(_DrawConfig):
     """How categories are found."""
 
-    variance_threshold: float = option(0.15, "Each axis' variance must exceed this.", minimum=0.0)
-    num_points: int = option(10_000, "Points used by the variance check.", minimum=100)
+    variance_threshold: float = option(0.15, "each axis' variance must exceed this", minimum=0.0)
+    num_points: int = option(10_000, "points used by the variance check", minimum=100)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,9 +195,9 @@ def _screen(matrices, offsets, probabilities, tables, last_words, states, thresh
 class FillingSearchConfig(_DrawConfig):
     """How 2D categories are found; the threshold is meaningful only together with the size and number of points."""
 
-    filling_threshold: float = option(0.2, "Least share of inked pixels.", minimum=0.0, maximum=1.0)
-    image_size: int = option(512, "Side of the picture that the check draws, pixels.", minimum=16)
-    num_points: int = option(100_000, "Points that the check draws.", minimum=100)
+    filling_threshold: float = option(0.2, "least share of inked pixels", minimum=0.0, maximum=1.0)
+    image_size: int = option(512, "side of the picture that the check draws, pixels", minimum=16)
+    num_points: int = option(100_000, "points that the check draws", minimum=100)
 
     def inconsistencies(self):
         """Yield (field, message) for settings that are inconsistent with one another."""

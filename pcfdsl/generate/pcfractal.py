@@ -172,11 +172,11 @@ class SearchedCategoriesConfig:
     """The settings that categories depend on."""
 
     variant: Literal["native", "released"] = option(
-        "native", "As in the whole recipe.", formerly={"official": "released"}
+        "native", "as in the whole recipe", formerly={"official": "released"}
     )
-    seed: int = option(0, "Root of every random decision.")
-    num_categories: int = option(1000, "Categories.", minimum=1)
-    search: SearchConfig = option(SearchConfig(), "How categories are found.")
+    seed: int = option(0, "root of every random decision")
+    num_categories: int = option(1000, "categories", minimum=1)
+    search: SearchConfig = option(SearchConfig(), "how categories are found")
 
 
 def searched_categories(config: PCFractalConfig) -> Categories:

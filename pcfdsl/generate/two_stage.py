@@ -65,7 +65,7 @@ class Categories:
 class ImportedCategoriesConfig:
     """The settings of imported categories: only their number."""
 
-    num_categories: int = option(1, "Categories.", minimum=1)
+    num_categories: int = option(1, "categories", minimum=1)
 
 
 def imported_categories(dataset: str, systems: Sequence[IFS]) -> Categories:

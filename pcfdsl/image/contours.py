@@ -30,17 +30,17 @@ __all__ = [
 class ContourDrawConfig:
     """How contours are drawn."""
 
-    color: bool = option(False, "A random RGB colour per polygon instead of a random grey.")
-    background: int = option(255, "Grey of the background.", minimum=0, maximum=255)
-    ink: tuple[int, int] = option((0, 255), "Range of greys, or of each channel.", minimum=0, maximum=255)
-    canvas: int = option(512, "Image size, in pixels, that all lengths refer to; scaled for other sizes.", minimum=1)
+    color: bool = option(False, "a random RGB colour per polygon instead of a random grey")
+    background: int = option(255, "grey of the background", minimum=0, maximum=255)
+    ink: tuple[int, int] = option((0, 255), "range of greys, or of each channel", minimum=0, maximum=255)
+    canvas: int = option(512, "image size, in pixels, that all lengths refer to; scaled for other sizes", minimum=1)
     supersample: int = option(
-        1, "Draw at this multiple of the size, then average; thinner lines in small images.", minimum=1
+        1, "draw at this multiple of the size, then average; thinner lines in small images", minimum=1
     )
-    noise_kind: Literal["white", "smooth"] = option("white", "Independent at every vertex (released), or smooth.")
-    noise_cells: int = option(8, "With smooth noise: bumps along a contour.", minimum=1)
+    noise_kind: Literal["white", "smooth"] = option("white", "independent at every vertex (released), or smooth")
+    noise_cells: int = option(8, "with smooth noise: bumps along a contour", minimum=1)
     break_fraction: float = option(
-        0.0, "Share of sides drawn in the background's colour, which breaks contours.", minimum=0, maximum=1
+        0.0, "share of sides drawn in the background's colour, which breaks contours", minimum=0, maximum=1
     )
 
     def __post_init__(self):

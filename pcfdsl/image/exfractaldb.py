@@ -33,30 +33,30 @@ _RING_JITTER = np.radians(np.pi)  # released: a number drawn in radians is used 
 class ExFractalDBConfig:
     """Everything an ExFractalDB depends on."""
 
-    seed: int = option(0, "Root of every random decision.")
-    num_categories: int = option(1000, "Categories.", minimum=1)
-    num_instances: int = option(1000, "Instances per category.", minimum=1)
-    image_size: int = option(224, "Side of a picture, pixels.", minimum=1)
-    num_points: int = option(10_000, "Points per picture.", minimum=10)
+    seed: int = option(0, "root of every random decision")
+    num_categories: int = option(1000, "categories", minimum=1)
+    num_instances: int = option(1000, "instances per category", minimum=1)
+    image_size: int = option(224, "side of a picture, pixels", minimum=1)
+    num_points: int = option(10_000, "points per picture", minimum=10)
     views: Literal["sphere", "ring"] = option(
-        "sphere", "Viewpoints: uniform on the sphere, or num_views around the y axis as in MV-FractalDB."
+        "sphere", "viewpoints: uniform on the sphere, or num_views around the y axis as in MV-FractalDB"
     )
-    num_views: int = option(12, "Viewpoints of the ring.", minimum=1)
+    num_views: int = option(12, "viewpoints of the ring", minimum=1)
     parameter_step: float = option(
-        0.1, "Step of the weights: one matrix entry or offset, in all maps, times 1 + m * step. 0: off.", minimum=0.0
+        0.1, "step of the weights: one matrix entry or offset, in all maps, times 1 + m * step; 0: off", minimum=0.0
     )
-    parameter_steps: int = option(6, "Largest |m| of those weights; 6 steps of 0.1 are the released 145.", minimum=1)
-    field_of_view: float = option(45.0, "Of the whole side of the picture, degrees.", minimum=1.0, maximum=170.0)
-    distance: float = option(4.0, "Of the camera from the middle of the cloud, which lies within +-1.", minimum=1.0)
-    point_size: int = option(1, "Side of a point, pixels.", minimum=1)
-    shade_by_depth: bool = option(False, "Grey by depth instead of white.")
-    clouds: bool = option(False, "Stored sets hold the cloud in each picture too: pairs for 2D and 3D networks.")
+    parameter_steps: int = option(6, "largest |m| of those weights; 6 steps of 0.1 are the released 145", minimum=1)
+    field_of_view: float = option(45.0, "of the whole side of the picture, degrees", minimum=1.0, maximum=170.0)
+    distance: float = option(4.0, "of the camera from the middle of the cloud, which lies within +-1", minimum=1.0)
+    point_size: int = option(1, "side of a point, pixels", minimum=1)
+    shade_by_depth: bool = option(False, "grey by depth instead of white")
+    clouds: bool = option(False, "stored sets hold the cloud in each picture too: pairs for 2D and 3D networks")
     degenerate: Literal["halve", "keep"] = option(
-        "halve", "A diverged or nearly blank picture: halve its weight until it is neither, or keep it."
+        "halve", "a diverged or nearly blank picture: halve its weight until it is neither, or keep it"
     )
-    least_ink: float = option(0.005, "Share of min(pixels, points) below which a picture is nearly blank.", minimum=0.0)
+    least_ink: float = option(0.005, "share of min(pixels, points) below which a picture is nearly blank", minimum=0.0)
     search: SearchConfig = option(
-        SearchConfig(variance_threshold=0.05), "How categories are found; the released scripts use 0.05."
+        SearchConfig(variance_threshold=0.05), "how categories are found; the released scripts use 0.05"
     )
 
     def __post_init__(self):

@@ -42,25 +42,25 @@ class FractalDBConfig:
     """Everything a FractalDB depends on; by default the recommended recipe: 362 px, 200,000 points, weight 0.4."""
 
     variant: Literal["native", "released"] = option(
-        "native", "Clean rules, or exactly those of the released scripts.", formerly={"official": "released"}
+        "native", "clean rules, or exactly those of the released scripts", formerly={"official": "released"}
     )
-    seed: int = option(0, "Root of every random decision.")
-    num_categories: int = option(1000, "Categories.", minimum=1)
-    num_instances: int = option(1000, "Instances per category: all of 25 x num_patches x num_flips or some.", minimum=1)
-    image_size: int = option(362, "Side of a picture, pixels.", minimum=1)
-    num_points: int = option(200_000, "Points per picture.", minimum=10)
-    weight: float = option(0.4, "Step of the parameter weights: 1 +- this, 1 +- twice this.", minimum=0.0, maximum=0.5)
-    num_patches: int = option(10, "Draws of the random numbers (orbit and masks) per weight.", minimum=1)
+    seed: int = option(0, "root of every random decision")
+    num_categories: int = option(1000, "categories", minimum=1)
+    num_instances: int = option(1000, "instances per category: all of 25 x num_patches x num_flips or some", minimum=1)
+    image_size: int = option(362, "side of a picture, pixels", minimum=1)
+    num_points: int = option(200_000, "points per picture", minimum=10)
+    weight: float = option(0.4, "step of the parameter weights: 1 +- this, 1 +- twice this", minimum=0.0, maximum=0.5)
+    num_patches: int = option(10, "draws of the random numbers (orbit and masks) per weight", minimum=1)
     num_flips: Literal[1, 4, 8] = option(
         4,
-        "1: none; 4: flips; 8: flips and right-angle rotations.",
+        "1: none; 4: flips; 8: flips and right-angle rotations",
     )
     degenerate: Literal["halve", "keep"] = option(
-        "halve", "A diverged or nearly blank picture: halve its weight until it is neither, or keep it."
+        "halve", "a diverged or nearly blank picture: halve its weight until it is neither, or keep it"
     )
-    least_ink: float = option(0.01, "Share of min(pixels, points) below which a picture is nearly blank.", minimum=0.0)
-    search: FillingSearchConfig = option(FillingSearchConfig(), "How categories are found.")
-    draw: DrawConfig = option(DrawConfig(), "How points become a picture.")
+    least_ink: float = option(0.01, "share of min(pixels, points) below which a picture is nearly blank", minimum=0.0)
+    search: FillingSearchConfig = option(FillingSearchConfig(), "how categories are found")
+    draw: DrawConfig = option(DrawConfig(), "how points become a picture")
 
     def __post_init__(self):
         validate(self)

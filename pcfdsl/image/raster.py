@@ -28,14 +28,14 @@ class DrawConfig:
 
     style: Literal["dot", "patch", "image_patch", "density"] = option(
         "patch",
-        "dot: a pixel per point. patch: a random 3x3 mask per point, drawn over earlier ones, as released. "
-        "image_patch: one random 3x3 mask for the whole picture. density: the more points, the brighter.",
+        "dot: a pixel per point; patch: a random 3x3 mask per point, drawn over earlier ones, as released; "
+        "image_patch: one random 3x3 mask for the whole picture; density: the more points, the brighter",
     )
-    color: bool = option(False, "Hue by point number (128 hues in turn, as released), or by density; else grey.")
-    ink: int = option(127, "Grey level of the ink; density runs from it to 255.", minimum=1, maximum=255)
-    pad: int = option(6, "Free pixels on each side.", minimum=0)
-    keep_aspect: bool = option(False, "Scale both axes alike; the released pictures stretch each by itself.")
-    supersample: int = option(1, "Draw this many times larger, then average.", minimum=1, maximum=16)
+    color: bool = option(False, "hue by point number (128 hues in turn, as released), or by density; else grey")
+    ink: int = option(127, "grey level of the ink; density runs from it to 255", minimum=1, maximum=255)
+    pad: int = option(6, "free pixels on each side", minimum=0)
+    keep_aspect: bool = option(False, "scale both axes alike; the released pictures stretch each by itself")
+    supersample: int = option(1, "draw this many times larger, then average", minimum=1, maximum=16)
 
     def __post_init__(self):
         validate(self)

@@ -25,24 +25,24 @@ class RCDBConfig:
     """Everything an RCDB depends on. Lengths are in pixels of `draw.canvas`."""
 
     variant: Literal["native", "released"] = option(
-        "native", "Clean rules, or exactly those of the released script.", formerly={"official": "released"}
+        "native", "clean rules, or exactly those of the released script", formerly={"official": "released"}
     )
-    seed: int = option(0, "Root of every random decision.")
-    num_categories: int = option(1000, "Categories.", minimum=1)
-    num_instances: int = option(1000, "Instances per category.", minimum=1)
-    image_size: int = option(512, "Side of an image in pixels.", minimum=1)
-    vertices: tuple[int, int] = option((3, 200), "Range of the number of vertices; exponential within it.", minimum=3)
-    mean_vertices: float = option(100.0, "Mean of that exponential before it is cut to the range.", minimum=1)
-    polygons: tuple[int, int] = option((1, 200), "Range of the number of polygons.", minimum=1)
-    noise: tuple[float, float] = option((0.0, 4.0), "Range of the noise coefficient.", minimum=0)
-    step: tuple[float, float] = option((0.0, 0.1), "Range of the outward step per polygon ('line width').", minimum=0)
-    radius: tuple[int, int] = option((0, 100), "Range of an instance's radius.", minimum=0)
-    oval: tuple[float, float] = option((1.0, 2.0), "Range of an instance's resizing factor along each axis.", minimum=0)
-    start: int = option(400, "Width of the square, around the middle, in which centres lie.", minimum=0)
+    seed: int = option(0, "root of every random decision")
+    num_categories: int = option(1000, "categories", minimum=1)
+    num_instances: int = option(1000, "instances per category", minimum=1)
+    image_size: int = option(512, "side of an image in pixels", minimum=1)
+    vertices: tuple[int, int] = option((3, 200), "range of the number of vertices; exponential within it", minimum=3)
+    mean_vertices: float = option(100.0, "mean of that exponential before it is cut to the range", minimum=1)
+    polygons: tuple[int, int] = option((1, 200), "range of the number of polygons", minimum=1)
+    noise: tuple[float, float] = option((0.0, 4.0), "range of the noise coefficient", minimum=0)
+    step: tuple[float, float] = option((0.0, 0.1), "range of the outward step per polygon ('line width')", minimum=0)
+    radius: tuple[int, int] = option((0, 100), "range of an instance's radius", minimum=0)
+    oval: tuple[float, float] = option((1.0, 2.0), "range of an instance's resizing factor along each axis", minimum=0)
+    start: int = option(400, "width of the square, around the middle, in which centres lie", minimum=0)
     jobs: int = option(
-        10, "Released variant only: processes the script is split into; the images depend on it.", minimum=1
+        10, "released variant only: processes the script is split into; the images depend on it", minimum=1
     )
-    draw: ContourDrawConfig = option(ContourDrawConfig(), "How contours are drawn.")
+    draw: ContourDrawConfig = option(ContourDrawConfig(), "how contours are drawn")
 
     def __post_init__(self):
         validate(self)

@@ -38,23 +38,23 @@ _DRAW = ContourDrawConfig(background=0)
 class SegRCDBConfig:
     """Everything a SegRCDB depends on. Lengths are in pixels of `draw.canvas`; ranges are the released script's."""
 
-    seed: int = option(0, "Root of every random decision.")
+    seed: int = option(0, "root of every random decision")
     num_categories: int = option(
-        254, "Categories; 0 is the background's label and 255 stays free.", minimum=1, maximum=254
+        254, "categories; 0 is the background's label and 255 stays free", minimum=1, maximum=254
     )
-    num_images: int = option(20_000, "Images.", minimum=1)
-    num_instances: int = option(32, "Contours in an image, each of a random category.", minimum=1)
-    image_size: int = option(512, "Side of an image in pixels.", minimum=1)
-    mask: Literal["M1", "M2", "M3"] = option("M1", "Labelled: the lines, the ring that they make, or all within them.")
-    vertices: tuple[int, int] = option((3, 500), "Range of the number of vertices; exponential within it.", minimum=3)
-    mean_vertices: float = option(100.0, "Mean of that exponential before it is cut to the range.", minimum=1)
-    polygons: tuple[int, int] = option((1, 50), "Range of the number of polygons.", minimum=1)
-    noise: tuple[float, float] = option((0.0, 4.0), "Range of the noise coefficient.", minimum=0)
-    step: tuple[float, float] = option((0.0, 0.1), "Range of the outward step per polygon ('line width').", minimum=0)
-    radius: tuple[int, int] = option((0, 50), "Range of the radius.", minimum=0)
-    oval: tuple[float, float] = option((1.0, 2.0), "Range of the resizing factor along each axis.", minimum=0)
-    start: int = option(512, "Width of the square, around the middle, in which centres lie.", minimum=0)
-    draw: ContourDrawConfig = option(_DRAW, "How contours are drawn.")
+    num_images: int = option(20_000, "images", minimum=1)
+    num_instances: int = option(32, "contours in an image, each of a random category", minimum=1)
+    image_size: int = option(512, "side of an image in pixels", minimum=1)
+    mask: Literal["M1", "M2", "M3"] = option("M1", "labelled: the lines, the ring that they make, or all within them")
+    vertices: tuple[int, int] = option((3, 500), "range of the number of vertices; exponential within it", minimum=3)
+    mean_vertices: float = option(100.0, "mean of that exponential before it is cut to the range", minimum=1)
+    polygons: tuple[int, int] = option((1, 50), "range of the number of polygons", minimum=1)
+    noise: tuple[float, float] = option((0.0, 4.0), "range of the noise coefficient", minimum=0)
+    step: tuple[float, float] = option((0.0, 0.1), "range of the outward step per polygon ('line width')", minimum=0)
+    radius: tuple[int, int] = option((0, 50), "range of the radius", minimum=0)
+    oval: tuple[float, float] = option((1.0, 2.0), "range of the resizing factor along each axis", minimum=0)
+    start: int = option(512, "width of the square, around the middle, in which centres lie", minimum=0)
+    draw: ContourDrawConfig = option(_DRAW, "how contours are drawn")
 
     def __post_init__(self):
         validate(self)

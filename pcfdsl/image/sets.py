@@ -24,15 +24,15 @@ FRACTAL_SETS = ("fractaldb", "exfractaldb")
 class ImageSetConfig:
     """Which set, and its settings; those of the others are ignored."""
 
-    dataset: ImageSetName = option("fractaldb", "The set; all have labels but segrcdb, which has masks.")
-    seed: int | None = option(None, "Root of every random decision, in place of the chosen set's own.")
-    fractaldb: FractalDBConfig = option(FractalDBConfig(), "2D fractals.")
-    exfractaldb: ExFractalDBConfig = option(ExFractalDBConfig(), "3D fractals from random viewpoints, or MV-FractalDB.")
-    rcdb: RCDBConfig = option(RCDBConfig(), "Radial contours.")
-    visualatom: VisualAtomConfig = option(VisualAtomConfig(), "Radial contours with sinusoids.")
-    segrcdb: SegRCDBConfig = option(SegRCDBConfig(), "Many radial contours in one image, with masks.")
-    bezier: BezierConfig = option(BezierConfig(), "Bezier curves.")
-    perlin: PerlinConfig = option(PerlinConfig(), "Perlin noise.")
+    dataset: ImageSetName = option("fractaldb", "the set; all have labels but segrcdb, which has masks")
+    seed: int | None = option(None, "root of every random decision, in place of the chosen set's own")
+    fractaldb: FractalDBConfig = option(FractalDBConfig(), "2D fractals")
+    exfractaldb: ExFractalDBConfig = option(ExFractalDBConfig(), "3D fractals from random viewpoints, or MV-FractalDB")
+    rcdb: RCDBConfig = option(RCDBConfig(), "radial contours")
+    visualatom: VisualAtomConfig = option(VisualAtomConfig(), "radial contours with sinusoids")
+    segrcdb: SegRCDBConfig = option(SegRCDBConfig(), "many radial contours in one image, with masks")
+    bezier: BezierConfig = option(BezierConfig(), "Bezier curves")
+    perlin: PerlinConfig = option(PerlinConfig(), "Perlin noise")
 
     def __post_init__(self):
         validate(self)

@@ -27,24 +27,24 @@ class VisualAtomConfig:
     """Everything a VisualAtom depends on. Lengths are in pixels of `draw.canvas`; ranges are the released script's."""
 
     variant: Literal["native", "released"] = option(
-        "native", "Clean rules, or exactly those of the released script.", formerly={"official": "released"}
+        "native", "clean rules, or exactly those of the released script", formerly={"official": "released"}
     )
-    seed: int = option(0, "Root of every random decision.")
-    num_categories: int = option(1000, "Categories.", minimum=1)
-    num_instances: int = option(1000, "Instances per category.", minimum=1)
-    image_size: int = option(512, "Side of an image in pixels.", minimum=1)
-    vertices: tuple[int, int] = option((200, 1000), "Range of the number of vertices.", minimum=3)
-    polygons: tuple[int, int] = option((1, 200), "Range of the number of polygons.", minimum=1)
-    noise: tuple[float, float] = option((0.0, 4.0), "Range of the noise coefficient.", minimum=0)
-    step: tuple[float, float] = option((0.0, 0.1), "Range of the outward step per polygon ('line width').", minimum=0)
-    radius: tuple[int, int] = option((10, 60), "Range of the radius.", minimum=0)
-    waves: tuple[int, int] = option((0, 20), "Range of the two sinusoids' periods; equal only if 0.", minimum=0)
-    oval: tuple[float, float] = option((1.0, 2.0), "Range of the resizing factor along each axis.", minimum=0)
-    start: int = option(512, "Width of the square, around the middle, in which centres lie.", minimum=0)
+    seed: int = option(0, "root of every random decision")
+    num_categories: int = option(1000, "categories", minimum=1)
+    num_instances: int = option(1000, "instances per category", minimum=1)
+    image_size: int = option(512, "side of an image in pixels", minimum=1)
+    vertices: tuple[int, int] = option((200, 1000), "range of the number of vertices", minimum=3)
+    polygons: tuple[int, int] = option((1, 200), "range of the number of polygons", minimum=1)
+    noise: tuple[float, float] = option((0.0, 4.0), "range of the noise coefficient", minimum=0)
+    step: tuple[float, float] = option((0.0, 0.1), "range of the outward step per polygon ('line width')", minimum=0)
+    radius: tuple[int, int] = option((10, 60), "range of the radius", minimum=0)
+    waves: tuple[int, int] = option((0, 20), "range of the two sinusoids' periods; equal only if 0", minimum=0)
+    oval: tuple[float, float] = option((1.0, 2.0), "range of the resizing factor along each axis", minimum=0)
+    start: int = option(512, "width of the square, around the middle, in which centres lie", minimum=0)
     jobs: int = option(
-        1, "Released variant only: processes the script is split into; the images depend on it.", minimum=1
+        1, "released variant only: processes the script is split into; the images depend on it", minimum=1
     )
-    draw: ContourDrawConfig = option(_DRAW, "How contours are drawn.")
+    draw: ContourDrawConfig = option(_DRAW, "how contours are drawn")
 
     def __post_init__(self):
         validate(self)

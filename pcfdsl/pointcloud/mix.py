@@ -19,7 +19,7 @@ _BURN_IN = 16
 class MixConfig:
     """FractalNoiseMix: part of every instance is a cloud of another category."""
 
-    noise_ratio: float = option(0.2, "Share of the points that comes from the partner.", minimum=0.0, maximum=0.95)
+    noise_ratio: float = option(0.2, "share of the points that comes from the partner", minimum=0.0, maximum=0.95)
 
     def __post_init__(self):
         validate(self)
@@ -31,14 +31,14 @@ class Augmentation:
 
     parameter_step: float = option(
         0.0,
-        "Step of MV-FractalDB's weights: one matrix entry or offset, in all maps, times 1 + m * step. 0: off.",
+        "step of MV-FractalDB's weights: one matrix entry or offset, in all maps, times 1 + m * step; 0: off",
         minimum=0.0,
         maximum=1.0,
     )
-    parameter_steps: int = option(6, "Largest |m| of those weights; 6 steps of 0.1 are the released 145.", minimum=1)
-    rotation: bool = option(False, "Turn each cloud by a uniform angle about z.")
-    scale: float = option(0.0, "Stretch each axis by its own factor, uniform in 1 -/+ this.", minimum=0.0, maximum=0.9)
-    jitter: float = option(0.0, "Standard deviation of Gaussian noise on each coordinate.", minimum=0.0)
+    parameter_steps: int = option(6, "largest |m| of those weights; 6 steps of 0.1 are the released 145", minimum=1)
+    rotation: bool = option(False, "turn each cloud by a uniform angle about z")
+    scale: float = option(0.0, "stretch each axis by its own factor, uniform in 1 -/+ this", minimum=0.0, maximum=0.9)
+    jitter: float = option(0.0, "standard deviation of Gaussian noise on each coordinate", minimum=0.0)
 
     def __post_init__(self):
         validate(self)

@@ -28,15 +28,15 @@ class PCFractalConfig:
     """Everything a PC-FractalDB depends on."""
 
     variant: Literal["native", "released"] = option(
-        "native", "Clean rules, or exactly those of the released scripts.", formerly={"official": "released"}
+        "native", "clean rules, or exactly those of the released scripts", formerly={"official": "released"}
     )
-    seed: int = option(0, "Root of every random decision.")
-    num_categories: int = option(1000, "Categories.", minimum=1)
-    num_instances: int = option(1000, "Instances per category.", minimum=1)
-    num_points: int = option(10_000, "Points per cloud.", minimum=10)
-    search: SearchConfig = option(SearchConfig(), "How categories are found.")
-    mix: MixConfig = option(MixConfig(), "FractalNoiseMix.")
-    augmentation: Augmentation = option(Augmentation(), "Variation of instances beyond the mix.")
+    seed: int = option(0, "root of every random decision")
+    num_categories: int = option(1000, "categories", minimum=1)
+    num_instances: int = option(1000, "instances per category", minimum=1)
+    num_points: int = option(10_000, "points per cloud", minimum=10)
+    search: SearchConfig = option(SearchConfig(), "how categories are found")
+    mix: MixConfig = option(MixConfig(), "FractalNoiseMix")
+    augmentation: Augmentation = option(Augmentation(), "variation of instances beyond the mix")
 
     def __post_init__(self):
         validate(self)

@@ -42,7 +42,7 @@ class DetectorConfig:
     sizes: Literal["one", "per_class", "published", "given"] = option(
         "one",
         "mean sizes of VoteNet: one or one per class, from the training boxes; the benchmark's published ones; or as "
-        "model.mean_sizes says. Levels of TR3D's boxes: by each one's size, by the mean size of its class, published, "
+        "model.mean_sizes says; levels of TR3D's boxes: by each one's size, by the mean size of its class, published, "
         "or as model.class_levels says",
     )
     padded_truth_bug: bool = option(False, "match proposals to padding as VoteNet's released code does")

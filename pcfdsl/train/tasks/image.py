@@ -51,9 +51,9 @@ EVALUATION_BATCH = 256
 class MixConfig:
     """What is done to a batch and to its labels; timm's Mixup."""
 
-    mixup: float = option(0.0, "Alpha of mixup; 0 for none.", minimum=0.0)
-    cutmix: float = option(0.0, "Alpha of cutmix; 0 for none.", minimum=0.0)
-    smoothing: float = option(0.0, "Label smoothing.", minimum=0.0, maximum=1.0)
+    mixup: float = option(0.0, "alpha of mixup; 0 for none", minimum=0.0)
+    cutmix: float = option(0.0, "alpha of cutmix; 0 for none", minimum=0.0)
+    smoothing: float = option(0.0, "label smoothing", minimum=0.0, maximum=1.0)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -73,14 +73,14 @@ class ImageConfig:
     train_fraction: float = option(1.0, "share of each class that is trained on; smaller ones are parts of larger ones")
     per_class: int | None = option(None, "pictures of each class that are trained on, nested alike", minimum=1)
     subset_seed: int = option(0, "which share; keep it when runs are compared")
-    view: ImageViewConfig = option(ImageViewConfig(), "What the network sees.")
-    augment: ImageAugmentConfig = option(ImageAugmentConfig(), "Augmentation of training pictures.")
-    mix: MixConfig = option(MixConfig(), "Mixing within batches.")
-    model: ImageModelConfig = option(ImageModelConfig(), "The network.")
-    init: ImageInitConfig = option(ImageInitConfig(), "Where the weights start from.")
-    freeze_stages: int = option(0, "Leading stages that are not trained: Conv1..5 of a ResNet, blocks.", minimum=0)
-    optimizer: ImageOptimizerConfig = option(ImageOptimizerConfig(), "What train.optimizer does not say.")
-    train: TrainConfig = option(TrainConfig(epochs=90.0, batch_size=256), "Optimisation.")
+    view: ImageViewConfig = option(ImageViewConfig(), "what the network sees")
+    augment: ImageAugmentConfig = option(ImageAugmentConfig(), "augmentation of training pictures")
+    mix: MixConfig = option(MixConfig(), "mixing within batches")
+    model: ImageModelConfig = option(ImageModelConfig(), "the network")
+    init: ImageInitConfig = option(ImageInitConfig(), "where the weights start from")
+    freeze_stages: int = option(0, "leading stages that are not trained: Conv1..5 of a ResNet, blocks", minimum=0)
+    optimizer: ImageOptimizerConfig = option(ImageOptimizerConfig(), "what train.optimizer does not say")
+    train: TrainConfig = option(TrainConfig(epochs=90.0, batch_size=256), "optimisation")
 
     def __post_init__(self) -> None:
         validate(self)

@@ -32,9 +32,9 @@ __all__ = [
 class ImageModelConfig:
     """A network of timm; never downloaded."""
 
-    name: str = option("resnet50", "Name in timm.list_models().")
-    arguments: tuple[str, ...] = option((), "What timm.create_model is given besides, each as key=value.")
-    drop_path: float | None = option(None, "Stochastic depth; null leaves timm's default.", minimum=0.0, maximum=1.0)
+    name: str = option("resnet50", "name in timm.list_models()")
+    arguments: tuple[str, ...] = option((), "what timm.create_model is given besides, each as key=value")
+    drop_path: float | None = option(None, "stochastic depth; null leaves timm's default", minimum=0.0, maximum=1.0)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -62,11 +62,11 @@ class ImageModelConfig:
 class ImageOptimizerConfig:
     """What timm's optimisers have beyond `train.optimizer`, which gives rates, decay and momentum."""
 
-    timm: str | None = option(None, "One of timm's optimisers by its name, such as lamb; null: train.optimizer.name.")
+    timm: str | None = option(None, "one of timm's optimisers by its name, such as lamb; null: train.optimizer.name")
     layer_decay: float | None = option(
-        None, "Each stage's learning rate over that of the next one.", minimum=0.0, maximum=1.0
+        None, "each stage's learning rate over that of the next one", minimum=0.0, maximum=1.0
     )
-    decay_all: bool = option(False, "Weight decay on biases and norms too, as in the published ResNet training.")
+    decay_all: bool = option(False, "weight decay on biases and norms too, as in the published ResNet training")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -77,7 +77,7 @@ class ImageInitConfig:
     """Where the weights start from."""
 
     checkpoint: str | None = option(
-        None, "A run's folder, or a weights file of any project with timm's names; null: at random."
+        None, "a run's folder, or a weights file of any project with timm's names; null: at random"
     )
 
     def __post_init__(self) -> None:
