@@ -1,4 +1,4 @@
-"""Convert checkpoints of VoteNet, MMDetection3D, PointContrast, CSC and DepthContrast to ours, and ours to theirs."""
+"""Convert checkpoints of VoteNet, TR3D, MMDetection3D, PointContrast, CSC and DepthContrast to ours, and back."""
 
 from pcfdsl.command_line import run
 from pcfdsl.commands.convert_checkpoint import main

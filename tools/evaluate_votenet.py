@@ -1,4 +1,4 @@
-"""Evaluate a trained VoteNet: average precision per class, averaged over several samplings of the points."""
+"""Evaluate a trained detector: average precision per class, averaged over several samplings of the points."""
 
 from pcfdsl.command_line import run
 from pcfdsl.commands.evaluate import main

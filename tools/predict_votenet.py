@@ -1,4 +1,4 @@
-"""Find objects in point clouds with a trained VoteNet; boxes as JSON, and drawn over the points."""
+"""Find objects in point clouds with a trained detector; boxes as JSON, and drawn over the points."""
 
 from pcfdsl.command_line import run
 from pcfdsl.commands.predict import main

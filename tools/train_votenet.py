@@ -1,4 +1,4 @@
-"""Train a VoteNet, pre-train its backbone, or train a classifier of point clouds or of pictures.
+"""Train a detector, pre-train its backbone, or train a classifier of point clouds or of pictures.
 
 Scenes, clouds and pictures are generated on the fly or read from a folder. The same command resumes an interrupted run.
 """

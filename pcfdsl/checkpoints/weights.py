@@ -114,11 +114,13 @@ def benchmark_of(state: Mapping[str, Tensor]) -> DatasetSpec | None:
     """
     if "bbox_head.conv_cls.kernel" in state and "bbox_head.conv_reg.kernel" in state:
         channels = tuple(state[f"bbox_head.conv_{part}.kernel"].shape[-1] for part in ("reg", "cls"))
-        return next((s for s in SPECS if channels == (6 if s.num_heading_bins == 1 else 8, len(s.classes))), None)
+        published = [spec for spec in SPECS if spec.class_levels]
+        return next((s for s in published if channels == (6 if s.num_heading_bins == 1 else 8, len(s.classes))), None)
     if "pnet.conv3.bias" not in state:
         return None
     channels = state["pnet.conv3.bias"].numel()
-    return next((spec for spec in SPECS if channels == 5 + 2 * spec.num_heading_bins + 5 * len(spec.classes)), None)
+    published = [spec for spec in SPECS if spec.mean_sizes]
+    return next((spec for spec in published if channels == 5 + 2 * spec.num_heading_bins + 5 * len(spec.classes)), None)
 
 
 def _holds(content: Any) -> str:

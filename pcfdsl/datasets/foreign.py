@@ -48,11 +48,18 @@ class ForeignScenes(SceneSequence):
 
 
 def match_instances(
-    points: np.ndarray, instances: np.ndarray, point_categories: np.ndarray, boxes: np.ndarray, categories: np.ndarray
+    points: np.ndarray,
+    instances: np.ndarray,
+    point_categories: np.ndarray,
+    boxes: np.ndarray,
+    categories: np.ndarray,
+    *,
+    tolerance: float = np.inf,
 ) -> np.ndarray:
     """The row of each point's box, [N] int32: the files do not say, so each object gets the box that fits it best.
 
-    An object has the class of its first point, as in VoteNet's released loader.
+    An object has the class of its first point, as in VoteNet's released loader. It gets none if the sides of the best
+    are farther than `tolerance` metres from its own.
     """
     rows = np.full(len(points), -1, np.int32)
     ends = np.concatenate([boxes[:, :3] - boxes[:, 3:6] / 2, boxes[:, :3] + boxes[:, 3:6] / 2], axis=1)
@@ -61,7 +68,8 @@ def match_instances(
         candidates = np.flatnonzero(categories == point_categories[own[0]])
         if len(candidates):
             extent = np.concatenate([points[own].min(axis=0), points[own].max(axis=0)])
-            rows[own] = candidates[np.abs(ends[candidates] - extent).max(axis=1).argmin()]
+            distances = np.abs(ends[candidates] - extent).max(axis=1)
+            rows[own] = candidates[distances.argmin()] if distances.min() <= tolerance else -1
     return rows
 
 

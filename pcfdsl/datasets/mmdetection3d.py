@@ -1,11 +1,12 @@
 """Folders written by mmdetection3d's preparation.
 
     scannet_infos_train.pkl or sunrgbd_infos_train.pkl      info files of versions 1.0 and 1.1
+    s3dis_infos_Area_1.pkl, ...                             one for each area of S3DIS
     points/*.bin                                            for ScanNet as scanned; the info file has the alignment
-    instance_mask/*.bin, semantic_mask/*.bin                ScanNet only
+    instance_mask/*.bin, semantic_mask/*.bin                ScanNet and S3DIS
 
 Since version 1.0 boxes have full extents and yaw. Earlier versions wrote clockwise headings into info files of the same
-form; the files cannot be told apart.
+form; the files cannot be told apart. Info files of S3DIS lack the box of the last object of each room.
 """
 
 from collections.abc import Mapping
@@ -18,13 +19,15 @@ import numpy as np
 
 from pcfdsl.datasets.detection_set import assign_instances
 from pcfdsl.datasets.foreign import MAX_NUMBER, ForeignScenes, categories_of, existing_folder, match_instances
-from pcfdsl.datasets.spec import SCANNET, SUNRGBD, DatasetSpec
+from pcfdsl.datasets.spec import S3DIS, SCANNET, SUNRGBD, DatasetSpec
 from pcfdsl.readers.clouds import read_cloud
 from pcfdsl.readers.pickles import load_plain
 from pcfdsl.readers.scannet import aligned
 from pcfdsl.scene.boxes import Scene
 
 __all__ = ["open_mmdetection3d"]
+
+_SPECS = (SCANNET, SUNRGBD, S3DIS)
 
 
 def open_mmdetection3d(folder: str | Path, split: str = "train") -> ForeignScenes:
@@ -39,24 +42,20 @@ def open_mmdetection3d(folder: str | Path, split: str = "train") -> ForeignScene
         ValueError: If the info file is invalid.
     """
     path = Path(folder)
-    if not path.is_file():
-        path = existing_folder(path)
-        found = [path / f"{spec.key}_infos_{split}.pkl" for spec in (SCANNET, SUNRGBD)]
-        there = [file for file in found if file.is_file()]
-        if len(there) != 1:
-            names = " or ".join(file.name for file in found)
-            raise FileNotFoundError(f"{folder} has {len(there)} of the info files {names}; expected one")
-        path = there[0]
-    spec = next((spec for spec in (SCANNET, SUNRGBD) if path.name.startswith(spec.key)), None)
+    paths = (path,) if path.is_file() else _info_files(existing_folder(path), split)
+    path = paths[0]
+    spec = next((spec for spec in _SPECS if path.name.startswith(spec.key)), None)
     if spec is None:
-        raise ValueError(f"{path}: the names of info files begin with scannet or sunrgbd")
+        raise ValueError(f"{path}: the names of info files begin with {' or '.join(spec.key for spec in _SPECS)}")
     entries = {}
-    for place, entry in enumerate(_entries(path)):
-        try:
-            info = _info(entry, spec)
-        except Exception as error:  # the file can hold anything
-            raise ValueError(f"{path}, entry {place}: {type(error).__name__} {error}; the entry is invalid") from None
-        entries[Path(info.points).stem] = info
+    for path in paths:
+        for place, entry in enumerate(_entries(path)):
+            try:
+                info = _info(entry, spec)
+            except Exception as error:  # the file can hold anything
+                what = f"{type(error).__name__} {error}; the entry is invalid"
+                raise ValueError(f"{path}, entry {place}: {what}") from None
+            entries[Path(info.points).stem] = info
     present = tuple(name for name, info in entries.items() if (path.parent / "points" / info.points).is_file())
     if not present:
         first = next((info.points for info in entries.values()), "its entries")
@@ -66,6 +65,20 @@ def open_mmdetection3d(folder: str | Path, split: str = "train") -> ForeignScene
     missing = tuple(name for name in entries if name not in set(present))
     read = partial(_read, folder=path.parent, spec=spec, entries=entries)
     return ForeignScenes(spec=spec, names=present, missing=missing, read=read)
+
+
+def _info_files(folder: Path, split: str) -> tuple[Path, ...]:
+    """The info files of a split: one, or one for each of its parts."""
+    wanted = [[folder / f"{spec.key}_infos_{part}.pkl" for part in spec.parts.get(split, (split,))] for spec in _SPECS]
+    there = [files for files in wanted if any(file.is_file() for file in files)]
+    if len(there) != 1:
+        names = " or ".join(files[0].name for files in wanted)
+        raise FileNotFoundError(f"{folder} has {len(there)} of the info files {names}; expected one")
+    if absent := [file.name for file in there[0] if not file.is_file()]:
+        raise FileNotFoundError(
+            f"{folder} has no {', '.join(absent)}, which belong to {split}; the path of an info file opens it alone"
+        )
+    return tuple(there[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,8 +101,11 @@ def _read(name: str, *, folder: Path, spec: DatasetSpec, entries: Mapping[str, _
     names = {"instance_mask": info.instance_mask, "semantic_mask": info.semantic_mask}
     masks = [folder / kind / file for kind, file in names.items() if file is not None]
     if len(masks) == 2 and all(mask.is_file() for mask in masks):
-        instances, nyu40 = (_mask(mask, len(cloud.kept))[cloud.kept] for mask in masks)
-        ids = match_instances(points, instances, spec.category_of(nyu40), info.boxes, info.categories)
+        instances, numbers = (_mask(mask, len(cloud.kept))[cloud.kept] for mask in masks)
+        tolerance = 0.01 if spec is S3DIS else np.inf  # the last object of a room has no box there
+        ids = match_instances(
+            points, instances, spec.category_of(numbers), info.boxes, info.categories, tolerance=tolerance
+        )
     else:
         ids = assign_instances(points, info.boxes.astype(np.float32))
     return Scene(points=points, boxes=info.boxes, categories=info.categories, instance_ids=ids, colors=cloud.colors)

@@ -9,7 +9,7 @@ they have the same data.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,21 @@ class PreparedScene:
     Attributes:
         scene: The scene.
         problems: What had to be left out and why, one sentence each that names the file.
+        repairs: Known faults of the download that were set right, one sentence each that names the file.
+        offset: [3] float64, what was subtracted from the coordinates; None if nothing was.
     """
 
     scene: Scene
     problems: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
+    offset: np.ndarray | None = None
+
+    def with_points(self, rows: np.ndarray) -> "PreparedScene":
+        """The same with these of its points and all of its boxes."""
+        scene = self.scene
+        colors = None if scene.colors is None else scene.colors[rows]
+        fewer = {"points": scene.points[rows], "instance_ids": scene.instance_ids[rows], "colors": colors}
+        return replace(self, scene=replace(scene, **fewer))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +66,7 @@ class PreparationReport:
         missing: Scenes of the splits that are not in the download.
         failed: (scene, reason) of those that could not be made.
         problems: (scene, what was left out of it and why).
+        repairs: (scene, what was set right in its files).
         digest: Digest of the names and contents of all scenes; equal digests mean equal data.
         reused: Number of scenes that an earlier run had finished.
     """
@@ -68,6 +80,7 @@ class PreparationReport:
     missing: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
     problems: tuple[tuple[str, str], ...]
+    repairs: tuple[tuple[str, str], ...] = ()
     digest: str
     reused: int = 0
 
@@ -94,6 +107,7 @@ class PreparationReport:
             "missing": list(self.missing),
             "failed": [list(entry) for entry in self.failed],
             "problems": [list(entry) for entry in self.problems],
+            "repairs": [list(entry) for entry in self.repairs],
             "digest": self.digest,
             "reused": self.reused,
         }
@@ -109,6 +123,7 @@ class PreparationReport:
             shown = ", ".join(self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
             lines.append(f"not in the download: {len(self.missing)} ({shown})")
         lines += [f"failed: {scene}: {reason}" for scene, reason in self.failed]
+        lines += [f"set right: {scene}: {what}" for scene, what in self.repairs]
         lines += [f"left out: {scene}: {reason}" for scene, reason in self.problems]
         return "\n".join(lines)
 
@@ -188,6 +203,7 @@ def prepare_set(
         missing=tuple(missing),
         failed=tuple(sorted(failures)),
         problems=tuple((name, text) for name in sorted(records) for text in records[name]["problems"]),
+        repairs=tuple((name, text) for name in sorted(records) for text in records[name].get("repairs", ())),
         digest=_digest("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()),
         reused=sum(record["reused"] for record in records.values()),
     )
@@ -228,7 +244,7 @@ class _Job:
         except (OSError, ValueError) as error:
             return name, None, str(error), False
         try:
-            folder = write_scene(self.out, name, prepared.scene)
+            folder = write_scene(self.out, name, prepared.scene, offset=prepared.offset)
         except ValueError as error:  # an OSError here stops everything
             return name, None, str(error), False
         used, counts = np.unique(prepared.scene.categories, return_counts=True)
@@ -238,6 +254,7 @@ class _Job:
             "points": len(prepared.scene.points),
             "boxes": {self.classes[k]: int(n) for k, n in zip(used, counts, strict=True)},
             "problems": list(prepared.problems),
+            "repairs": list(prepared.repairs),
         }
         write_file(record_path, _json(record))  # last: a scene without it is unfinished
         return name, record, "", False

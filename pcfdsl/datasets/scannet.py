@@ -1,12 +1,14 @@
 """ScanNetV2 (Dai et al. 2017): from its official download to a detection set.
 
 As in VoteNet's preparation, the points are the vertices of the cleaned mesh, aligned with the axes by the matrix that
-comes with the scan; an object's box is the bounding box of its vertices; objects of 18 of the nyu40 classes are
-labelled. Unlike there, all vertices are kept by default: VoteNet's files hold at most 50,000 of each scan.
+comes with the scan; an object's box is the bounding box of its vertices; objects of 18 of the nyu40 classes, or of
+ScanNet200's, are labelled. Unlike there, all vertices are kept by default: VoteNet's files hold at most 50,000 of each
+scan.
 """
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from pcfdsl.datasets.preparation import PreparationReport, PreparedScene, prepare_set, take_points
-from pcfdsl.datasets.spec import SCANNET, split_names
+from pcfdsl.datasets.spec import SCANNET, DatasetSpec, split_names
 from pcfdsl.readers.folders import folders_in
 from pcfdsl.readers.scannet import (
     Group,
@@ -77,6 +79,7 @@ def prepare_scannet(
     files: ScanNetFiles,
     out: str | Path,
     *,
+    spec: DatasetSpec = SCANNET,
     alignment: Alignment = "axis",
     max_points: int | None = None,
     seed: int = 0,
@@ -90,6 +93,7 @@ def prepare_scannet(
     Args:
         files: The download.
         out: Folder of the set.
+        spec: SCANNET or SCANNET200: the classes.
         alignment: "axis": by the scan's matrix, as axis-aligned boxes need; "none": as scanned.
         max_points: Keep this many points of each scan, drawn at random; VoteNet's files hold 50,000. None: all,
             typically 150,000 and 4 MB.
@@ -101,13 +105,13 @@ def prepare_scannet(
         OSError: If the download is missing or the set cannot be written.
         ValueError: If the label table cannot be read, the folder holds another set, or no scan can be used.
     """
-    table = read_label_table(files.label_table)
+    table = read_label_table(files.label_table, column=spec.label_column)
     there = [path.name for path in folders_in(files.scans)]
-    splits = {split: split_names(SCANNET, split) for split in SCANNET.split_sizes}
+    splits = {split: split_names(spec, split) for split in spec.split_sizes}
     official = {name for names in splits.values() for name in names}
     missing = sorted(official.difference(there))
     wanted = {split: [name for name in names if name in set(there)] for split, names in splits.items()}
-    expected = dict(SCANNET.split_sizes)
+    expected = dict(spec.split_sizes)
     if others := [name for name in there if name not in official and (files.scans / name / f"{name}.txt").is_file()]:
         wanted["other"], expected["other"] = others, len(others)
     settings = {
@@ -117,11 +121,11 @@ def prepare_scannet(
         "labels": hashlib.blake2b(json.dumps(sorted(table.items())).encode(), digest_size=8).hexdigest(),
     }
     return prepare_set(
-        _MakeScene(scans=files.scans, table=table, alignment=alignment, max_points=max_points, seed=seed),
+        _MakeScene(scans=files.scans, table=table, spec=spec, alignment=alignment, max_points=max_points, seed=seed),
         wanted,
         out,
-        dataset=SCANNET.name,
-        classes=SCANNET.classes,
+        dataset=spec.name,
+        classes=spec.classes,
         settings=settings,
         expected=expected,
         missing=missing,
@@ -130,12 +134,15 @@ def prepare_scannet(
     )
 
 
-def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment = "axis") -> PreparedScene:
+def read_scan(
+    folder: str | Path, table: dict[str, int], *, spec: DatasetSpec = SCANNET, alignment: Alignment = "axis"
+) -> PreparedScene:
     """Read one scan with its labels.
 
     Args:
         folder: Folder of the scan, named like its files.
-        table: Raw category -> nyu40 number.
+        table: Raw category -> number of the class, nyu40's for SCANNET.
+        spec: The classes.
         alignment: "axis" or "none".
 
     Returns:
@@ -161,10 +168,10 @@ def read_scan(folder: str | Path, table: dict[str, int], *, alignment: Alignment
     unknown = [f"{group.label!r} (object {group.object_id})" for group in groups if group.label not in table]
     problems = [f"{paths['groups'].name}: label {label} is not in the label table" for label in unknown]
     try:
-        instances, nyu40 = label_objects(segments, groups, table)
+        instances, numbers = label_objects(segments, groups, table)
     except ValueError as error:
         raise ValueError(f"{paths['groups']}: {error}") from None
-    scene, flat = _scene(points, colors, instances, nyu40)
+    scene, flat = _scene(points, colors, instances, spec.category_of, numbers)
     problems += [f"{paths['groups'].name}: the box of object {object_id} has no extent" for object_id in flat]
     return PreparedScene(scene=scene, problems=tuple(problems))
 
@@ -181,10 +188,10 @@ def label_objects(
     Args:
         segments: [N] segment of each vertex.
         groups: The objects.
-        table: Raw category -> nyu40 number; other labels count as 0, unlabelled.
+        table: Raw category -> number of the class; other labels count as 0, unlabelled.
 
     Returns:
-        (instances, nyu40): [N] int64 object id of each vertex, -1 for none; object id -> nyu40 number.
+        (instances, numbers): [N] int64 object id of each vertex, -1 for none; object id -> number of its class.
 
     Raises:
         ValueError: If an object has a segment that no vertex has.
@@ -197,25 +204,29 @@ def label_objects(
             raise ValueError(
                 f"object {group.object_id} ({group.label}) has segment {group.segments[~found][0]}, which no vertex has"
             )
-    nyu40_of, object_of = np.zeros(len(ids), np.int64), np.full(len(ids), -1)
+    number_of, object_of = np.zeros(len(ids), np.int64), np.full(len(ids), -1)
     for label in dict.fromkeys(group.label for group in groups):
         for group in groups:
             if group.label == label:
-                nyu40_of[rows[group.object_id]] = table.get(label, 0)
+                number_of[rows[group.object_id]] = table.get(label, 0)
     for group in groups:
         object_of[rows[group.object_id]] = group.object_id
-    nyu40 = {object_id: int(nyu40_of[row[0]]) for object_id, row in rows.items() if len(row)}
-    return object_of[segment_of], nyu40
+    numbers = {object_id: int(number_of[row[0]]) for object_id, row in rows.items() if len(row)}
+    return object_of[segment_of], numbers
 
 
 def _scene(
-    points: np.ndarray, colors: np.ndarray, instances: np.ndarray, nyu40: dict[int, int]
+    points: np.ndarray,
+    colors: np.ndarray,
+    instances: np.ndarray,
+    category_of: Callable[[np.ndarray], np.ndarray],
+    numbers: dict[int, int],
 ) -> tuple[Scene, list[int]]:
-    """The scene with the objects of the 18 classes, by object id, and the ids of those left out as they are flat."""
+    """The scene with the objects of the classes, by object id, and the ids of those left out as they are flat."""
     boxes, categories, flat = [], [], []
     rows = np.full(len(points), -1, np.int32)
-    for object_id in sorted(nyu40):
-        category = int(SCANNET.category_of(np.array(nyu40[object_id])))
+    for object_id in sorted(numbers):
+        category = int(category_of(np.array(numbers[object_id])))
         own = instances == object_id
         if category < 0 or not own.any():  # another class, or all its segments belong to later objects
             continue
@@ -240,22 +251,11 @@ def _scene(
 class _MakeScene:
     scans: Path
     table: dict[str, int]
+    spec: DatasetSpec
     alignment: Alignment
     max_points: int | None
     seed: int
 
     def __call__(self, name: str) -> PreparedScene:
-        whole = read_scan(self.scans / name, self.table, alignment=self.alignment)
-        scene = whole.scene
-        kept = take_points(len(scene.points), self.max_points, seed=self.seed, name=name)
-        assert scene.colors is not None
-        return PreparedScene(
-            scene=Scene(
-                points=scene.points[kept],
-                boxes=scene.boxes,
-                categories=scene.categories,
-                instance_ids=scene.instance_ids[kept],
-                colors=scene.colors[kept],
-            ),
-            problems=whole.problems,
-        )
+        whole = read_scan(self.scans / name, self.table, spec=self.spec, alignment=self.alignment)
+        return whole.with_points(take_points(len(whole.scene.points), self.max_points, seed=self.seed, name=name))

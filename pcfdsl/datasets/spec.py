@@ -1,6 +1,7 @@
 """The benchmarks as data: classes, published mean sizes, splits and evaluation protocol."""
 
-from dataclasses import dataclass
+import csv
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Literal
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from pcfdsl.datasets.augment import AugmentConfig
 
-__all__ = ["SCANNET", "SPECS", "SUNRGBD", "DatasetSpec", "split_names", "spec_of"]
+__all__ = ["S3DIS", "SCANNET", "SCANNET200", "SPECS", "SUNRGBD", "SUNRGBD37", "DatasetSpec", "split_names", "spec_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +20,19 @@ class DatasetSpec:
         key: Its name in file names.
         name: Its name in text.
         classes: Class names; categories index them.
-        source_ids: The benchmark's own number of each class (nyu40 for ScanNet); empty if its labels are names.
-        mean_sizes: Published mean full extents of each class, metres, along the box's own x, y and z.
+        scans: Key of the benchmark whose scans and splits these are; its own if empty.
+        source_ids: The benchmark's own number of each class; empty if its labels are names.
+        label_column: The column of ScanNet's label table that has these numbers.
+        groups: Classes by how many objects they have, where papers report on them apart.
+        mean_sizes: Published mean full extents of each class, metres, along the box's own x, y and z; may be empty.
         class_levels: TR3D's level of each class's boxes, 0 fine or 1 coarse, by its published settings.
         num_heading_bins: Bins of VoteNet's box coding; 1 if boxes have no yaw.
         split_sizes: Scenes of each split of the complete benchmark. Papers report on "val".
-        num_points: Points of VoteNet's samples.
+        parts: What mmdetection3d's preparation divides a split into: the names of its info files; those of the splits
+            if empty.
+        num_points: Points of a sample, VoteNet's where it was published for the benchmark.
         votes: VoteNet's vote targets: see `pcfdsl.samples.detection`.
-        augment: VoteNet's augmentation.
+        augment: The augmentation, VoteNet's where it was published for the benchmark.
         iou_thresholds: The thresholds at which papers report mAP.
         fractions: Shares of the training scenes in label-efficient comparisons.
     """
@@ -34,11 +40,15 @@ class DatasetSpec:
     key: str
     name: str
     classes: tuple[str, ...]
+    scans: str = ""
     source_ids: tuple[int, ...] = ()
-    mean_sizes: tuple[tuple[float, float, float], ...]
+    label_column: str = ""
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    mean_sizes: tuple[tuple[float, float, float], ...] = ()
     class_levels: tuple[int, ...] = ()
     num_heading_bins: int
     split_sizes: dict[str, int]
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     num_points: int
     votes: Literal["extent", "overlap"]
     augment: AugmentConfig
@@ -61,6 +71,7 @@ SCANNET = DatasetSpec(
         *("cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter"),
         *("desk", "curtain", "refrigerator", "showercurtain", "toilet", "sink", "bathtub", "garbagebin"),
     ),
+    label_column="nyu40id",
     source_ids=(3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39),
     mean_sizes=(
         (0.7696672604054122, 0.8116021117472902, 0.9257374136145354),
@@ -114,7 +125,67 @@ SUNRGBD = DatasetSpec(
     augment=AugmentConfig(flip_x=0.5, flip_y=0.0, rotation=30.0, scale=(0.85, 1.15)),
 )
 
-SPECS = (SCANNET, SUNRGBD)
+# Gwak et al. 2020 chose these five of the 13 classes, and Area 5. The numbers are the places of the classes in the list
+# that goes back to PointNet (data/s3dis/meta_data/class_names.txt of mmdetection3d); sample, levels, augmentation are
+# TR3D's (tr3d_s3dis-3d-5class.py of its authors).
+S3DIS = DatasetSpec(
+    key="s3dis",
+    name="S3DIS",
+    classes=("table", "chair", "sofa", "bookcase", "board"),
+    source_ids=(7, 8, 9, 10, 11),
+    class_levels=(1, 0, 1, 1, 0),
+    num_heading_bins=1,
+    split_sizes={"train": 204, "val": 68},
+    parts={"train": ("Area_1", "Area_2", "Area_3", "Area_4", "Area_6"), "val": ("Area_5",)},
+    num_points=100_000,
+    votes="extent",
+    augment=AugmentConfig(flip_x=0.5, flip_y=0.5, rotation=0.0, scale=(0.95, 1.05), translation=0.1),
+)
+
+
+def _scannet200() -> DatasetSpec:
+    """ScanNet200 (Rozenberszki et al. 2022) on the scans of ScanNetV2: its classes but for wall and floor.
+
+    These 198 are the objects by the benchmark's own VALID_PANOPTIC_IDS, and what Zoo3D reports detections on.
+    """
+    text = (files("pcfdsl.datasets") / "classes" / "scannet200.tsv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader((line for line in text.splitlines() if not line.startswith("#")), delimiter="\t"))
+    members = {name: tuple(row["class"] for row in rows if row["group"] == name) for name in ("head", "common", "tail")}
+    return replace(
+        SCANNET,
+        key="scannet200",
+        name="ScanNet200",
+        scans=SCANNET.key,
+        classes=tuple(row["class"] for row in rows),
+        source_ids=tuple(int(row["id"]) for row in rows),
+        label_column="id",
+        groups=members,
+        mean_sizes=(),
+        class_levels=(),
+    )
+
+
+SCANNET200 = _scannet200()
+
+# The names of seg37list.mat in SUN RGB-D's toolbox, which boxes bear as well, as listed in the README of YanjieZe/UNet;
+# SamsungLabs/tr3d#9 is a training on boxes of these names. ImVoxelNet's config imvoxelnet_total_sunrgbd_v2.py, after
+# Total3DUnderstanding, leaves out four of them: wall, floor, floor_mat and ceiling.
+SUNRGBD37 = replace(
+    SUNRGBD,
+    key="sunrgbd37",
+    name="SUN RGB-D, 37 classes",
+    scans=SUNRGBD.key,
+    classes=(
+        *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture"),
+        *("counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror", "floor_mat", "clothes"),
+        *("ceiling", "books", "fridge", "tv", "paper", "towel", "shower_curtain", "box", "whiteboard", "person"),
+        *("night_stand", "toilet", "sink", "lamp", "bathtub", "bag"),
+    ),
+    mean_sizes=(),
+    class_levels=(),
+)
+
+SPECS = (SCANNET, SUNRGBD, S3DIS, SCANNET200, SUNRGBD37)
 
 
 def spec_of(classes: tuple[str, ...]) -> DatasetSpec | None:
@@ -131,7 +202,7 @@ def split_names(spec: DatasetSpec, split: str) -> tuple[str, ...]:
     >>> len(split_names(SCANNET, "val"))
     312
     """
-    path = files("pcfdsl.datasets") / "splits" / f"{spec.key}_{split}.txt"
+    path = files("pcfdsl.datasets") / "splits" / f"{spec.scans or spec.key}_{split}.txt"
     if not path.is_file():
         raise ValueError(f"no list of the {split} scenes of {spec.name} comes with this package")
     return tuple(path.read_text(encoding="utf-8").split())

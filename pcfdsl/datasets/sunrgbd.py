@@ -1,8 +1,8 @@
 """SUN RGB-D (Song et al. 2015): from its official downloads to a detection set, in pure Python.
 
 As in VoteNet's preparation, depth images become points in the upright frame (x right, y forward, z up, the camera at
-the origin), and the boxes of ten classes become labels. Papers report on the first version of the labels. VoteNet
-writes half extents and clockwise headings; here, as everywhere, boxes have full extents and yaw.
+the origin), and the boxes of ten classes, or of 37, become labels. Papers report on the first version of the labels.
+VoteNet writes half extents and clockwise headings; here, as everywhere, boxes have full extents and yaw.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 
 from pcfdsl.datasets.detection_set import assign_instances
 from pcfdsl.datasets.preparation import PreparationReport, PreparedScene, prepare_set, take_points
-from pcfdsl.datasets.spec import SUNRGBD
+from pcfdsl.datasets.spec import SUNRGBD, DatasetSpec
 from pcfdsl.readers.sunrgbd_images import ImageFiles, read_color, read_depth, unproject
 from pcfdsl.readers.sunrgbd_meta import Frame, read_frames, read_splits, with_labels_of
 from pcfdsl.scene.boxes import Scene
@@ -75,6 +75,7 @@ def prepare_sunrgbd(
     files: SunRgbdFiles,
     out: str | Path,
     *,
+    spec: DatasetSpec = SUNRGBD,
     labels: Labels = "v1",
     max_points: int | None = None,
     seed: int = 0,
@@ -84,12 +85,13 @@ def prepare_sunrgbd(
     """Make a detection set with the splits train and val.
 
     Scenes are named by the number of the image, from 000001, as in VoteNet's files. Points are in column order of the
-    image. Boxes of classes other than the ten are ignored; boxes that have no extent or are not finite are left out and
+    image. Boxes of other classes are ignored; boxes that have no extent or are not finite are left out and
     reported.
 
     Args:
         files: The downloads; absent images are reported as missing.
         out: Folder of the set.
+        spec: SUNRGBD or SUNRGBD37: the classes.
         labels: Version of the labels; the cameras are always those of the second version, as in VoteNet's preparation.
         max_points: Keep this many points of each image, drawn at random; VoteNet's files hold 50,000. None: all, up to
             387,000 of 28 bytes each.
@@ -129,13 +131,13 @@ def prepare_sunrgbd(
         reason = f"lists {len(unknown)} images that {files.metadata.name} does not describe; the first is {unknown[0]}"
         failed.append((files.split.name, reason))
     return prepare_set(
-        _MakeScene(frames=wanted, images=images, max_points=max_points, seed=seed),
+        _MakeScene(frames=wanted, images=images, spec=spec, max_points=max_points, seed=seed),
         splits,
         out,
-        dataset=SUNRGBD.name,
-        classes=SUNRGBD.classes,
+        dataset=spec.name,
+        classes=spec.classes,
         settings={"labels": labels, "max_points": max_points, "seed": None if max_points is None else seed},
-        expected=SUNRGBD.split_sizes,
+        expected=spec.split_sizes,
         missing=missing,
         failed=failed,
         workers=workers,
@@ -147,6 +149,7 @@ def prepare_sunrgbd(
 class _MakeScene:
     frames: dict[str, Frame]
     images: ImageFiles
+    spec: DatasetSpec
     max_points: int | None
     seed: int
 
@@ -154,12 +157,12 @@ class _MakeScene:
         frame = self.frames[name]
         points, colors = _points(frame, self.images)
         kept = take_points(len(points), self.max_points, seed=self.seed, name=name)
-        names, boxes, problems = _labels(frame)
+        names, boxes, problems = _labels(frame, self.spec.classes)
         return PreparedScene(
             scene=Scene(
                 points=points[kept],
                 boxes=boxes,
-                categories=np.array([SUNRGBD.classes.index(label) for label in names], np.int32),
+                categories=np.array([self.spec.classes.index(label) for label in names], np.int32),
                 instance_ids=assign_instances(points[kept], boxes),
                 colors=colors[kept],
             ),
@@ -189,9 +192,9 @@ def _points(frame: Frame, images: ImageFiles) -> tuple[np.ndarray, np.ndarray]:
     return points, color.reshape(-1, 3)[pixels]
 
 
-def _labels(frame: Frame) -> tuple[Sequence[str], np.ndarray, tuple[str, ...]]:
-    """Class names and [K, 7] float32 boxes of usable labels of the ten classes, and what is wrong with the others."""
-    ours = [row for row, name in enumerate(frame.names) if name in SUNRGBD.classes]
+def _labels(frame: Frame, classes: Sequence[str]) -> tuple[Sequence[str], np.ndarray, tuple[str, ...]]:
+    """Class names and [K, 7] float32 boxes of usable labels of the classes, and what is wrong with the others."""
+    ours = [row for row, name in enumerate(frame.names) if name in classes]
     boxes = frame.boxes[ours].astype(np.float32)
     finite = np.all(np.isfinite(boxes), axis=1)
     usable = finite & np.all(boxes[:, 3:6] > 0, axis=1)

@@ -1,6 +1,7 @@
 """Average precision of 3D detection, by the rules of the published VoteNet evaluation (PASCAL VOC's)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -79,6 +80,17 @@ class DetectionReport:
             for name, values in means.items()
             for threshold, value in zip(self.iou_thresholds, values, strict=True)
         }
+
+    def only(self, classes: Sequence[int]) -> "DetectionReport":
+        """The report on these classes alone, which become 0, 1 and so on in the order given; without curves."""
+        return replace(
+            self,
+            ap=self.ap[:, classes],
+            recall=self.recall[:, classes],
+            num_truth=self.num_truth[classes],
+            num_predictions=self.num_predictions[classes],
+            curves=(),
+        )
 
     def _mean(self, values: np.ndarray) -> np.ndarray:
         present = self.present_classes

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pcfdsl.config import option, validate
+from pcfdsl.datasets.spec import spec_of
 from pcfdsl.evaluate.detection import DetectionReport, average_precision
-from pcfdsl.evaluate.report import NOTHING_TO_FIND, class_table, report_dict, runs_dict, runs_table
+from pcfdsl.evaluate.report import NOTHING_TO_FIND, class_table, group_table, report_dict, runs_dict, runs_table
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.detector import Decoder, DetectorModel, judged_decoder
 from pcfdsl.models.precision import Precision, autocast
@@ -163,6 +164,8 @@ def mean_metrics(reports: Sequence[DetectionReport]) -> dict[str, float | None]:
 def write_reports(reports: Sequence[DetectionReport], classes: Sequence[str], name: str | Path) -> dict[str, Any]:
     """Write repeats of an evaluation as NAME.json and as tables, NAME.md: classes (their means), then the whole.
 
+    Of a benchmark with groups of classes, such as ScanNet200, a table of these comes first.
+
     Returns:
         What stands in the JSON file.
     """
@@ -174,8 +177,16 @@ def write_reports(reports: Sequence[DetectionReport], classes: Sequence[str], na
         num_predictions=np.mean([report.num_predictions for report in reports], axis=0).round().astype(np.int64),
         curves=(),
     )
-    content = {"repeats": [report_dict(report, classes) for report in reports], **runs_dict({"over_repeats": metrics})}
-    table = class_table(mean, classes) + "\n" + runs_table({"evaluation": metrics})
+    spec = spec_of(tuple(classes))
+    groups = spec.groups if spec else {}
+    each = [report_dict(report, classes, groups) for report in reports]
+    content = {"repeats": each, **runs_dict({"over_repeats": metrics})}
+    table = (
+        (group_table(mean, classes, groups) + "\n" if groups else "")
+        + class_table(mean, classes)
+        + "\n"
+        + runs_table({"evaluation": metrics})
+    )
     write_file(Path(f"{name}.json"), json.dumps(content, indent=1).encode())
     write_file(Path(f"{name}.md"), table.encode())
     return content

@@ -7,21 +7,21 @@ from typing import Any
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.evaluate.statistics import Summary, summarize
 
-__all__ = ["NOTHING_TO_FIND", "class_table", "report_dict", "runs_dict", "runs_table"]
+__all__ = ["NOTHING_TO_FIND", "class_table", "group_table", "report_dict", "runs_dict", "runs_table"]
 
 NOTHING_TO_FIND = "no box is labelled in the scenes that are evaluated on: nothing to find, so there is no precision"
 _Runs = Mapping[str, Sequence[Mapping[str, float | None]]]
+_MAX_ABSENT = 20
 
 
 def class_table(report: DetectionReport, class_names: Sequence[str]) -> str:
-    """Markdown: one row per class of the ground truth, then the mean; classes only predicted are named below.
+    """Markdown: one row per class of the ground truth, then the mean; some classes only predicted are named below.
 
     Raises:
         ValueError: If there is not one name per class.
     """
     _check_names(report, class_names)
-    header = ["class", "boxes", "detections"]
-    header += [f"{name}@{threshold:g}" for threshold in report.iou_thresholds for name in ("AP", "recall")]
+    header = ["class", *_header(report)]
     rows = [
         [class_names[c], str(report.num_truth[c]), str(report.num_predictions[c])]
         + [
@@ -31,31 +31,40 @@ def class_table(report: DetectionReport, class_names: Sequence[str]) -> str:
         ]
         for c in report.present_classes
     ]
-    means = (report.mean_ap, report.mean_recall)
-    rows.append(
-        ["**mean**", str(report.num_truth.sum()), str(report.num_predictions.sum())]
-        + [
-            f"{100 * values[t]:.1f}" if report.present_classes else "–"
-            for t in range(len(report.iou_thresholds))
-            for values in means
-        ]
-    )
+    rows.append(["**mean**", *_means(report)])
     table = _markdown(header, rows)
     if not report.present_classes:
         table += f"\n{NOTHING_TO_FIND[0].upper()}{NOTHING_TO_FIND[1:]}.\n"
     if report.absent_classes:
-        names = ", ".join(class_names[c] for c in report.absent_classes)
+        names = ", ".join(class_names[c] for c in report.absent_classes[:_MAX_ABSENT])
+        names += f" and {more} more" if (more := len(report.absent_classes) - _MAX_ABSENT) > 0 else ""
         table += f"\nPredicted, but not in the ground truth, and in no mean: {names}.\n"
     return table
 
 
-def report_dict(report: DetectionReport, class_names: Sequence[str]) -> dict[str, Any]:
-    """The report without its curves, of plain types.
+def group_table(report: DetectionReport, class_names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+    """Markdown: the means over groups of classes, one row each; classes nowhere in the ground truth count in none.
+
+    Raises:
+        ValueError: If there is not one name per class.
+    """
+    rows = []
+    for group, part in _of_groups(report, class_names, groups).items():
+        num_classes = f"{len(part.present_classes)} of {len(groups[group])}"
+        rows.append([group, num_classes, *_means(part)])
+    return _markdown(["group", "classes", *_header(report)], rows)
+
+
+def report_dict(
+    report: DetectionReport, class_names: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
+    """The report without its curves, of plain types; with the means over `groups` of classes, if any.
 
     Raises:
         ValueError: If there is not one name per class.
     """
     _check_names(report, class_names)
+    parts = _of_groups(report, class_names, groups or {})
     return {
         "method": report.method,
         "iou_thresholds": [float(threshold) for threshold in report.iou_thresholds],
@@ -72,6 +81,7 @@ def report_dict(report: DetectionReport, class_names: Sequence[str]) -> dict[str
             for c in report.present_classes
         ],
         "absent_classes": [class_names[c] for c in report.absent_classes],
+        **({"groups": {group: part.metrics() for group, part in parts.items()}} if parts else {}),
     }
 
 
@@ -126,6 +136,30 @@ def _metric_names(runs: _Runs) -> list[str]:
     if any(set(metrics) != set(names) for metrics in everything):
         raise ValueError(f"runs differ in their metrics; expected {', '.join(names)} of each: evaluate them alike")
     return names
+
+
+def _of_groups(
+    report: DetectionReport, class_names: Sequence[str], groups: Mapping[str, Sequence[str]]
+) -> dict[str, DetectionReport]:
+    _check_names(report, class_names)
+    row_of = {name: row for row, name in enumerate(class_names)}
+    return {group: report.only([row_of[name] for name in members]) for group, members in groups.items()}
+
+
+def _header(report: DetectionReport) -> list[str]:
+    pairs = [f"{name}@{threshold:g}" for threshold in report.iou_thresholds for name in ("AP", "recall")]
+    return ["boxes", "detections", *pairs]
+
+
+def _means(report: DetectionReport) -> list[str]:
+    """The cells of `_header`: all boxes, all detections, and the means over the classes of the ground truth."""
+    means = (report.mean_ap, report.mean_recall)
+    cells = [
+        f"{100 * values[t]:.1f}" if report.present_classes else "–"
+        for t in range(len(report.iou_thresholds))
+        for values in means
+    ]
+    return [str(report.num_truth.sum()), str(report.num_predictions.sum()), *cells]
 
 
 def _check_names(report: DetectionReport, class_names: Sequence[str]) -> None:

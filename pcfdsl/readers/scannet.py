@@ -155,8 +155,8 @@ def aligned(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         return (np.c_[points.astype(np.float64), np.ones(len(points))] @ matrix.T)[:, :3].astype(np.float32)
 
 
-def read_label_table(path: Path) -> dict[str, int]:
-    """Read ScanNet's `scannetv2-labels.combined.tsv`: raw category -> nyu40 number.
+def read_label_table(path: Path, *, column: str = "nyu40id") -> dict[str, int]:
+    """Read ScanNet's `scannetv2-labels.combined.tsv`: raw category -> nyu40 number, or that of another column.
 
     Raises:
         OSError: If it cannot be read.
@@ -167,13 +167,13 @@ def read_label_table(path: Path) -> dict[str, int]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a text table: {error}") from None
     header = rows[0] if rows else []
-    if missing := {"raw_category", "nyu40id"} - set(header):
+    if missing := {"raw_category", column} - set(header):
         raise ValueError(f"{path} has no column {' and no column '.join(sorted(missing))}; expected ScanNet's labels")
-    name, number = header.index("raw_category"), header.index("nyu40id")
+    name, number = header.index("raw_category"), header.index(column)
     table = {}
     for line, row in enumerate(rows[1:], start=2):
         if len(row) <= max(name, number) or not row[number].strip().isdecimal() or len(row[number]) > 9:
-            raise ValueError(f"{path}, line {line}: nyu40id is missing")
+            raise ValueError(f"{path}, line {line}: {column} is missing")
         table[row[name]] = int(row[number])
     return table
 

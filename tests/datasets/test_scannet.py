@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import shutil
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.datasets.scannet import find_scannet, label_objects, prepare_scannet, read_scan
-from pcfdsl.datasets.spec import SCANNET, split_names
+from pcfdsl.datasets.spec import SCANNET, SCANNET200, split_names
 from pcfdsl.readers import scannet as files
 from pcfdsl.readers.scannet import Group
 from pcfdsl.scene.boxes import points_in_boxes
@@ -259,9 +260,34 @@ def test_missing_files_are_named(tmp_path):
 
 
 def test_the_official_table_can_be_read(shared_dir):
-    table = files.read_label_table(shared_dir / "data" / "scannet" / "meta_scannetv2-labels.combined.tsv")
+    path = shared_dir / "data" / "scannet" / "meta_scannetv2-labels.combined.tsv"
+    table = files.read_label_table(path)
     assert len(table) == 607
     assert {name: table[name] for name in TABLE} == TABLE
+    # ScanNet200's names are the table's categories of these numbers
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    named = {(int(row["id"]), row["category"]) for row in rows}
+    assert set(zip(SCANNET200.source_ids, SCANNET200.classes, strict=True)) <= named
+    numbers = files.read_label_table(path, column="id")
+    assert (numbers["wall"], numbers["chair"], numbers["office chair"]) == (1, 2, 10)
+
+
+def test_the_classes_of_scannet200(download, tmp_path):
+    numbers = {"wall": 1, "chair": 2, "table": 4, "office chair": 10, "toilet": 17, "lamp": 28}
+    rows = ["id\traw_category\tnyu40id", *(f"{numbers[name]}\t{name}\t{i}" for name, i in TABLE.items())]
+    (download / "scannetv2-labels.combined.tsv").write_text("\n".join(rows) + "\n")
+    report = prepare_scannet(find_scannet(download), tmp_path / "set", spec=SCANNET200)
+    assert (report.written, report.exit_code) == ({"train": 1, "val": 1}, 0)
+    found = {name: count for name, count in report.boxes.items() if count}
+    assert found == {"chair": 4, "table": 2, "office chair": 2, "toilet": 2, "lamp": 2}
+    stored = DetectionSet(tmp_path / "set", "train")
+    assert stored.classes == SCANNET200.classes
+    few, many = read_scan(download / "scans" / NAMES[0], TABLE).scene, stored[0]
+    lamp = SCANNET200.classes.index("lamp")
+    np.testing.assert_array_equal(many.boxes[many.categories != lamp], few.boxes)
+    with pytest.raises(ValueError, match="prepared with other settings: dataset, classes, settings differ"):
+        prepare_scannet(find_scannet(download), tmp_path / "set")
 
 
 READERS = (

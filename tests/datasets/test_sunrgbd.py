@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pcfdsl.datasets.detection_set import DetectionSet, assign_instances
-from pcfdsl.datasets.spec import SUNRGBD
+from pcfdsl.datasets.spec import SUNRGBD, SUNRGBD37
 from pcfdsl.datasets.sunrgbd import find_sunrgbd, prepare_sunrgbd
 from pcfdsl.models.box_coding import encode_size, encode_yaw
 from pcfdsl.readers.sunrgbd_images import ImageFiles, read_color, read_depth, unproject
@@ -82,6 +82,20 @@ def test_points_and_boxes_are_read_exactly(views, tmp_path, prefix, zipped, labe
             assert (grown >= seen).all()
             assert not (shrunk & (hit < 0)).any()
             assert seen.sum(axis=1).min() > 10
+
+
+def test_boxes_of_37_classes(tmp_path):
+    names = ("wall", "floor_mat", "fridge", "garbage_bin", "chair", "fridge")
+    one = sun.views(1, num_boxes=6)[0]
+    one.names = list(names)
+    sun.write_download(tmp_path / "official", [one], num_train=1)
+    report = prepare_sunrgbd(find_sunrgbd(tmp_path / "official"), tmp_path / "set", spec=SUNRGBD37, labels="v2")
+    found = {name: count for name, count in report.boxes.items() if count}
+    assert found == {"wall": 1, "floor_mat": 1, "fridge": 2, "chair": 1}
+    stored = DetectionSet(tmp_path / "set", "train")
+    assert stored.classes == SUNRGBD37.classes
+    assert [stored.classes[k] for k in stored[0].categories] == [name for name in names if name != "garbage_bin"]
+    np.testing.assert_allclose(stored[0].boxes[:, :6], np.delete(one.boxes, 3, axis=0)[:, :6], atol=1e-6)
 
 
 def test_the_rotation_of_depth_values_is_undone():

@@ -31,6 +31,7 @@ from pcfdsl.readers.clouds import read_cloud
 from pcfdsl.readers.matlab import read_variable
 from pcfdsl.readers.pickles import load_plain
 from pcfdsl.readers.pictures import read_picture
+from pcfdsl.readers.s3dis import read_object
 from pcfdsl.readers.scannet import read_alignment, read_groups, read_label_table, read_segments, read_vertices
 from pcfdsl.store.manifest import Manifest, read_manifest, read_record
 from pcfdsl.store.pictures import decode_png, encode_image_tar, encode_png, read_tar
@@ -198,6 +199,7 @@ TARGETS = {
     "tar": Target("0.tar", encode_image_tar([(0, {"image": PICTURE, "category": np.array(1)})]), read_tar),
     "matlab": Target("m.mat", _matlab(_META), lambda path: read_variable(path, "x")),
     "pickle": Target("p.pkl", pickle.dumps([{"a": TRIANGLE, "n": 3, "s": "x"}]), load_plain),
+    "s3dis": Target("chair_1.txt", b"1.5 -2 0.25 10 20 30\n1.5 -2 0.5 10\x0020 3\x10\n", read_object),
     "scannet_mesh": Target("m.ply", _ply("binary_little_endian", _ROWS + _FACE), read_vertices),
     "scannet_segments": Target("s.json", json.dumps(_SEGMENTS).encode(), read_segments),
     "scannet_groups": Target("g.json", json.dumps(_GROUPS).encode(), read_groups),

@@ -5,7 +5,7 @@ import torch
 
 from pcfdsl.checkpoints.weights import read_state
 from pcfdsl.config import load
-from pcfdsl.datasets.spec import SCANNET, SUNRGBD
+from pcfdsl.datasets.spec import S3DIS, SCANNET, SUNRGBD
 from pcfdsl.infer.convert import export_checkpoint, import_checkpoint
 from pcfdsl.infer.detector import load_detector
 from pcfdsl.models.tr3d.config import TR3DConfig
@@ -27,7 +27,7 @@ def theirs(spec, layout: str) -> dict[str, torch.Tensor]:
     return dict(state)
 
 
-@pytest.mark.parametrize("spec", [SCANNET, SUNRGBD], ids=lambda spec: spec.key)
+@pytest.mark.parametrize("spec", [SCANNET, SUNRGBD, S3DIS], ids=lambda spec: spec.key)
 @pytest.mark.parametrize("layout", ["tr3d", "samsunglabs"])
 def test_a_detector_comes_ready_and_goes_back_unchanged(spec, layout, tmp_path):
     published = theirs(spec, layout)

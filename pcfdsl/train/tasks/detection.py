@@ -155,7 +155,7 @@ def _resolved_model(config: DetectorConfig, scenes: Sequence[Scene], classes: tu
         return model
     per_class = config.sizes == "per_class" and not config.points.class_agnostic
     if config.sizes == "published":
-        spec = _benchmark(classes)
+        spec = _published(classes, model)
         sizes, levels = spec.mean_sizes, spec.class_levels
     elif per_class or isinstance(model, VoteNetConfig):
         sizes = mean_box_sizes(scenes, num_classes, per_class=per_class)
@@ -167,10 +167,12 @@ def _resolved_model(config: DetectorConfig, scenes: Sequence[Scene], classes: tu
     return replace(model, num_classes=num_classes, class_levels=levels)
 
 
-def _benchmark(classes: tuple[str, ...]) -> DatasetSpec:
+def _published(classes: tuple[str, ...], model: DetectorModel) -> DatasetSpec:
+    """The benchmark with these classes, if what the network is to know of their sizes was published."""
+    known = [spec for spec in SPECS if (spec.mean_sizes if isinstance(model, VoteNetConfig) else spec.class_levels)]
     spec = spec_of(classes)
-    if spec is None:
-        names = " nor ".join(spec.name for spec in SPECS)
+    if spec not in known:
+        names = " nor ".join(spec.name for spec in known)
         raise ConfigError([("sizes", f"is published, but the classes are neither those of {names}")])
     return spec
 

@@ -12,7 +12,7 @@ from pcfdsl.checkpoints.older import current_settings
 from pcfdsl.checkpoints.run import load_checkpoint
 from pcfdsl.config import ConfigError, from_dict, load, to_dict
 from pcfdsl.datasets.sources import open_scenes
-from pcfdsl.datasets.spec import SCANNET, SUNRGBD
+from pcfdsl.datasets.spec import SPECS, SUNRGBD
 from pcfdsl.infer.detector import detect_in_file, evaluate_detector, load_detector
 from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.models.votenet import VoteNetConfig
@@ -160,13 +160,13 @@ def test_fractal_rooms_are_learned_with_categories_or_without(overrides, num_cla
 
 
 def test_the_published_optimisation_and_levels():
-    for spec in (SCANNET, SUNRGBD):
+    for spec in (spec for spec in SPECS if spec.class_levels):
         config = load(DetectorConfig, CONFIGS / f"paper_{spec.key}.yaml")
         optimizer, schedule = config.train.optimizer, config.train.schedule
-        repeats = {"scannet": 15, "sunrgbd": 5}[spec.key]
+        repeats = {"scannet": 15, "sunrgbd": 5, "s3dis": 13}[spec.key]
         assert (config.train.epochs, schedule.milestones) == (12 * repeats, (8 * repeats, 11 * repeats))
         assert (optimizer.name, optimizer.learning_rate, optimizer.weight_decay) == ("adamw", 1e-3, 1e-4)
-        assert (optimizer.clip, config.train.batch_size, config.model.oriented) == (10, 16, spec is not SCANNET)
+        assert (optimizer.clip, config.train.batch_size, config.model.oriented) == (10, 16, spec is SUNRGBD)
         assert (config.points.use_color, config.augment.translation, config.sizes) == (True, 0.1, "published")
         assert len(spec.class_levels) == len(spec.classes)
 
