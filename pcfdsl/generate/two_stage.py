@@ -16,7 +16,8 @@ import numpy as np
 from pcfdsl.config import option
 from pcfdsl.formula.csv_io import read_ifs, systems_checksum
 from pcfdsl.formula.ifs import IFS
-from pcfdsl.generate.driver import SAMPLES_PER_SHARD, Recipe, RunOptions, Summary, generate, plan
+from pcfdsl.generate.driver import SAMPLES_PER_SHARD, Recipe, RunOptions, Summary, generate
+from pcfdsl.generate.plan import plan
 from pcfdsl.generate.verify import require_no_mismatches, verify
 from pcfdsl.readers.folders import files_below, has_ending
 from pcfdsl.store.paths import as_path

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcfdsl.generate.driver import RunOptions, generate, plan
+from pcfdsl.generate.driver import RunOptions, generate
+from pcfdsl.generate.plan import plan
 from pcfdsl.generate.verify import verify
 from pcfdsl.generate.workers import WorkerError, local
 from pcfdsl.store.manifest import DifferentSetError, read_manifest
