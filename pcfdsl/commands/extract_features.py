@@ -27,7 +27,7 @@ def main() -> dict:
     )
     for kind, what in (("html", "page"), ("png", "picture")):
         parser.add_argument(
-            f"--{kind}", metavar="FILE", help=f"write a {what}: main components as colours, or neighbours"
+            f"--{kind}", metavar="FILE", help=f"write a {what}: principal components as colours, or neighbours"
         )
     parser.add_argument("--bin-columns", type=positive, default=6, help="columns of .bin files (default 6)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")

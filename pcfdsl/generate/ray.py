@@ -1,7 +1,7 @@
 """Tasks on a Ray cluster, whose nodes all have pcfdsl installed and share the output folder.
 
-Ray retries a task whose worker or node is lost. A task that raises OSError, for example on a full disk, is retried on
-another node. So tasks may run more than once; those of `pcfdsl.generate.driver` then find their work done.
+Ray retries a task whose worker or node is lost. A task that raises OSError, for example because a disk is full, is
+retried on another node. So tasks may run more than once; those of `pcfdsl.generate.driver` then find their work done.
 """
 
 import sys

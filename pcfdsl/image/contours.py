@@ -56,7 +56,7 @@ def descending_ranges(config: Any, *names: str) -> Iterator[tuple[str, str]]:
     for name in names:
         low, high = getattr(config, name)
         if low > high:
-            yield name, f"is a range from {low} down to {high}; expected low, high"
+            yield name, f"is a range from {low} down to {high}; expected the lower bound first"
 
 
 def draw_vertices(rng: np.random.Generator, low: int, high: int, *, mean: float) -> int:

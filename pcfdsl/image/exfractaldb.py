@@ -43,11 +43,11 @@ class ExFractalDBConfig:
     )
     num_views: int = option(12, "viewpoints of the ring", minimum=1)
     parameter_step: float = option(
-        0.1, "step of the weights: one matrix entry or offset, in all maps, times 1 + m * step; 0: off", minimum=0.0
+        0.1, "step of the weights: one matrix entry or offset, in all maps, times 1 + m * step; 0: none", minimum=0.0
     )
     parameter_steps: int = option(6, "largest |m| of those weights; 6 steps of 0.1 are the released 145", minimum=1)
-    field_of_view: float = option(45.0, "of the whole side of the picture, degrees", minimum=1.0, maximum=170.0)
-    distance: float = option(4.0, "of the camera from the middle of the cloud, which lies within +-1", minimum=1.0)
+    field_of_view: float = option(45.0, "angle across the side of the picture, degrees", minimum=1.0, maximum=170.0)
+    distance: float = option(4.0, "distance of the camera from the centre of the cloud (within +-1)", minimum=1.0)
     point_size: int = option(1, "side of a point, pixels", minimum=1)
     shade_by_depth: bool = option(False, "grey by depth instead of white")
     clouds: bool = option(False, "stored sets hold the cloud in each picture too: pairs for 2D and 3D networks")

@@ -32,7 +32,7 @@ class RCDBConfig:
     num_instances: int = option(1000, "instances per category", minimum=1)
     image_size: int = option(512, "side of an image in pixels", minimum=1)
     vertices: tuple[int, int] = option((3, 200), "range of the number of vertices; exponential within it", minimum=3)
-    mean_vertices: float = option(100.0, "mean of that exponential before it is cut to the range", minimum=1)
+    mean_vertices: float = option(100.0, "mean of that exponential before it is truncated to the range", minimum=1)
     polygons: tuple[int, int] = option((1, 200), "range of the number of polygons", minimum=1)
     noise: tuple[float, float] = option((0.0, 4.0), "range of the noise coefficient", minimum=0)
     step: tuple[float, float] = option((0.0, 0.1), "range of the outward step per polygon ('line width')", minimum=0)

@@ -45,9 +45,11 @@ class SegRCDBConfig:
     num_images: int = option(20_000, "images", minimum=1)
     num_instances: int = option(32, "contours in an image, each of a random category", minimum=1)
     image_size: int = option(512, "side of an image in pixels", minimum=1)
-    mask: Literal["M1", "M2", "M3"] = option("M1", "labelled: the lines, the ring that they make, or all within them")
+    mask: Literal["M1", "M2", "M3"] = option(
+        "M1", "labelled pixels: the lines, the ring between them, or the whole area"
+    )
     vertices: tuple[int, int] = option((3, 500), "range of the number of vertices; exponential within it", minimum=3)
-    mean_vertices: float = option(100.0, "mean of that exponential before it is cut to the range", minimum=1)
+    mean_vertices: float = option(100.0, "mean of that exponential before it is truncated to the range", minimum=1)
     polygons: tuple[int, int] = option((1, 50), "range of the number of polygons", minimum=1)
     noise: tuple[float, float] = option((0.0, 4.0), "range of the noise coefficient", minimum=0)
     step: tuple[float, float] = option((0.0, 0.1), "range of the outward step per polygon ('line width')", minimum=0)

@@ -22,7 +22,7 @@ FRACTAL_SETS = ("fractaldb", "exfractaldb")
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSetConfig:
-    """Which set, and its settings; those of the others are ignored."""
+    """The chosen set and its settings; those of other sets are ignored."""
 
     dataset: ImageSetName = option("fractaldb", "the set; all have labels but segrcdb, which has masks")
     seed: int | None = option(None, "root of every random decision, in place of the chosen set's own")

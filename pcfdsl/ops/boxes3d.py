@@ -111,8 +111,8 @@ def iou_3d_pairs_torch(a: Tensor, b: Tensor, *, bev: bool = False) -> Tensor:
     """`iou_3d_pairs` on any device, all pairs at once, and differentiable.
 
     The intersection area is an integral around a's outline in b's frame (Green's theorem): each edge adds the area
-    between itself and the x axis, with both coordinates clamped to b. There are no cases to tell apart, hence no
-    degenerate ones where edges coincide.
+    between itself and the x axis, with both coordinates clamped to b. There are no special cases, not even where
+    edges coincide.
     """
     _check_pairs(a, b)
     dtype = a.dtype

@@ -46,10 +46,10 @@ def ball_query(
         points: [B, N, 3] float32 or float64.
         centers: [B, S, 3], of the same type.
         radius: Metres; strictly closer, d^2 < r^2 with r^2 rounded to the points' type.
-        max_neighbors: K, any number from 1.
-        lengths: [B] int64; only the first so many points of an item count. None: all.
-        trusted: The caller vouches for the values of points and lengths, as of points gathered from others that were
-            checked. Spares a pass over them, and on a GPU the wait for its answer.
+        max_neighbors: K, at least 1.
+        lengths: [B] int64; the number of leading points of each item that are used; None: all.
+        trusted: Skip the check of values, because they were checked before or gathered from points that were. Saves a
+            pass over them, and on a GPU a synchronisation.
         backend: See `ops.backends.choice.choose`.
 
     Raises:

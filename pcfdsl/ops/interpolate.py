@@ -31,9 +31,9 @@ def three_nearest(
     Args:
         queries: [B, M, 3] float32 or float64.
         points: [B, N, 3], of the same type.
-        lengths: [B] int64; only the first so many points of an item count. None: all.
-        trusted: The caller vouches for the values of points and lengths, as of points gathered from others that were
-            checked. Spares a pass over them, and on a GPU the wait for its answer.
+        lengths: [B] int64; the number of leading points of each item that are used; None: all.
+        trusted: Skip the check of values, because they were checked before or gathered from points that were. Saves a
+            pass over them, and on a GPU a synchronisation.
         backend: See `ops.backends.choice.choose`.
 
     Returns:
@@ -53,7 +53,7 @@ def nearest(
     trusted: bool = False,
     backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Distance and index [B, M] of the point nearest to each query; all else as for `three_nearest`."""
+    """Distance and index [B, M] of the point nearest to each query; otherwise as `three_nearest`."""
     distances, indices = _search(queries, points, 1, lengths, trusted, backend)
     return distances.squeeze(2), indices.squeeze(2)
 

@@ -1,6 +1,6 @@
 """Non-maximum suppression: greedy, best score first; on axis-aligned hulls as VoteNet does it, or exact from above.
 
-A picked box removes every box not yet picked whose overlap with it is strictly above the threshold. Among equal scores
+A picked box suppresses every remaining box whose overlap with it is strictly above the threshold. Among equal scores
 the later box goes first: VoteNet's code sorts in ascending order and takes from the end.
 """
 
@@ -79,8 +79,8 @@ def nms_plain(
 def nms_bev(boxes: Tensor, scores: Tensor, *, threshold: float, classes: Tensor, scene: Tensor) -> Tensor:
     """Indices [P] int64 of the boxes that are kept, best score first; by the exact IoU of oriented boxes from above.
 
-    Heights do not count (mmcv's `nms3d`, and `nms3d_normal` where no box is turned). A CPU kernel, also for a GPU's
-    boxes: a box meets only those already kept of its class and scene.
+    Heights do not count (mmcv's `nms3d`, and `nms3d_normal` where no box is turned). A CPU kernel, even for boxes on
+    a GPU: a box is compared only with those already kept of its class and scene.
 
     Args:
         boxes: [K, 7] `cx cy cz dx dy dz yaw`.
@@ -121,7 +121,7 @@ def keep_3d(
         overlap, bev: As for `nms_3d`.
 
     Raises:
-        ValueError: As `nms_3d`, whether or not the box at fault is a candidate.
+        ValueError: As `nms_3d`, even if the invalid box is not a candidate.
     """
     if candidates is None:
         candidates = torch.ones_like(scores, dtype=torch.bool)
@@ -172,7 +172,7 @@ def keep_3d_torch(
         suppresses &= classes[:, :, None] == classes[:, None]
     kept, before = candidates, None
     while before is None or not torch.equal(kept, before):
-        for _ in range(4):  # rounds are cheaper than asking a GPU whether they are done
+        for _ in range(4):  # extra rounds are cheaper than a synchronisation to see whether they are needed
             before, kept = kept, candidates & ~(suppresses & kept[:, :, None]).any(1)
     return kept
 
@@ -204,7 +204,7 @@ def _checked(
         raise ValueError("boxes or scores hold values that are not finite; drop those boxes")
     corners = boxes.detach().double().reshape(-1, 2, 3)[..., : 2 if bev else 3]
     if (corners[:, 1] < corners[:, 0]).any():
-        raise ValueError("a box has its maximum below its minimum; expected x1 <= x2, y1 <= y2 and z1 <= z2")
+        raise ValueError("a box has a maximum below its minimum; expected x1 <= x2, y1 <= y2 and z1 <= z2")
     return corners, _groups(scores, classes, scene)
 
 

@@ -1,4 +1,4 @@
-"""The point operators in plain torch, short and obviously right: what every backend is held equal to.
+"""The point operators in plain torch, short and obviously right: every backend is tested against them.
 
 Squared distances are ((dx dx) + (dy dy)) + (dz dz) in the points' own type, and ties go to the lowest index.
 Searches compare every query with every point, a block of queries at a time, which bounds their memory.

@@ -5,8 +5,8 @@ not compute them: one row per distinct neighbour, and a multiplicity wherever ro
 of the padded layout, from a tenth of its rows where points are sparse to nearly all where they are dense.
 
 Fused kernels run on blocks of rows, numba's on the CPU and Triton's on CUDA (in float32); the sums of blocks are added
-in order, so results do not depend on the number of threads and repeat to the last bit. Elsewhere, and as their twins,
-the same in plain torch. Statistics are never taken in half precision, whatever autocast says.
+in order, so results are reproducible bit for bit, with any number of threads. Elsewhere, and as their
+twins, the same operations run in plain torch. Statistics are never computed in half precision, even under autocast.
 """
 
 import contextlib
@@ -166,7 +166,7 @@ def norm_relu_max_torch(
 
 
 def without_autocast(rows: Tensor) -> contextlib.AbstractContextManager:
-    """A context in which products of these rows stay in their own precision; autocast takes matrix products in half."""
+    """A context in which products of these rows keep their precision, which autocast would halve."""
     device = rows.device.type
     active = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)  # "meta" knows no autocast
     return torch.autocast(device, enabled=False) if active else contextlib.nullcontext()

@@ -27,16 +27,16 @@ def farthest_point_sample(
     """Indices of points each of which is farthest from those before it (PointNet++, section 3.2).
 
     Starts at index 0; among equally far points the lowest index is taken. Once every point has been chosen, distances
-    are all zero and the lowest candidate (index 0) repeats. Sampling the samples again gives the first of them.
+    are all zero and the lowest candidate (index 0) repeats. Sampling from the samples returns the leading ones.
 
     Args:
         points: [B, N, 3] float32 or float64.
-        num_samples: S, any number from 1.
-        lengths: [B] int64; only the first so many points of an item count. None: all.
-        skip_near_origin: Never choose points with |p|^2 <= 1e-3 (but start at 0 all the same), as the released CUDA
+        num_samples: S, at least 1.
+        lengths: [B] int64; the number of leading points of each item that are used; None: all.
+        skip_near_origin: Never choose points with |p|^2 <= 1e-3 (except as the start), as the released CUDA
             kernel does.
-        trusted: The caller vouches for the values of points and lengths, as of points gathered from others that were
-            checked. Spares a pass over them, and on a GPU the wait for its answer.
+        trusted: Skip the check of values, because they were checked before or gathered from points that were. Saves a
+            pass over them, and on a GPU a synchronisation.
         backend: See `ops.backends.choice.choose`. PyTorch3D cannot skip points and leaves that to torch.
 
     Returns:

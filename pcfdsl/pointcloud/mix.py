@@ -31,12 +31,12 @@ class Augmentation:
 
     parameter_step: float = option(
         0.0,
-        "step of MV-FractalDB's weights: one matrix entry or offset, in all maps, times 1 + m * step; 0: off",
+        "step of MV-FractalDB's weights: one matrix entry or offset, in all maps, times 1 + m * step; 0: none",
         minimum=0.0,
         maximum=1.0,
     )
     parameter_steps: int = option(6, "largest |m| of those weights; 6 steps of 0.1 are the released 145", minimum=1)
-    rotation: bool = option(False, "turn each cloud by a uniform angle about z")
+    rotation: bool = option(False, "rotate each cloud by a uniform angle about z")
     scale: float = option(0.0, "stretch each axis by its own factor, uniform in 1 -/+ this", minimum=0.0, maximum=0.9)
     jitter: float = option(0.0, "standard deviation of Gaussian noise on each coordinate", minimum=0.0)
 

@@ -17,7 +17,7 @@ class SizeConfig:
 
     shape: Literal["fill", "keep", "metres"] = option(
         "fill",
-        "stretch clouds to the drawn box, keep their proportions inside it, or take them as metres",
+        "stretch clouds to the drawn box, keep their proportions inside it, or take their coordinates as metres",
     )
     low: tuple[float, float, float] = option(
         (0.35, 0.3, 0.4), "least width, depth and height of the drawn box, metres", minimum=0.01
@@ -47,15 +47,15 @@ class RoomConfig:
     floor: bool = option(True, "a floor at z = 0")
     walls: float = option(1.0, "probability of each of the four walls", minimum=0.0, maximum=1.0)
     ceiling: bool = option(False, "a ceiling")
-    height: tuple[float, float] = option((2.3, 2.8), "height of the walls, metres, from and to", minimum=0.1)
+    height: tuple[float, float] = option((2.3, 2.8), "range of the height of the walls, metres", minimum=0.1)
     share: float = option(
         0.55,
-        "share of the points on floor, walls, ceiling and clutter, before hidden points go",
+        "share of the points on floor, walls, ceiling and clutter, before hidden points are removed",
         minimum=0.0,
         maximum=0.95,
     )
     roughness: float = option(0.005, "standard deviation of floor and walls from their planes, metres", minimum=0.0)
-    clutter: tuple[int, int] = option((0, 4), "number of small unlabelled things on the floor, from and to", minimum=0)
+    clutter: tuple[int, int] = option((0, 4), "range of the number of small unlabelled things on the floor", minimum=0)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -68,16 +68,16 @@ class RoomConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CameraConfig:
-    """From where the scene is seen."""
+    """Where the scene is seen from."""
 
-    number: tuple[int, int] = option((2, 4), "number of cameras, from and to; 0 sees everything", minimum=0)
-    height: tuple[float, float] = option((1.0, 1.8), "metres above the floor, from and to")
+    number: tuple[int, int] = option((2, 4), "range of the number of cameras; with 0 nothing is hidden", minimum=0)
+    height: tuple[float, float] = option((1.0, 1.8), "range of heights above the floor, metres")
     fov: float = option(360.0, "horizontal field of view, degrees", minimum=10.0, maximum=360.0)
     resolution: float = option(
         1.0, "cell of the depth buffer that finds hidden points, degrees", minimum=0.1, maximum=10.0
     )
     tolerance: float = option(0.06, "thickness of a surface in a cell, metres", minimum=0.0)
-    oversampling: float = option(2.5, "points made for one that is kept, as hidden ones are lost", minimum=1.0)
+    oversampling: float = option(2.5, "points generated per point kept, since hidden ones are discarded", minimum=1.0)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -90,17 +90,17 @@ class SceneConfig:
     seed: int = option(0, "all randomness depends on it and on the number of the scene")
     num_scenes: int = option(10_000, "length of the set", minimum=1)
     num_points: int = option(20_000, "points of a scene", minimum=1)
-    objects: tuple[int, int] = option((6, 14), "objects tried in a scene, from and to", minimum=0)
+    objects: tuple[int, int] = option((6, 14), "range of the number of objects placed in a scene", minimum=0)
     sizes: SizeConfig = option(SizeConfig(), "how large objects are")
     layout: LayoutConfig = option(LayoutConfig(), "where objects stand")
     room: RoomConfig = option(RoomConfig(), "floor, walls, clutter")
-    cameras: CameraConfig = option(CameraConfig(), "from where the scene is seen")
+    cameras: CameraConfig = option(CameraConfig(), "where the scene is seen from")
     noise: float = option(0.004, "standard deviation of each coordinate, metres", minimum=0.0)
     boxes: Literal["full", "seen"] = option(
         "full",
-        "boxes hold the whole object or only its seen points",
+        "boxes enclose the whole object, or only its visible points",
     )
-    min_points: int = option(30, "objects with fewer points lose their label", minimum=1)
+    min_points: int = option(30, "objects with fewer points are left unlabelled", minimum=1)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -114,7 +114,7 @@ class SceneConfig:
             ("room.clutter", self.room.clutter),
         ):
             if low > high:
-                yield key, f"from {low} to {high} is empty"
+                yield key, f"the range from {low} to {high} is empty"
         if self.objects[0] == 0 and (self.room.share == 0 or not (self.room.floor or self.room.ceiling)):
             yield "objects", "a scene may come out empty: ask for at least one object, or a floor"
 

@@ -22,16 +22,16 @@ class LayoutConfig:
 
     room: tuple[float, float] | None = option(None, "length and width of the room, metres; null: fitted to the objects")
     coverage: tuple[float, float] = option(
-        (0.08, 0.3), "share of the floor that objects cover in a fitted room, from and to", minimum=0.02, maximum=0.8
+        (0.08, 0.3), "range of the share of the floor that objects cover in a fitted room", minimum=0.02, maximum=0.8
     )
     max_room_aspect: float = option(2.0, "longest over shortest side of a fitted room, at most", minimum=1.0)
     yaw: Literal["free", "quarter", "axis_aligned"] = option(
         "free",
-        "turning of boxes: any angle, quarter turns, or boxes that never turn (the content does)",
+        "orientation of boxes: any angle, multiples of 90 degrees, or axis-aligned boxes with rotated content",
     )
     rule: Literal["separate", "center_distance", "none"] = option(
         "separate",
-        "apart: oriented footprints, the released distance of centres, or nothing",
+        "what keeps objects apart: their oriented footprints, the released distance of centres, or nothing",
     )
     gap: float = option(0.05, "metres kept between footprints under the rule separate", minimum=0.0)
     against_wall: float = option(
@@ -45,7 +45,7 @@ class LayoutConfig:
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         if self.coverage[0] > self.coverage[1]:
-            yield "coverage", f"from {self.coverage[0]} to {self.coverage[1]} is empty"
+            yield "coverage", f"the range from {self.coverage[0]} to {self.coverage[1]} is empty"
         if self.room is not None and min(self.room) <= 0:
             yield "room", f"sides must be positive, got {self.room}"
 
@@ -75,7 +75,7 @@ def lay_out(rng: np.random.Generator, sizes: np.ndarray, *, config: LayoutConfig
     """Arrange objects, large ones first.
 
     Args:
-        rng: Makes all random choices.
+        rng: Source of all randomness.
         sizes: [K, 3] full extents, metres.
         config: The rules.
 

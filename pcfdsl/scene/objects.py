@@ -53,7 +53,7 @@ class FractalObjects:
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """A surface of triangles to sample, or else points to choose from; notes of its reading."""
+    """A surface of triangles to sample, or points to choose from, with notes from reading it."""
 
     points: np.ndarray
     triangles: np.ndarray | None
@@ -81,7 +81,7 @@ class MeshFolder:
     Attributes:
         classes: Names, in the order of the categories.
         skipped: (path relative to the folder, reason) of every file that could not be used.
-        notes: Sentences on what looks wrong.
+        notes: Warnings about what looks wrong.
 
     Raises:
         OSError: If the folder does not exist.
@@ -132,7 +132,7 @@ class MeshFolder:
         return shape.sample(rng, num_points), category
 
     def report(self) -> str:
-        """One line on what was read, and one per skipped file."""
+        """A summary line, and one line per skipped file."""
         num_shapes = sum(len(shapes) for shapes in self._shapes)
         lines = [f"{num_shapes} objects in {self.num_categories} classes, {len(self.skipped)} files skipped"]
         lines += [f"  {name}: {reason}" for name, reason in self.skipped]

@@ -87,13 +87,13 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
     Without cameras and noise, each box is touched by its object's points on all six faces.
 
     Args:
-        rng: Decides everything.
+        rng: Source of all randomness.
         source: Where objects come from.
         config: What the scene looks like.
 
     Returns:
         A scene with exactly `config.num_points` points; if fewer are visible, points are repeated (and get noise of
-        their own). Objects that could not be placed or are hardly visible are not in `boxes`.
+        their own). Objects that could not be placed, or of which hardly a point is visible, are not in `boxes`.
 
     Raises:
         ValueError: If the scene is empty: no object could be placed and the room is bare, or no camera sees a point.
@@ -152,15 +152,15 @@ def draw_objects(
     config: SizeConfig,
     turned: bool = False,
 ) -> tuple[list[np.ndarray], list[int], np.ndarray]:
-    """Objects at random, and how large they shall be; `stretch` makes them so.
+    """Draw objects, and the sizes that they are to have; `stretch` gives them these sizes.
 
     Args:
-        rng: Decides everything.
-        source: Where they come from.
-        num_objects: How many.
+        rng: Source of all randomness.
+        source: Where objects come from.
+        num_objects: Number of objects.
         num_points: Points of each.
-        config: Their sizes.
-        turned: Turn each about z by a random angle.
+        config: How large they are.
+        turned: Rotate each about z by a random angle.
 
     Returns:
         (clouds, categories, sizes): K arrays [num_points, 3] float64, K categories, full extents [K, 3] in metres.

@@ -33,7 +33,7 @@ def parse_starts(texts: Sequence[str]) -> dict[str, str | None]:
         name, equals, path = text.partition("=")
         if not name or name in starts or (equals and not path):
             raise ValueError(
-                f"{text!r} is no starting point, or its name is taken; expected NAME (from scratch) or NAME=CHECKPOINT"
+                f"{text!r} is not a starting point, or a duplicate; expected NAME (from scratch) or NAME=CHECKPOINT"
             )
         starts[name] = path if equals else None
     return starts
@@ -90,7 +90,7 @@ def compare_pretraining(
         for part in downstream.parts
     ]
     for path in filter(None, starts.values()):
-        for case in cases[:1]:  # a misfit shows now, not after hours of training
+        for case in cases[:1]:  # so that a misfit is found now, not after hours of training
             downstream.make_task(_own_config(config, path, downstream, case))
     arms = {name: _arm(config, path, downstream, keep_weights) for name, path in starts.items()}
     return run_study(arms, cases, out, baseline=next(iter(arms)), shard=shard, progress=progress)

@@ -114,7 +114,7 @@ def _on_meshes(finetune: DetectorConfig, folder: str) -> DetectorConfig:
     """The same fine-tuning in the same kind of rooms, furnished with the models of a folder."""
     rooms = [source.scenes for source in (finetune.data, finetune.validation) if isinstance(source, FurnitureSource)]
     if len(rooms) != 2:
-        raise ConfigError([("finetune", "data and validation must be furniture for --meshes to take their rooms over")])
+        raise ConfigError([("finetune", "data and validation must be furniture for --meshes to furnish their rooms")])
     data, validation = rooms
     return replace(
         finetune,

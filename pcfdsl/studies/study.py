@@ -22,7 +22,7 @@ __all__ = ["Arm", "Case", "StudyResult", "read_study", "run_study"]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What every arm is run on.
+    """A case that every arm is run on.
 
     Attributes:
         name: A plain file name, such as fold0_seed1.

@@ -1,4 +1,4 @@
-"""Features of clouds as pictures: main components as colours of points, nearest neighbours of whole clouds."""
+"""Features of clouds as pictures: principal components as colours of points, nearest neighbours of whole clouds."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from pcfdsl.view.page import PageItem
 __all__ = ["feature_items", "nearest_clouds", "pca_colors"]
 
 NUM_NEIGHBORS = 4
-_FITTED = 8192  # rows that the main components are computed from
+_FITTED = 8192  # rows that the principal components are computed from
 
 
 def feature_items(
@@ -19,9 +19,9 @@ def feature_items(
 
     Args:
         clouds: [N, 3] points each.
-        features: [N, C] each: every cloud once, coloured by components that all clouds share, so that like parts have
-            like colours. Or [C] each: every cloud followed by the `NUM_NEIGHBORS` clouds most like it, or by all others
-            where there are fewer.
+        features: [N, C] each: every cloud once, coloured by components that all clouds share, so that similar parts
+            have similar colours. Or [C] each: every cloud followed by the `NUM_NEIGHBORS` clouds most similar to it,
+            or by all others where there are fewer.
         names: One per cloud.
     """
     if features[0].ndim == 2:
@@ -38,7 +38,7 @@ def feature_items(
 
 
 def pca_colors(features: np.ndarray) -> np.ndarray:
-    """Colours [N, 3] uint8 of features [N, C]: three main components, each from its 2nd to its 98th percentile."""
+    """Colours [N, 3] uint8 of features [N, C]: three principal components, each from its 2nd to its 98th percentile."""
     centred = features - features.mean(0)
     axes = np.linalg.svd(centred[:: max(1, len(centred) // _FITTED)], full_matrices=False)[2][:3]
     components = centred @ axes.T
@@ -48,9 +48,9 @@ def pca_colors(features: np.ndarray) -> np.ndarray:
 
 
 def nearest_clouds(features: np.ndarray, *, num: int) -> np.ndarray:
-    """Numbers of the clouds most like each cloud, most alike first: [K, C] -> [K, min(num, K - 1)] int64.
+    """Indices of the clouds most similar to each cloud, most similar first: [K, C] -> [K, min(num, K - 1)] int64.
 
-    Alike is the cosine of the features less their mean over all clouds.
+    Similarity is the cosine between features from which the mean over all clouds is subtracted.
     """
     centred = features - features.mean(0)
     unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)

@@ -111,7 +111,7 @@ tars of pictures |
 
 
 def write_items(path: str | Path, items: Sequence[PageItem | Picture], *, title: str) -> Path:
-    """Write one self-contained HTML file: a viewer for clouds, or pictures one below the other."""
+    """Write one self-contained HTML file: a viewer of clouds, or a column of pictures."""
     pictures = [item for item in items if isinstance(item, Picture)]
     if pictures:
         return write_report(path, [Section(f"{len(pictures)} pictures", pictures)], title=title)

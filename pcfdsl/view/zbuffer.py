@@ -43,7 +43,7 @@ def splat(pixels, depth, radii, colors, z_buffer, canvas):
 def shade(z_buffer, canvas, paper, nearest, depth_range):
     """Eye-dome lighting (Boucheny 2009): a pixel is darkened by how far it lies behind its neighbours.
 
-    Far pixels then fade into the paper, so that depth shows where nothing overlaps.
+    Distant pixels then fade into the background, so that depth shows where nothing overlaps.
     """
     height, width = z_buffer.shape
     reach = SUPERSAMPLING

@@ -83,5 +83,7 @@ def test_a_fitted_room_has_the_coverage_asked_for():
 
 
 def test_settings_that_cannot_be_are_named():
-    with pytest.raises(ConfigError, match=r"coverage: from 0\.5 to 0\.2 is empty\nroom: sides must be positive"):
+    with pytest.raises(
+        ConfigError, match=r"coverage: the range from 0\.5 to 0\.2 is empty\nroom: sides must be positive"
+    ):
         LayoutConfig(coverage=(0.5, 0.2), room=(0.0, 3.0))

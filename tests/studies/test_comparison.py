@@ -98,5 +98,5 @@ def test_what_cannot_be_compared_is_said_first(config, pretrained, tmp_path):
 def test_starting_points_are_named():
     assert parse_starts(["scratch", "a=x/y=z"]) == {"scratch": None, "a": "x/y=z"}
     for texts in (["a", "a=b"], ["=b"], ["a="]):
-        with pytest.raises(ValueError, match="is no starting point, or its name is taken"):
+        with pytest.raises(ValueError, match="is not a starting point, or a duplicate"):
             parse_starts(texts)

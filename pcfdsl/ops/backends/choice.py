@@ -18,16 +18,17 @@ _DEVICES = {"numba": "cpu", "triton": "cuda"}
 
 
 class NotFiniteError(ValueError):
-    """Points hold NaN or infinity: a damaged sample, or what a network made after its training diverged."""
+    """Points hold NaN or infinity: a damaged sample, or the output of a network whose training diverged."""
 
 
 def choose(backend: Backend, points: Tensor) -> str:
     """The backend that runs for these points: numba on the CPU; Triton, PyTorch3D or torch on CUDA; torch elsewhere.
 
-    Triton and PyTorch3D compute in float32, so float64 on CUDA is torch's. While a network is exported it is "graph".
+    Triton and PyTorch3D compute in float32, so float64 on CUDA is left to torch. While a network is
+    exported it is "graph".
 
     Raises:
-        ValueError: If the backend asked for is unknown, cannot run here, or is not for this device or type.
+        ValueError: If the requested backend is unknown, cannot run here, or does not support this device or type.
     """
     if exporting():
         return "graph"
@@ -50,7 +51,7 @@ def choose(backend: Backend, points: Tensor) -> str:
 
 
 def exporting() -> bool:
-    """Whether torch.export is at work: operators are then of fixed size and known to others, not fast."""
+    """Whether torch.export is tracing: operators then have fixed sizes and are portable, not fast."""
     return getattr(torch.compiler, "is_exporting", bool)()  # older versions of torch have none
 
 
@@ -82,17 +83,17 @@ def describe() -> str:
 def check_points(
     name: str, points: Tensor, lengths: Tensor | None = None, *, like: Tensor | None = None, trusted: bool = False
 ) -> None:
-    """Check points [B, N, 3], their lengths [B], and that they agree with a second set they go with.
+    """Check points [B, N, 3], their lengths [B], and that they agree with a second set.
 
     Args:
-        name: What the error calls them.
+        name: What error messages call them.
         points: Any tensor.
         lengths: Any tensor, or None.
-        like: The second set.
-        trusted: Check shapes, types and devices only, not values: no pass over them, and no wait for a GPU.
+        like: The second set of points.
+        trusted: Check shapes, types and devices only, not values, which saves a pass over them and a wait for the GPU.
 
     Raises:
-        ValueError: Saying which of them is wrong and what was expected.
+        ValueError: If any of them is invalid; the message says what was expected.
     """
     if points.ndim != 3 or points.shape[2] != 3 or not points.shape[1]:
         raise ValueError(f"{name} must be [B, N, 3] with N >= 1, got {list(points.shape)}")
@@ -100,7 +101,7 @@ def check_points(
         raise ValueError(f"{name} must be float32 or float64, got {points.dtype}; under autocast keep xyz in float32")
     if like is not None and (like.dtype, like.device, len(like)) != (points.dtype, points.device, len(points)):
         raise ValueError(
-            f"{name} are {points.dtype} on {points.device} in a batch of {len(points)}, their partners {like.dtype} on "
+            f"{name} are {points.dtype} on {points.device} in a batch of {len(points)}, the others {like.dtype} on "
             f"{like.device} in a batch of {len(like)}; both must agree"
         )
     if lengths is not None and (lengths.shape != points.shape[:1] or lengths.dtype != torch.int64):

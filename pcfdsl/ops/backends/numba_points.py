@@ -1,9 +1,9 @@
 """CPU kernels of the point operators: the same indices as the plain twins in ops.reference, to the last tie.
 
 Farthest point sampling and nearest neighbours share one structure: points in kd-tree leaves, each with its bounding
-box. A leaf whose box is farther than what is already known need not be opened. Squared distances are summed as
+box. A leaf whose box is farther than the best found so far need not be opened. Squared distances are summed as
 ((dx dx) + (dy dy)) + (dz dz) in the type of the points, exactly as the twins do; box distances round differently, so a
-leaf is left closed only where its box is farther by more than any rounding.
+leaf is skipped only if its box is farther by more than any rounding error.
 """
 
 import numba
@@ -11,7 +11,7 @@ import numpy as np
 
 FPS_LEAF = 128
 NEAREST_LEAF = 12
-_SAFE = 1 - 1e-5  # relative room for the rounding of a box distance
+_SAFE = 1 - 1e-5  # relative allowance for the rounding of a box distance
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 

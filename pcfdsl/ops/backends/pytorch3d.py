@@ -1,10 +1,10 @@
 """PyTorch3D's point operators behind our signatures, for CUDA tensors where the package is installed.
 
-What they promise (PyTorch3D 0.7): sampling starts at index 0 unless a random start is asked for and fills up with -1
+Their contract (PyTorch3D 0.7): sampling starts at index 0 unless a random start is requested, and pads with -1
 when there are fewer points than samples; ball query returns the first K in index order with d^2 < r^2, padded with -1;
-nearest neighbours come sorted, as squared distances, with 0 where points are missing. Sampling converts to float32.
+nearest neighbours are sorted, with squared distances, with 0 where points are missing. Sampling converts to float32.
 None of them promises an order among equal distances, and a compiler that fuses multiplications with additions may
-round a distance otherwise than the twins: expect their indices except where distances are equal to the last bits.
+round a distance differently from the twins: expect their indices except where distances are equal to the last bits.
 """
 
 import functools

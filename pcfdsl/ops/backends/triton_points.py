@@ -5,7 +5,8 @@ multiply-adds. A distance that is not negative, seen as an integer, and an index
 of distance, then index, so that a single reduction finds the nearest (or farthest) point and breaks ties.
 
 Points are passed as planes [B, 3, N'], N' a multiple of 16, so that neighbouring threads read neighbouring numbers in
-wide loads and one compiled kernel serves every N. Nothing is added atomically: results repeat to the last bit.
+wide loads and one compiled kernel serves every N. There are no atomic additions, so results are reproducible bit for
+bit.
 """
 
 from typing import Any

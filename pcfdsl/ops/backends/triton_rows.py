@@ -1,9 +1,9 @@
 """CUDA kernels of ops.rows: moments, batch norm + ReLU, and their maximum over ragged neighbourhoods, float32.
 
-A row passes through memory as seldom as it can: once for the moments, once for the norm; backwards once for the sums
+Rows are read as rarely as possible: once for the moments, once for the norm; backwards once for the sums
 and once for the gradient. Sums go by blocks of rows: as many programs as the number of rows says, each with a fixed
-share, whose partial results one more kernel adds up in order in float64. Nothing is added atomically, so results repeat
-to the last bit. The operators are registered in ops.rows, whose CPU kernels these ones mirror.
+share, whose partial results one more kernel adds up in order in float64. There are no atomic additions, so results are
+reproducible bit for bit. The operators are registered in ops.rows, whose CPU kernels these ones mirror.
 """
 
 # pyright: reportOperatorIssue=false, reportCallIssue=false, reportArgumentType=false

@@ -1,6 +1,6 @@
 """CUDA kernels of sparse convolution; see `pcfdsl.ops.sparse.implicit_gemm` for the tables that they follow.
 
-Sums are float32. Loops run over what a tile really has, read from a list, so that their loads can be issued ahead.
+Sums are float32. Loops run over lists of what a tile really has, so that loads can be issued ahead.
 """
 
 from typing import Any
@@ -117,7 +117,7 @@ def weight_kernel(
         total = tl.dot(tl.trans(a), b, total, input_precision=PRECISION)
     k = tl.load(weight_idx + offset)
     at = ((share * num_weights + k).to(tl.int64) * num_in + m[:, None]) * num_out + n[None]
-    # The offsets that fill the last split up are of no weight.
+    # Offsets that pad the last split belong to no weight.
     inside = (m < num_in)[:, None] & (n < num_out)[None] & (offset < num_weights)
     tl.store(partial + at, total, mask=inside)
 
@@ -128,7 +128,7 @@ def multiply(x: Tensor, weight: Tensor, meetings: Meetings, *, transposed: bool 
     Args:
         x: [V_in, C_in] float32, bfloat16 or float16.
         weight: [K, C_in, C_out], or if `transposed` [K, C_out, C_in].
-        meetings: Which rows meet under which weights.
+        meetings: Which rows are combined under which weights.
         transposed: Whether weights are used transposed.
     """
     table, precision = meetings.table, _precision(x)

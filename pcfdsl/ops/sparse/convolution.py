@@ -1,8 +1,8 @@
 """The arithmetic of a sparse convolution: gather, multiply, add, one kernel weight at a time.
 
-For each weight the rows that it meets are gathered, multiplied and added to the output. Nothing is padded: work and
+For each weight its rows are gathered, multiplied and added to the output. Nothing is padded: work and
 memory follow the number of pairs. On the CPU threads share the weights, each with a sum of its own. Sums are added up
-in a fixed order and no row is added to by two at a time, so results are the same from run to run.
+in a fixed order and no two threads add to the same row, so results are the same from run to run.
 """
 
 from collections.abc import Sequence
@@ -103,7 +103,7 @@ def _gradients(
 
 
 def _start(rows: Tensor, weights: Sequence[Tensor], kernel_map: KernelMap, share: list[int], num_out: int) -> Tensor:
-    """What a sum begins with: the product under the identity in the share that has it, otherwise zeros."""
+    """The initial value of a sum: the product under the identity in the share that has it, otherwise zeros."""
     dtype = torch.promote_types(rows.dtype, torch.float32)
     if kernel_map.identity in share:
         return (rows @ weights[kernel_map.identity]).to(dtype)

@@ -56,7 +56,7 @@ def quantize(
     if points.ndim != 2 or points.shape[1] != 3 or points.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"points must be float32 or float64 [N, 3], got {points.dtype} {list(points.shape)}")
     if not len(points):
-        raise ValueError("there are no points to quantize; leave empty clouds out")
+        raise ValueError("there are no points to quantize; omit empty clouds")
     if not 0 < voxel_size < float("inf"):
         raise ValueError(f"voxel_size must be positive and finite (metres), got {voxel_size}")
     for name, other in (("origin", origin), ("batch_idx", batch_idx)):
@@ -71,7 +71,7 @@ def quantize(
     cells = torch.floor((points if origin is None else points - origin) / voxel_size)
     batch = points.new_zeros(len(points), dtype=torch.int64) if batch_idx is None else batch_idx.long()
     near = (cells >= -COORDINATE_LIMIT) & (cells < COORDINATE_LIMIT)  # nor is NaN
-    # Every number that the host has to know, in one answer.
+    # Every number that the host needs, in one transfer.
     all_near, first_item, last_item = torch.stack([near.all().long(), batch.min(), batch.max()]).tolist()
     if not all_near:
         finite = torch.isfinite(points)
@@ -114,10 +114,10 @@ def quantize_batch(points: Tensor, voxel_size: float) -> tuple[Tensor, Tensor, T
 
 
 def check_coordinates(coordinates: Tensor, features: Tensor) -> None:
-    """Check what a sparse tensor is made of, but for duplicates (`Voxels` sees those when it sorts).
+    """Check the parts of a sparse tensor, except for duplicates (`Voxels` finds those when it sorts).
 
     Raises:
-        ValueError: Saying what is wrong and what was expected.
+        ValueError: If they are invalid; the message says what was expected.
     """
     if coordinates.ndim != 2 or coordinates.shape[1] != 4 or coordinates.dtype not in (torch.int32, torch.int64):
         raise ValueError(
@@ -125,7 +125,7 @@ def check_coordinates(coordinates: Tensor, features: Tensor) -> None:
             f"{coordinates.dtype} {list(coordinates.shape)}; `quantize` makes them from points"
         )
     if not len(coordinates):
-        raise ValueError("there are no voxels; leave empty clouds out of the batch")
+        raise ValueError("there are no voxels; omit empty clouds from the batch")
     if features.ndim != 2 or len(features) != len(coordinates) or not features.is_floating_point():
         raise ValueError(
             f"features must be floating point [V, C] with V = {len(coordinates)}, got "
@@ -137,7 +137,7 @@ def check_coordinates(coordinates: Tensor, features: Tensor) -> None:
         )
     batch_idx, xyz = coordinates[:, 0].long(), coordinates[:, 1:]
     occurs = batch_idx.new_zeros(MAX_BATCH).index_fill(0, batch_idx.clamp(0, MAX_BATCH - 1), 1)
-    # Every number that the host has to know, in one answer.
+    # Every number that the host needs, in one transfer.
     numbers = torch.stack([xyz.min().long(), xyz.max().long(), batch_idx.min(), batch_idx.max(), occurs.sum()])
     lowest, highest, first_item, last_item, num_items = numbers.tolist()
     if lowest < -COORDINATE_LIMIT or highest >= COORDINATE_LIMIT:
@@ -172,10 +172,10 @@ def unpack(keys: Tensor) -> Tensor:
 
 
 def locate(coordinates: Tensor, among: Tensor) -> Tensor:
-    """Row of each voxel [V, 4] in others [V', 4], neither of which names a voxel twice: [V] int64.
+    """Row of each voxel [V, 4] in others [V', 4], both without duplicates: [V] int64.
 
     Raises:
-        ValueError: If a voxel is none of the others.
+        ValueError: If a voxel is not among the others.
     """
     wanted, (keys, order) = pack(coordinates), pack(among).sort()
     place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)

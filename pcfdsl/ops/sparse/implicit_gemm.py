@@ -3,10 +3,11 @@
 Nothing is gathered into memory: a program computes a tile of output rows and loads the input rows that each meets as it
 multiplies. A tile computes an offset for all its rows if any of them has a neighbour there, so rows are sorted by the
 set of offsets that they have. Of 27 offsets that set is nearly unique to a row; of 9 it is not. Offsets are therefore
-dealt into splits, each with its own order of rows, whose sums are added up one after the other, as in spconv 2.
+divided into splits, each with its own order of rows, whose sums are added up one after the other, as in spconv 2.
 
 Everything is made once for a kernel map, on the device and without waiting for it. The gradient of the features is the
-same product with the sides of the map exchanged. No two programs write to one place: results repeat to the last bit.
+same product with the sides of the map exchanged. No two programs write to the same place, so results are
+reproducible bit for bit.
 """
 
 import functools

@@ -9,7 +9,7 @@ __all__ = ["add_rows", "find_pairs", "find_pairs_torch"]
 
 
 def add_rows(out: Tensor, idx: Tensor, rows: Tensor) -> None:
-    """out[idx[i]] += rows[i]; no row of `out` is named twice.
+    """out[idx[i]] += rows[i]; without duplicates in `idx`.
 
     Args:
         out: [V, C], contiguous; changed in place. At least float32.

@@ -58,10 +58,10 @@ def sparse_tensor(
         backend: What computes: "torch", "triton" (on CUDA), or "minkowski" (MinkowskiEngine, where it is installed).
             "auto" is torch on the CPU, where it is the fastest; on CUDA it is the first of Triton, MinkowskiEngine
             and torch that runs there.
-        trusted: The caller has called `check_coordinates`. Spares a GPU's answer.
+        trusted: The caller has called `check_coordinates`. Saves a synchronisation.
 
     Raises:
-        ValueError: For other shapes, types, values or devices, for voxels given twice, and for a backend that is
+        ValueError: For other shapes, types, values or devices, for duplicate voxels, and for a backend that is
             unknown or not installed.
     """
     if not trusted:
@@ -97,7 +97,7 @@ def add_onto(x: SparseTensor, onto: SparseTensor) -> SparseTensor:
     """Add features [V, C] to those [V', C] of the same voxels of another tensor, which may have more voxels.
 
     Raises:
-        ValueError: If x has a voxel that the other has not.
+        ValueError: If x has a voxel that the other lacks.
     """
     if x.voxels is onto.voxels:
         return onto.replace(onto.features + x.features)
@@ -176,7 +176,7 @@ class SparseConvTranspose3d(SparseConv3d):
 
     Usually back to those that were convolved down; or to any others, such as `voxels.generated(kernel_size, stride)`,
     all that can be reached (MinkowskiEngine's generative transposed convolution). Pairs are those of the convolution
-    of the same size and stride between the two, weights are met in the same order.
+    of the same size and stride between the two, in the same order of weights.
     """
 
     transposed = True
@@ -190,7 +190,7 @@ class SparseConvTranspose3d(SparseConv3d):
         self._check(x)
         if x.voxels.stride != onto.stride * self.stride or (self.stride == 1 and x.voxels is not onto):
             raise ValueError(
-                f"features are on voxels of stride {x.voxels.stride}, which is not {self.stride} times the target's "
+                f"features are on voxels of stride {x.voxels.stride}, not {self.stride} times the target's "
                 f"({onto.stride}); give the voxels that were convolved down, or generated ones"
             )
         if self.kernel.ndim == 2:

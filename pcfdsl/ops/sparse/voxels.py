@@ -16,7 +16,7 @@ __all__ = ["TorchVoxels", "TritonVoxels", "Voxels", "finer_step"]
 
 
 class Voxels(Protocol):
-    """What layers need of a set of voxels; one implementation a backend.
+    """What layers need of a set of voxels; one implementation per backend.
 
     Attributes:
         coordinates: [V, 4] int64 (batch, x, y, z), in the units of the finest voxels.
@@ -82,7 +82,7 @@ class TorchVoxels:
         """The finest voxels, from coordinates [V, 4] as `check_coordinates` admits them. Waits for a GPU once or twice.
 
         Raises:
-            ValueError: If a voxel occurs twice.
+            ValueError: If there are duplicate voxels.
         """
         coordinates = coordinates.long()
         keys = pack(coordinates)
@@ -93,7 +93,7 @@ class TorchVoxels:
         if bool(twice.any()):
             again = unpack(keys[1:][twice][:1])[0].tolist()
             raise ValueError(
-                f"{int(twice.sum())} voxels are given more than once, one of them (batch, x, y, z) = {again}; "
+                f"{int(twice.sum())} voxels are duplicates, such as (batch, x, y, z) = {again}; "
                 "`quantize` gives each voxel once, with a point that represents it"
             )
         return cls(coordinates, keys, order, stride=1)
