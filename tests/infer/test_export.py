@@ -22,6 +22,7 @@ from pcfdsl.infer.image import load_image_classifier
 from pcfdsl.models.batch_norm import RowNormReLU
 from pcfdsl.models.decode import DecodeOptions, decode, decode_boxes, select_proposals
 from pcfdsl.models.detector import build_detector
+from pcfdsl.models.votenet import VoteNet
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.train.tasks.image import ImageConfig, image_task
 
@@ -50,6 +51,9 @@ def detector_run(folder: Path, *settings: str, recipe: str = "votenet/smoke_fine
         if isinstance(module, RowNormReLU):
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
+    if isinstance(model, VoteNet):  # at random weights, proposals hardly differ
+        for channels in (slice(2), slice(-len(CLASSES), None)):  # objectness and classes
+            model.pnet.conv3.weight.data[channels] *= 50
     settings_ = {**to_dict(config), "classes": list(CLASSES)}
     save_checkpoint(folder, "last", model=model, settings=settings_, step=7, metrics={})
     return folder
@@ -93,6 +97,7 @@ def test_an_exported_detector_finds_what_the_detector_finds(exported):
     points = torch.from_numpy(np.random.default_rng(1).uniform(0, 3, shape).astype(np.float32))
     boxes, objectness, probabilities = asked(points)
     output, classes = detector.model(points), probabilities.argmax(-1)
+    assert output.objectness_logits.std(1).min() > 0.05  # it does depend on what is there
     torch.testing.assert_close(boxes, decode_boxes(output, model), rtol=1e-4, atol=1e-4)
     options = DecodeOptions(confidence=0.0, nms="2d", nms_threshold=0.0, per_class_proposal=False, remove_empty=True)
     expected = decode(output, model, points, options=options)
@@ -149,8 +154,9 @@ def image_run(folder: Path, name: str, *arguments: str) -> Path:
     task = image_task(from_dict(ImageConfig, settings | {"train": run}), pictures)
     for module in task.model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean)
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)  # timm starts some at 0
     save_checkpoint(folder, "last", model=task.model, settings=task.settings, step=0, metrics={})
     return folder
 
@@ -168,7 +174,9 @@ def test_an_exported_image_network_takes_any_number_of_pictures(name, format, tm
     network = load_image_classifier(run, device="cpu").model
     for number in (1, 5):
         images = torch.randn(number, 3, 32, 32)
-        torch.testing.assert_close(asked(images)[0], network(images), rtol=1e-4, atol=1e-5)
+        expected = network(images)
+        assert number == 1 or expected.std(0).min() > 1e-2
+        torch.testing.assert_close(asked(images)[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):
