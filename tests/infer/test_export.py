@@ -35,7 +35,7 @@ DETECTORS = {
     "height": [],
     "colors": [
         *("points.num_points=700", "points.use_color=true", "points.use_height=false"),
-        *("model.num_heading_bins=1", "model.vote_factor=2", "model.cluster_sampling_eval=vote_fps"),
+        *("model.num_heading_bins=1", "model.cluster_sampling_eval=vote_fps"),
         "model.mean_sizes=[[1, 1, 1], [2, 1, 1], [1, 2, 0.5]]",
         *("model.backbone.input_channels=3", "model.backbone.skip_near_origin=true"),
     ],
