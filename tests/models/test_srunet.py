@@ -168,7 +168,7 @@ def test_input_that_does_not_fit_is_refused_with_a_reason():
         network(coordinates, torch.ones(len(coordinates), 4))
     with pytest.raises(ValueError, match=r"int32 or int64 \[V, 4\]"):
         network(coordinates.float(), features)
-    with pytest.raises(ValueError, match="more than once"):
+    with pytest.raises(ValueError, match="duplicates"):
         network(coordinates[[0, 1, 1]], features[:3])
     with pytest.raises(ValueError, match="no voxels"):
         network(coordinates[:0], features[:0])
