@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from pcfdsl.config import ConfigError, describe, load, to_yaml
+from pcfdsl.recipes import expand_home
 
 __all__ = ["add_config", "needs", "parse_shard", "positive", "resolve_config", "run", "whole"]
 
@@ -62,8 +63,9 @@ def run(main: Callable[[], dict | None]) -> NoReturn:
     """Run a tool: print its result as JSON, or its error as one message without a traceback.
 
     Errors in settings and usage exit with code 2, errors in files and data with 1. Anything else is a bug and keeps its
-    traceback.
+    traceback. A `~` in the command's arguments stands for the home folder.
     """
+    sys.argv[1:] = map(_with_home, sys.argv[1:])
     try:
         result = main()
     except ConfigError as error:
@@ -94,6 +96,13 @@ def needs(extra: str) -> Iterator[None]:
         if str(error.name).startswith("pcfdsl"):
             raise
         _stop(f"this tool needs {error.name}: pip install 'pcfdsl[{extra}]' (in its repository: '.[{extra}]')", 1)
+
+
+def _with_home(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    if not equals or argument.startswith("~"):
+        return expand_home(argument)
+    return argument if value == "~" else f"{name}={expand_home(value)}"  # to settings, a bare ~ is null
 
 
 def _sentence(error: OSError) -> str:

@@ -3,11 +3,12 @@
 They are the YAML files of the repository's `configs`, which a wheel holds as `pcfdsl/configs`.
 """
 
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
 
-__all__ = ["find_recipe", "recipes", "summaries"]
+__all__ = ["expand_home", "find_recipe", "recipes", "summaries"]
 
 _JOBS = "cluster"  # job files for Slurm and Kubernetes, which are no settings
 
@@ -20,13 +21,22 @@ def recipes() -> dict[str, Path]:
     return {f"{path.parent.name}/{path.stem}": path for path in files}
 
 
+def expand_home(text: str) -> str:
+    """The path with the user's home folder in place of `~`; any other text is unchanged.
+
+    A shell does this only at the start of a word that is not quoted, and not in `key=~/set`. Every text in settings and
+    every argument of a command goes through this function.
+    """
+    return os.path.expanduser(text) if text.startswith("~") else text
+
+
 def find_recipe(path: str | Path) -> Path:
     """The file that a path or the name of a recipe stands for; a file goes before a recipe of the same name.
 
     Raises:
         FileNotFoundError: If there is neither; names like it are in the message.
     """
-    file = Path(path).expanduser()
+    file = Path(expand_home(str(path)))
     if file.is_file():
         return file
     known = recipes()

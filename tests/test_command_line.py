@@ -1,4 +1,5 @@
 import argparse
+import sys
 
 import pytest
 
@@ -51,6 +52,28 @@ def test_a_tool_without_its_extra_says_which(capsys):
 def test_counts_are_from_one(text):
     with pytest.raises(argparse.ArgumentTypeError, match="positive integer"):
         positive(text)
+
+
+def test_a_tilde_is_the_home_folder_in_every_argument(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written = ["tool", "~/a", "--out", "~", "--out=~/b", "name=~/c", "data.path=~", "x~/y", "--split", "train"]
+    monkeypatch.setattr("sys.argv", written.copy())
+    seen = []
+    with pytest.raises(SystemExit):
+        run(lambda: seen.extend(sys.argv))
+    home = str(tmp_path)
+    assert seen == [
+        "tool",
+        f"{home}/a",
+        "--out",
+        home,
+        f"--out={home}/b",
+        f"name={home}/c",
+        "data.path=~",
+        "x~/y",
+        "--split",
+        "train",
+    ]
 
 
 def test_a_setting_behind_seeds_is_explained():

@@ -54,6 +54,15 @@ class Lengths:
     train: Length = option(Length(), "how long")
 
 
+def test_a_tilde_is_the_home_folder_in_every_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text("name: ~/set")
+    assert load(Outer, "~/c.yaml").name == f"{tmp_path}/set"
+    assert load(Outer, overrides=["name=~/set"]).name == Outer(name="~/set").name == f"{tmp_path}/set"
+    assert load(Outer, overrides=["name=~"]).name is None
+    assert load(Outer, overrides=["name=a~/b"]).name == "a~/b"
+
+
 def test_an_override_of_what_another_setting_replaces_wins(tmp_path):
     (tmp_path / "c.yaml").write_text("train: {steps: 20, epochs: 4}")
     assert load(Lengths, tmp_path / "c.yaml").train == Length(steps=20, epochs=4.0)

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import pkgutil
+import re
 import typing
 
 import pytest
@@ -103,6 +104,35 @@ def test_settings_come_back_from_their_dictionary_and_one_override_changes_one_v
         else:
             unchanged.append(path)
     assert {path.split(".")[-1] for path in unchanged} <= BOUND
+
+
+SIZES = re.compile(r"num_\w+|(\w+_)?size|batch_size|evaluation_batch|repeats|votes|supersample|accumulate")
+UNBOUNDED = {"ImportedCategoriesConfig.num_categories", "TrainConfig.accumulate"}  # counted; divides batch_size
+
+
+def test_sizes_have_bounds():
+    """A size that no machine can hold is a mistake in a setting, not a MemoryError or a hang."""
+    unbounded = {
+        f"{cls.__name__}.{field.name}"
+        for cls in CLASSES
+        for field in dataclasses.fields(cls)
+        if SIZES.fullmatch(field.name)
+        and re.search(r"\b(int|float)\b", str(field.type))
+        and "doc" in field.metadata
+        and field.metadata["maximum"] is None
+    }
+    assert unbounded <= UNBOUNDED, "give these a maximum"
+
+
+@pytest.mark.parametrize("dataset", ["", "rcdb.", "fractaldb.", "visualatom.", "exfractaldb."])
+@pytest.mark.parametrize("number", ["3000000000", "3000000000000000000", "9" * 40])
+@pytest.mark.parametrize("name", ["num_instances", "num_categories"])
+def test_a_generator_refuses_impossible_sizes_at_once(dataset, name, number):
+    from pcfdsl.image.sets import ImageSetConfig
+    from pcfdsl.pointcloud.pcfractal import PCFractalConfig
+
+    with pytest.raises(ConfigError, match=f"{name}: must (be at most 10000000|fit in 64 bits), got"):
+        load(ImageSetConfig if dataset else PCFractalConfig, overrides=[f"{dataset}{name}={number}"])
 
 
 def test_numbers_of_steps_and_epochs_need_no_agreement():

@@ -8,6 +8,8 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
+from pcfdsl.recipes import expand_home
+
 __all__ = ["choices_of", "convert", "is_group", "kind_field", "kinds_of", "out_of_range", "shown"]
 
 _MAX_INT = (1 << 63) - 1
@@ -72,6 +74,8 @@ def convert(value: Any, hint: Any) -> tuple[Any, str | None]:
                 return value, f"expected a number, got {shown(value)}, which is too large"
     if hint is str and type(value) is int:  # a fold named 3
         return str(value), None
+    if hint is str and isinstance(value, str):
+        return expand_home(value), None
     if hint is type(None) and value is None:
         return None, None
     if isinstance(hint, type) and isinstance(value, hint) and (hint is not int or not isinstance(value, bool)):

@@ -33,9 +33,11 @@ __all__ = ["EvaluationConfig", "detect", "detect_scenes", "evaluate_scenes", "me
 class EvaluationConfig:
     """How detections are made and judged."""
 
-    batch_size: int = option(8, "scenes at a time", minimum=1)
-    num_workers: int = option(0, "processes that load data", minimum=0)
-    repeats: int = option(1, "evaluations, each with other points drawn from the scenes; their mean counts", minimum=1)
+    batch_size: int = option(8, "scenes at a time", minimum=1, maximum=65_536)
+    num_workers: int = option(0, "processes that load data", minimum=0, maximum=256)
+    repeats: int = option(
+        1, "evaluations, each with other points drawn from the scenes; their mean counts", minimum=1, maximum=1_000_000
+    )
     seed: int = option(0, "decides which points those are")
     iou_thresholds: tuple[float, ...] = option((0.25, 0.5), "IoU a detection must exceed", minimum=0.0, maximum=1.0)
     monitor: str = option("mAP@0.25", "the result whose greatest value makes a checkpoint the best")

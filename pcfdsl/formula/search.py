@@ -84,7 +84,7 @@ class SearchConfig(_DrawConfig):
     """How categories are found."""
 
     variance_threshold: float = option(0.15, "each axis' variance must exceed this", minimum=0.0)
-    num_points: int = option(10_000, "points used by the variance check", minimum=100)
+    num_points: int = option(10_000, "points used by the variance check", minimum=100, maximum=10_000_000)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +196,8 @@ class FillingSearchConfig(_DrawConfig):
     """How 2D categories are found; the threshold is meaningful only together with the size and number of points."""
 
     filling_threshold: float = option(0.2, "least share of inked pixels", minimum=0.0, maximum=1.0)
-    image_size: int = option(512, "side of the picture that the check draws, pixels", minimum=16)
-    num_points: int = option(100_000, "points that the check draws", minimum=100)
+    image_size: int = option(512, "side of the picture that the check draws, pixels", minimum=16, maximum=8_192)
+    num_points: int = option(100_000, "points that the check draws", minimum=100, maximum=100_000_000)
 
     def inconsistencies(self):
         """Yield (field, message) for settings that are inconsistent with one another."""

@@ -175,7 +175,7 @@ class SearchedCategoriesConfig:
         "native", "as in the whole recipe", formerly={"official": "released"}
     )
     seed: int = option(0, "root of every random decision")
-    num_categories: int = option(1000, "categories", minimum=1)
+    num_categories: int = option(1000, "categories", minimum=1, maximum=10_000_000)
     search: SearchConfig = option(SearchConfig(), "how categories are found")
 
 

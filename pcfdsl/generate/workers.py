@@ -13,6 +13,8 @@ __all__ = ["Executor", "WorkerError", "attempt", "local", "outcome"]
 
 T = TypeVar("T")
 
+_MAX_WORKERS = 1024
+
 # (job, tasks) -> job(task) for every task, in order of completion. `local` makes one, `ray.on_ray` is one.
 Executor = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
@@ -32,7 +34,12 @@ def local(workers: int = 1) -> Executor:
     - ValueError: A worker's ValueError or OSError, with its message; with a single worker, the exception itself.
     - WorkerError: Any other exception of a worker.
     - OSError: If a worker was killed.
+
+    Raises:
+        ValueError: If there are more workers than any machine has processors.
     """
+    if workers > _MAX_WORKERS:
+        raise ValueError(f"{workers} processes are more than this can start; expected at most {_MAX_WORKERS}")
     return partial(_run, workers)
 
 

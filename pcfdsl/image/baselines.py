@@ -26,14 +26,16 @@ class BezierConfig:
     """Everything a set of Bezier curves depends on."""
 
     seed: int = option(0, "root of every random decision")
-    num_categories: int = option(144, "categories; numbers of control points times numbers of curves", minimum=1)
-    num_instances: int = option(1000, "instances per category", minimum=1)
-    image_size: int = option(256, "side of an image in pixels", minimum=1)
+    num_categories: int = option(
+        144, "categories; numbers of control points times numbers of curves", minimum=1, maximum=10_000_000
+    )
+    num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
+    image_size: int = option(256, "side of an image in pixels", minimum=1, maximum=8_192)
     controls_min: int = option(3, "fewest control points of a curve", minimum=2)
     curves_min: int = option(1, "fewest curves of an image", minimum=1)
     ink: tuple[int, int] = option((64, 255), "range of greys of the curves, on black", minimum=0, maximum=255)
     supersample: int = option(
-        1, "draw at this multiple of the size, then average; thinner lines in small images", minimum=1
+        1, "draw at this multiple of the size, then average; thinner lines in small images", minimum=1, maximum=8
     )
 
     def __post_init__(self):
@@ -88,9 +90,11 @@ class PerlinConfig:
     """Everything a set of Perlin noise depends on."""
 
     seed: int = option(0, "root of every random decision")
-    num_categories: int = option(100, "categories; frequencies along y times frequencies along x", minimum=1)
-    num_instances: int = option(1000, "instances per category", minimum=1)
-    image_size: int = option(256, "side of an image in pixels", minimum=1)
+    num_categories: int = option(
+        100, "categories; frequencies along y times frequencies along x", minimum=1, maximum=10_000_000
+    )
+    num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
+    image_size: int = option(256, "side of an image in pixels", minimum=1, maximum=8_192)
     frequency_min: int = option(1, "lowest frequency, in lattice cells over the image", minimum=1)
     octaves: int = option(1, "octaves of noise", minimum=1, maximum=16)
     gain: float = option(0.5, "strength of each octave against the one before", minimum=0, maximum=1)

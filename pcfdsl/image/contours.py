@@ -33,12 +33,14 @@ class ContourDrawConfig:
     color: bool = option(False, "a random RGB colour per polygon instead of a random grey")
     background: int = option(255, "grey of the background", minimum=0, maximum=255)
     ink: tuple[int, int] = option((0, 255), "range of greys, or of each channel", minimum=0, maximum=255)
-    canvas: int = option(512, "image size, in pixels, that all lengths refer to; scaled for other sizes", minimum=1)
+    canvas: int = option(
+        512, "image size, in pixels, that all lengths refer to; scaled for other sizes", minimum=1, maximum=16_384
+    )
     supersample: int = option(
-        1, "draw at this multiple of the size, then average; thinner lines in small images", minimum=1
+        1, "draw at this multiple of the size, then average; thinner lines in small images", minimum=1, maximum=8
     )
     noise_kind: Literal["white", "smooth"] = option("white", "independent at every vertex (released), or smooth")
-    noise_cells: int = option(8, "with smooth noise: bumps along a contour", minimum=1)
+    noise_cells: int = option(8, "with smooth noise: bumps along a contour", minimum=1, maximum=16_384)
     break_fraction: float = option(
         0.0, "share of sides drawn in the background's colour, which breaks contours", minimum=0, maximum=1
     )

@@ -34,21 +34,21 @@ class ExFractalDBConfig:
     """Everything an ExFractalDB depends on."""
 
     seed: int = option(0, "root of every random decision")
-    num_categories: int = option(1000, "categories", minimum=1)
-    num_instances: int = option(1000, "instances per category", minimum=1)
-    image_size: int = option(224, "side of a picture, pixels", minimum=1)
-    num_points: int = option(10_000, "points per picture", minimum=10)
+    num_categories: int = option(1000, "categories", minimum=1, maximum=10_000_000)
+    num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
+    image_size: int = option(224, "side of a picture, pixels", minimum=1, maximum=8_192)
+    num_points: int = option(10_000, "points per picture", minimum=10, maximum=100_000_000)
     views: Literal["sphere", "ring"] = option(
         "sphere", "viewpoints: uniform on the sphere, or num_views around the y axis as in MV-FractalDB"
     )
-    num_views: int = option(12, "viewpoints of the ring", minimum=1)
+    num_views: int = option(12, "viewpoints of the ring", minimum=1, maximum=10_000_000)
     parameter_step: float = option(
         0.1, "step of the weights: one matrix entry or offset, in all maps, times 1 + m * step; 0: none", minimum=0.0
     )
     parameter_steps: int = option(6, "largest |m| of those weights; 6 steps of 0.1 are the released 145", minimum=1)
     field_of_view: float = option(45.0, "angle across the side of the picture, degrees", minimum=1.0, maximum=170.0)
     distance: float = option(4.0, "distance of the camera from the centre of the cloud (within +-1)", minimum=1.0)
-    point_size: int = option(1, "side of a point, pixels", minimum=1)
+    point_size: int = option(1, "side of a point, pixels", minimum=1, maximum=16_384)
     shade_by_depth: bool = option(False, "grey by depth instead of white")
     clouds: bool = option(False, "stored sets hold the cloud in each picture too: pairs for 2D and 3D networks")
     degenerate: Literal["halve", "keep"] = option(

@@ -45,12 +45,14 @@ class FractalDBConfig:
         "native", "clean rules, or exactly those of the released scripts", formerly={"official": "released"}
     )
     seed: int = option(0, "root of every random decision")
-    num_categories: int = option(1000, "categories", minimum=1)
-    num_instances: int = option(1000, "instances per category: all of 25 x num_patches x num_flips or some", minimum=1)
-    image_size: int = option(362, "side of a picture, pixels", minimum=1)
-    num_points: int = option(200_000, "points per picture", minimum=10)
+    num_categories: int = option(1000, "categories", minimum=1, maximum=10_000_000)
+    num_instances: int = option(
+        1000, "instances per category: all of 25 x num_patches x num_flips or some", minimum=1, maximum=10_000_000
+    )
+    image_size: int = option(362, "side of a picture, pixels", minimum=1, maximum=8_192)
+    num_points: int = option(200_000, "points per picture", minimum=10, maximum=100_000_000)
     weight: float = option(0.4, "step of the parameter weights: 1 +- this, 1 +- twice this", minimum=0.0, maximum=0.5)
-    num_patches: int = option(10, "draws of the random numbers (orbit and masks) per weight", minimum=1)
+    num_patches: int = option(10, "draws of the random numbers (orbit and masks) per weight", minimum=1, maximum=10_000)
     num_flips: Literal[1, 4, 8] = option(
         4,
         "1: none; 4: flips; 8: flips and right-angle rotations",

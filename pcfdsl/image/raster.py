@@ -33,9 +33,9 @@ class DrawConfig:
     )
     color: bool = option(False, "hue by point number (128 hues in turn, as released), or by density; else grey")
     ink: int = option(127, "grey level of the ink; density runs from it to 255", minimum=1, maximum=255)
-    pad: int = option(6, "free pixels on each side", minimum=0)
+    pad: int = option(6, "free pixels on each side", minimum=0, maximum=16_384)
     keep_aspect: bool = option(False, "scale both axes alike; the released pictures stretch each by itself")
-    supersample: int = option(1, "draw this many times larger, then average", minimum=1, maximum=16)
+    supersample: int = option(1, "draw this many times larger, then average", minimum=1, maximum=8)
 
     def __post_init__(self):
         validate(self)

@@ -28,12 +28,14 @@ class RCDBConfig:
         "native", "clean rules, or exactly those of the released script", formerly={"official": "released"}
     )
     seed: int = option(0, "root of every random decision")
-    num_categories: int = option(1000, "categories", minimum=1)
-    num_instances: int = option(1000, "instances per category", minimum=1)
-    image_size: int = option(512, "side of an image in pixels", minimum=1)
-    vertices: tuple[int, int] = option((3, 200), "range of the number of vertices; exponential within it", minimum=3)
+    num_categories: int = option(1000, "categories", minimum=1, maximum=10_000_000)
+    num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
+    image_size: int = option(512, "side of an image in pixels", minimum=1, maximum=8_192)
+    vertices: tuple[int, int] = option(
+        (3, 200), "range of the number of vertices; exponential within it", minimum=3, maximum=1_000_000
+    )
     mean_vertices: float = option(100.0, "mean of that exponential before it is truncated to the range", minimum=1)
-    polygons: tuple[int, int] = option((1, 200), "range of the number of polygons", minimum=1)
+    polygons: tuple[int, int] = option((1, 200), "range of the number of polygons", minimum=1, maximum=100_000)
     noise: tuple[float, float] = option((0.0, 4.0), "range of the noise coefficient", minimum=0)
     step: tuple[float, float] = option((0.0, 0.1), "range of the outward step per polygon ('line width')", minimum=0)
     radius: tuple[int, int] = option((0, 100), "range of an instance's radius", minimum=0)

@@ -42,15 +42,17 @@ class SegRCDBConfig:
     num_categories: int = option(
         254, "categories; 0 is the background's label and 255 stays free", minimum=1, maximum=254
     )
-    num_images: int = option(20_000, "images", minimum=1)
-    num_instances: int = option(32, "contours in an image, each of a random category", minimum=1)
-    image_size: int = option(512, "side of an image in pixels", minimum=1)
+    num_images: int = option(20_000, "images", minimum=1, maximum=1_000_000_000)
+    num_instances: int = option(32, "contours in an image, each of a random category", minimum=1, maximum=100_000)
+    image_size: int = option(512, "side of an image in pixels", minimum=1, maximum=8_192)
     mask: Literal["M1", "M2", "M3"] = option(
         "M1", "labelled pixels: the lines, the ring between them, or the whole area"
     )
-    vertices: tuple[int, int] = option((3, 500), "range of the number of vertices; exponential within it", minimum=3)
+    vertices: tuple[int, int] = option(
+        (3, 500), "range of the number of vertices; exponential within it", minimum=3, maximum=1_000_000
+    )
     mean_vertices: float = option(100.0, "mean of that exponential before it is truncated to the range", minimum=1)
-    polygons: tuple[int, int] = option((1, 50), "range of the number of polygons", minimum=1)
+    polygons: tuple[int, int] = option((1, 50), "range of the number of polygons", minimum=1, maximum=100_000)
     noise: tuple[float, float] = option((0.0, 4.0), "range of the noise coefficient", minimum=0)
     step: tuple[float, float] = option((0.0, 0.1), "range of the outward step per polygon ('line width')", minimum=0)
     radius: tuple[int, int] = option((0, 50), "range of the radius", minimum=0)

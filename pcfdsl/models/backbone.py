@@ -24,11 +24,13 @@ __all__ = ["BackboneConfig", "PointFeatures", "PointNet2Backbone", "SRUNetBackbo
 class SRUNetSettings:
     """SR-UNet and how points become its voxels (PointContrast, Xie et al. 2020, and CSC, Hou et al. 2021)."""
 
-    voxel_size: float = option(0.025, "edge of a voxel, metres", minimum=1e-3)
+    voxel_size: float = option(0.025, "edge of a voxel, metres", minimum=1e-3, maximum=10.0)
     features: Literal["ones", "color"] = option(
         "ones", "what a voxel starts with: ones (PointContrast) or the colour of its first point (CSC)"
     )
-    num_seeds: int = option(1024, "voxels that become seeds of a detector, by farthest point sampling", minimum=1)
+    num_seeds: int = option(
+        1024, "voxels that become seeds of a detector, by farthest point sampling", minimum=1, maximum=1_000_000
+    )
     backend: SparseBackend = option("auto", "what computes sparse convolutions")
     net: SRUNetConfig = option(SRUNetConfig(), "the sparse U-Net")
 

@@ -23,8 +23,8 @@ __all__ = ["ClassifierConfig", "PointCloudClassifier"]
 class ClassifierConfig(BackboneConfig):
     """The classifier. Of the backbone only the way down is used: not `backbone.fp_widths`, not `srunet.num_seeds`."""
 
-    num_classes: int = option(1000, "categories", minimum=2)
-    num_hidden: int = option(256, "width of the hidden layer", minimum=1)
+    num_classes: int = option(1000, "categories", minimum=2, maximum=1_000_000)
+    num_hidden: int = option(256, "width of the hidden layer", minimum=1, maximum=65_536)
     dropout: float = option(0.0, "share of hidden values dropped in training", minimum=0, maximum=1)
 
 

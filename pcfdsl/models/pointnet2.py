@@ -19,16 +19,28 @@ __all__ = ["FeaturePropagation", "Level", "PointNet2", "PointNet2Config", "Point
 class PointNet2Config:
     """Backbone. One entry per set-abstraction level, from fine to coarse; the defaults are VoteNet's."""
 
-    width: int = option(1, "factor on all widths of the backbone", minimum=1)
-    input_channels: int = option(1, "channels of a point besides xyz; 1 is the height above the floor", minimum=0)
-    num_centers: tuple[int, ...] = option((2048, 1024, 512, 256), "points kept at each level", minimum=1)
+    width: int = option(1, "factor on all widths of the backbone", minimum=1, maximum=64)
+    input_channels: int = option(
+        1, "channels of a point besides xyz; 1 is the height above the floor", minimum=0, maximum=65_536
+    )
+    num_centers: tuple[int, ...] = option(
+        (2048, 1024, 512, 256), "points kept at each level", minimum=1, maximum=1_000_000
+    )
     radii: tuple[float, ...] = option((0.2, 0.4, 0.8, 1.2), "neighbourhood radius of each level, metres", minimum=0)
-    num_neighbors: tuple[int, ...] = option((64, 32, 16, 16), "neighbours taken at each level", minimum=1)
+    num_neighbors: tuple[int, ...] = option(
+        (64, 32, 16, 16), "neighbours taken at each level", minimum=1, maximum=65_536
+    )
     mlps: tuple[tuple[int, ...], ...] = option(
-        ((64, 64, 128), (128, 128, 256), (128, 128, 256), (128, 128, 256)), "layer widths at each level", minimum=1
+        ((64, 64, 128), (128, 128, 256), (128, 128, 256), (128, 128, 256)),
+        "layer widths at each level",
+        minimum=1,
+        maximum=65_536,
     )
     fp_widths: tuple[tuple[int, ...], ...] = option(
-        ((256, 256), (256, 256)), "layer widths of each feature propagation, from coarse to fine", minimum=1
+        ((256, 256), (256, 256)),
+        "layer widths of each feature propagation, from coarse to fine",
+        minimum=1,
+        maximum=65_536,
     )
     skip_near_origin: bool = option(
         False, "as the released sampling kernel: never choose a point within 0.03 m of the origin"

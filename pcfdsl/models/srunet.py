@@ -30,12 +30,16 @@ __all__ = ["SRUNet", "SRUNetConfig"]
 class SRUNetConfig:
     """The sparse U-Net. The defaults are Res16UNet34C's; planes and layers go down four levels, then up four."""
 
-    in_channels: int = option(3, "channels of a voxel's features", minimum=1)
-    out_channels: int = option(256, "channels of the output features", minimum=1)
-    first_kernel: int = option(3, "edge of the first convolution's kernel, voxels; odd", minimum=1)
-    stem_planes: int = option(32, "channels after the first convolution", minimum=1)
-    planes: tuple[int, ...] = option((32, 64, 128, 256, 256, 128, 96, 96), "channels of each level's blocks", minimum=1)
-    layers: tuple[int, ...] = option((2, 3, 4, 6, 2, 2, 2, 2), "residual blocks of each level", minimum=1)
+    in_channels: int = option(3, "channels of a voxel's features", minimum=1, maximum=65_536)
+    out_channels: int = option(256, "channels of the output features", minimum=1, maximum=65_536)
+    first_kernel: int = option(3, "edge of the first convolution's kernel, voxels; odd", minimum=1, maximum=15)
+    stem_planes: int = option(32, "channels after the first convolution", minimum=1, maximum=65_536)
+    planes: tuple[int, ...] = option(
+        (32, 64, 128, 256, 256, 128, 96, 96), "channels of each level's blocks", minimum=1, maximum=65_536
+    )
+    layers: tuple[int, ...] = option(
+        (2, 3, 4, 6, 2, 2, 2, 2), "residual blocks of each level", minimum=1, maximum=1_000
+    )
     block_region: Region = option(
         "hybrid", "order of the weights in the blocks' kernels: hybrid in PointContrast's and CSC's files"
     )

@@ -28,12 +28,14 @@ class VoteNetConfig(BackboneConfig):
     """The network. Classes, heading bins and mean sizes are those of the data."""
 
     detector: Literal["votenet"] = option("votenet", "VoteNet: seeds vote for centres, clusters of votes are proposals")
-    num_classes: int = option(1, "object classes", minimum=1)
-    num_heading_bins: int = option(12, "heading bins; 1 means that all boxes are axis-aligned", minimum=1)
+    num_classes: int = option(1, "object classes", minimum=1, maximum=1_000_000)
+    num_heading_bins: int = option(
+        12, "heading bins; 1 means that all boxes are axis-aligned", minimum=1, maximum=10_000
+    )
     mean_sizes: tuple[tuple[float, float, float], ...] = option(
         ((1.0, 1.0, 1.0),), "mean full extents in metres, one per class, or one for all classes", minimum=1e-3
     )
-    num_proposals: int = option(256, "proposals per scene", minimum=1)
+    num_proposals: int = option(256, "proposals per scene", minimum=1, maximum=1_000_000)
     cluster_sampling: ClusterSampling = option("vote_fps", "how training chooses cluster centres")
     cluster_sampling_eval: ClusterSampling = option("seed_fps", "how evaluation chooses them")
     cluster_radius: float = option(0.3, "votes within it make a cluster, metres", minimum=0)

@@ -31,9 +31,9 @@ class PCFractalConfig:
         "native", "clean rules, or exactly those of the released scripts", formerly={"official": "released"}
     )
     seed: int = option(0, "root of every random decision")
-    num_categories: int = option(1000, "categories", minimum=1)
-    num_instances: int = option(1000, "instances per category", minimum=1)
-    num_points: int = option(10_000, "points per cloud", minimum=10)
+    num_categories: int = option(1000, "categories", minimum=1, maximum=10_000_000)
+    num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
+    num_points: int = option(10_000, "points per cloud", minimum=10, maximum=10_000_000)
     search: SearchConfig = option(SearchConfig(), "how categories are found")
     mix: MixConfig = option(MixConfig(), "FractalNoiseMix")
     augmentation: Augmentation = option(Augmentation(), "variation of instances beyond the mix")

@@ -22,7 +22,7 @@ __all__ = ["CloudAugmentConfig", "CloudBatch", "CloudDataset", "CloudPointsConfi
 class CloudPointsConfig:
     """A cloud as the network sees it."""
 
-    num_points: int = option(1024, "points of a sample", minimum=1)
+    num_points: int = option(1024, "points of a sample", minimum=1, maximum=10_000_000)
     size: Literal["sphere", "metres"] = option(
         "sphere",
         "sphere: centred on the mean, with the farthest point at radius; metres: unscaled, centred on its box",

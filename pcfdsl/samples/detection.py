@@ -26,7 +26,7 @@ PointDraws = Literal["native", "scannet", "sunrgbd"]
 class PointsConfig(Settings):
     """What the network sees of a scene, and what it has to predict."""
 
-    num_points: int = option(20_000, "points of a sample", minimum=1)
+    num_points: int = option(20_000, "points of a sample", minimum=1, maximum=10_000_000)
     use_height: bool = option(True, "height above the floor as a feature")
     use_color: bool = option(False, "colours as features")
     votes: VoteTargets = option(

@@ -24,7 +24,7 @@ __all__ = ["ImageAugmentConfig", "ImageBatch", "ImageDataset", "ImageViewConfig"
 class ImageViewConfig:
     """A picture as the network sees it."""
 
-    size: int = option(224, "side of the network's input, pixels", minimum=1)
+    size: int = option(224, "side of the network's input, pixels", minimum=1, maximum=4_096)
     channels: Literal[1, 3] = option(
         3,
         "3: RGB, with grey pictures repeated; 1: grey",
@@ -53,8 +53,10 @@ class ImageAugmentConfig:
     )
     hflip: float = option(0.5, "probability of a left-right flip", minimum=0.0, maximum=1.0)
     vflip: float = option(0.0, "timm: probability of a top-bottom flip", minimum=0.0, maximum=1.0)
-    resize: int | None = option(None, "crop: shorter side before cropping, pixels; null: no resizing", minimum=1)
-    pad: int = option(0, "crop: zeros around the picture before cropping, pixels", minimum=0)
+    resize: int | None = option(
+        None, "crop: shorter side before cropping, pixels; null: no resizing", minimum=1, maximum=4_096
+    )
+    pad: int = option(0, "crop: zeros around the picture before cropping, pixels", minimum=0, maximum=4_096)
     scale: tuple[float, float] = option((0.08, 1.0), "timm: range of a crop's share of the area", minimum=0.0)
     auto_augment: str | None = option(None, "timm: policy such as rand-m9-mstd0.5-inc1")
     erasing: float = option(0.0, "timm: probability that a part is replaced by noise", minimum=0.0, maximum=1.0)

@@ -55,7 +55,9 @@ class RoomConfig:
         maximum=0.95,
     )
     roughness: float = option(0.005, "standard deviation of floor and walls from their planes, metres", minimum=0.0)
-    clutter: tuple[int, int] = option((0, 4), "range of the number of small unlabelled things on the floor", minimum=0)
+    clutter: tuple[int, int] = option(
+        (0, 4), "range of the number of small unlabelled things on the floor", minimum=0, maximum=10_000
+    )
 
     def __post_init__(self) -> None:
         validate(self)
@@ -70,7 +72,9 @@ class RoomConfig:
 class CameraConfig:
     """Where the scene is seen from."""
 
-    number: tuple[int, int] = option((2, 4), "range of the number of cameras; with 0 nothing is hidden", minimum=0)
+    number: tuple[int, int] = option(
+        (2, 4), "range of the number of cameras; with 0 nothing is hidden", minimum=0, maximum=10_000
+    )
     height: tuple[float, float] = option((1.0, 1.8), "range of heights above the floor, metres")
     fov: float = option(360.0, "horizontal field of view, degrees", minimum=10.0, maximum=360.0)
     resolution: float = option(
@@ -88,9 +92,11 @@ class SceneConfig:
     """A set of scenes."""
 
     seed: int = option(0, "all randomness depends on it and on the number of the scene")
-    num_scenes: int = option(10_000, "length of the set", minimum=1)
-    num_points: int = option(20_000, "points of a scene", minimum=1)
-    objects: tuple[int, int] = option((6, 14), "range of the number of objects placed in a scene", minimum=0)
+    num_scenes: int = option(10_000, "length of the set", minimum=1, maximum=1_000_000_000)
+    num_points: int = option(20_000, "points of a scene", minimum=1, maximum=10_000_000)
+    objects: tuple[int, int] = option(
+        (6, 14), "range of the number of objects placed in a scene", minimum=0, maximum=10_000
+    )
     sizes: SizeConfig = option(SizeConfig(), "how large objects are")
     layout: LayoutConfig = option(LayoutConfig(), "where objects stand")
     room: RoomConfig = option(RoomConfig(), "floor, walls, clutter")

@@ -38,7 +38,7 @@ class LayoutConfig:
         0.5, "probability that an object stands with its back to a wall", minimum=0.0, maximum=1.0
     )
     stacking: float = option(0.15, "probability that an object is put on top of a larger one", minimum=0.0, maximum=1.0)
-    tries: int = option(60, "positions tried before an object is left out", minimum=1)
+    tries: int = option(60, "positions tried before an object is left out", minimum=1, maximum=1_000_000)
 
     def __post_init__(self) -> None:
         validate(self)

@@ -29,9 +29,11 @@ class ReleasedScenesConfig(Settings):
     """A set of scenes by the released layout."""
 
     seed: int = option(0, "all randomness depends on it and on the number of the scene")
-    num_scenes: int = option(10_000, "length of the set", minimum=1)
-    num_points: int = option(20_000, "points of a scene", minimum=1)
-    num_objects: int = option(15, "objects before Poisson(5) more; the released shell script passes 5", minimum=1)
+    num_scenes: int = option(10_000, "length of the set", minimum=1, maximum=1_000_000_000)
+    num_points: int = option(20_000, "points of a scene", minimum=1, maximum=10_000_000)
+    num_objects: int = option(
+        15, "objects before Poisson(5) more; the released shell script passes 5", minimum=1, maximum=10_000
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

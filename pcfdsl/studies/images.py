@@ -37,10 +37,12 @@ class ImageStudyConfig:
     icons: str = option("", "file furniture_icons.npz: icons [N, 64, 64, 4]")
     furniture: str = option("", "file furniture.npz: label and fold of each icon")
     per_class: int = option(20, "Fashion-MNIST pictures per class to fine-tune on", minimum=1)
-    num_test: int = option(2000, "Fashion-MNIST pictures to test on", minimum=1)
-    num_categories: int = option(100, "categories of a pre-training set, unless the arm varies them")
-    num_instances: int = option(50, "instances per category, unless the arm varies them")
-    size: int = option(32, "side length of all pictures, pixels", minimum=8)
+    num_test: int = option(2000, "Fashion-MNIST pictures to test on", minimum=1, maximum=10_000_000)
+    num_categories: int = option(
+        100, "categories of a pre-training set, unless the arm varies them", maximum=10_000_000
+    )
+    num_instances: int = option(50, "instances per category, unless the arm varies them", maximum=10_000_000)
+    size: int = option(32, "side length of all pictures, pixels", minimum=8, maximum=4_096)
     pretrain: ImageConfig = option(ImageConfig(), "pre-training, on the arm's data")
     finetune: ImageConfig = option(ImageConfig(), "fine-tuning, on the downstream data")
 

@@ -21,12 +21,15 @@ class TrainConfig:
     """How a network is trained, whatever it is."""
 
     seed: int = option(0, "initial weights, order and augmentation of the data depend on it")
-    num_steps: int | None = option(None, "length of the run in steps; null: as many as the epochs have", minimum=1)
+    num_steps: int | None = option(
+        None, "length of the run in steps; null: as many as the epochs have", minimum=1, maximum=1_000_000_000
+    )
     epochs: float = option(
         1.0,
         "length of the run in passes over the training set, if num_steps is null; key=value makes it so",
         minimum=0,
         instead_of="num_steps",
+        maximum=1_000_000_000.0,
     )
     batch_size: int = option(8, "samples of a step over all processes", minimum=1, maximum=65_536)
     accumulate: int = option(1, "parts a process makes its share of the batch in, to save memory", minimum=1)
@@ -36,14 +39,17 @@ class TrainConfig:
     average: float | None = option(
         None, "decay of a moving average of the weights, which is then evaluated and kept", minimum=0.0, maximum=1.0
     )
-    evaluations: int = option(1, "evaluations, evenly over the run, the last at its end; 0 for none", minimum=0)
+    evaluations: int = option(
+        1, "evaluations, evenly over the run, the last at its end; 0 for none", minimum=0, maximum=1_000_000
+    )
     precision: Precision = option("float32", "type of the matrix products")
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
-    num_workers: int = option(0, "processes that load data, for each that trains", minimum=0)
+    num_workers: int = option(0, "processes that load data, for each that trains", minimum=0, maximum=256)
     num_threads: int | None = option(
         None,
         "threads of each process that trains; null for torch's choice, which suffers where other work runs",
         minimum=1,
+        maximum=1_024,
     )
     sync_batch_norm: bool = option(False, "batch norm over the samples of all processes, not each process's own")
     compile: bool = option(False, "compile the network with torch.compile")

@@ -78,6 +78,11 @@ def whole(stand_in, tmp_path):
     return shards(tmp_path / "whole")
 
 
+def test_more_processes_than_can_start_are_refused():
+    with pytest.raises(ValueError, match="100000 processes are more than this can start; expected at most 1024"):
+        local(100_000)
+
+
 def test_stored_sample_equals_generated_sample_bit_for_bit(stand_in, tmp_path):
     recipe = stand_in.Noise()
     summary = make(recipe, tmp_path / "set")

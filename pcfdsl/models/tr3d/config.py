@@ -16,28 +16,32 @@ class TR3DConfig:
     """The network, how boxes are shared out between its levels, and which of its answers become detections."""
 
     detector: Literal["tr3d"] = option("tr3d", "TR3D: one stage, on sparse convolutions alone")
-    num_classes: int = option(1, "object classes", minimum=1)
+    num_classes: int = option(1, "object classes", minimum=1, maximum=1_000_000)
     oriented: bool = option(True, "boxes turn about z; false: all of them lie along the axes")
     variant: Literal["native", "released"] = option(
         "native", "released: the height of an oriented box is the sum of two numbers, as published weights have it"
     )
-    voxel_size: float = option(0.01, "edge of a voxel, metres", minimum=1e-3)
+    voxel_size: float = option(0.01, "edge of a voxel, metres", minimum=1e-3, maximum=10.0)
     features: Literal["ones", "color"] = option("ones", "what a voxel starts with: ones or the colour of a point")
-    stem_channels: int = option(64, "channels after the first convolution", minimum=1)
+    stem_channels: int = option(64, "channels after the first convolution", minimum=1, maximum=65_536)
     stem_pool: bool = option(True, "a maximum over 2 x 2 x 2 voxels after it; without, all levels are finer by two")
-    planes: tuple[int, ...] = option((64, 128, 128, 128), "channels of each stage; each halves the grid", minimum=1)
-    layers: tuple[int, ...] = option((3, 4, 6, 3), "residual blocks of each stage", minimum=1)
+    planes: tuple[int, ...] = option(
+        (64, 128, 128, 128), "channels of each stage; each halves the grid", minimum=1, maximum=65_536
+    )
+    layers: tuple[int, ...] = option((3, 4, 6, 3), "residual blocks of each stage", minimum=1, maximum=1_000)
     upsampling: Literal["generated", "encoder"] = option(
         "generated", "where boxes can be: at all voxels in reach of coarser ones, or (a tenth of the work) seen ones"
     )
-    neck_channels: int = option(128, "channels that boxes are predicted from", minimum=1)
+    neck_channels: int = option(128, "channels that boxes are predicted from", minimum=1, maximum=65_536)
     class_levels: tuple[int, ...] = option(
         (), "level of each class's boxes, 0 fine or 1 coarse; none: by the size of each box", minimum=0, maximum=1
     )
     level_side: float = option(0.8, "longest side from which a box belongs to the coarse level, metres", minimum=0)
     confidence: float = option(0.01, "least probability of a detection, exclusive", minimum=0, maximum=1)
     nms_threshold: float = option(0.5, "IoU seen from above, over which the less probable goes", minimum=0, maximum=1)
-    max_locations: int = option(1000, "most probable locations of a scene that are looked at", minimum=1)
+    max_locations: int = option(
+        1000, "most probable locations of a scene that are looked at", minimum=1, maximum=10_000_000
+    )
     backend: SparseBackend = option("auto", "what computes sparse convolutions")
 
     def __post_init__(self):

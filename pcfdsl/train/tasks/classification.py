@@ -44,7 +44,9 @@ class ClassificationConfig:
     model: ClassifierConfig = option(ClassifierConfig(), "the network; num_classes is that of the data")
     init: InitConfig = option(InitConfig(), "where the weights start from")
     label_smoothing: float = option(0.0, "share of the target spread over all classes", minimum=0.0, maximum=0.99)
-    votes: int = option(1, "draws of a test cloud's points whose probabilities are averaged", minimum=1)
+    votes: int = option(
+        1, "draws of a test cloud's points whose probabilities are averaged", minimum=1, maximum=1_000_000
+    )
     train: TrainConfig = option(TrainConfig(epochs=100.0, batch_size=32), "optimisation")
 
     def __post_init__(self) -> None:

@@ -24,8 +24,8 @@ class CSCConfig(PointContrastConfig):
     shells: tuple[float, ...] = option(
         (0.05, 0.5), "radii that part the space around a point, metres; nearer points are no negatives", minimum=0.0
     )
-    num_azimuths: int = option(2, "parts of the horizontal circle", minimum=1)
-    num_elevations: int = option(2, "parts between straight down and straight up", minimum=1)
+    num_azimuths: int = option(2, "parts of the horizontal circle", minimum=1, maximum=1_000)
+    num_elevations: int = option(2, "parts between straight down and straight up", minimum=1, maximum=1_000)
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""

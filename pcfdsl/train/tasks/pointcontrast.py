@@ -25,10 +25,13 @@ class PointContrastConfig(PretrainConfig):
     view: ViewConfig = option(ViewConfig(), "what each of the two views sees of the scene")
     augment: ViewAugmentConfig = option(ViewAugmentConfig(), "how each view is moved, and its points jittered")
     projection: tuple[int, ...] = option(
-        (32,), "channels of the layers between features and what is compared; none compares the features", minimum=1
+        (32,),
+        "channels of the layers between features and what is compared; none compares the features",
+        minimum=1,
+        maximum=65_536,
     )
     radius: float = option(0.0375, "points of two views farther apart do not correspond, metres", minimum=0.0)
-    num_pairs: int = option(4096, "corresponding points compared in a batch, at most", minimum=1)
+    num_pairs: int = option(4096, "corresponding points compared in a batch, at most", minimum=1, maximum=10_000_000)
     temperature: float = option(0.4, "what similarities are divided by", minimum=1e-3)
 
 

@@ -28,7 +28,10 @@ class RandomRoomsConfig(PretrainConfig):
     """RandomRooms; objects are fractals, furniture or the meshes of a folder, as `data.kind` says."""
 
     projection: tuple[int, ...] = option(
-        (128, 64), "channels of the layers between features and what is compared; none compares the features", minimum=1
+        (128, 64),
+        "channels of the layers between features and what is compared; none compares the features",
+        minimum=1,
+        maximum=65_536,
     )
     min_points: int = option(1, "described points an object needs in both rooms to be compared", minimum=1)
     temperature: float = option(0.1, "what similarities are divided by", minimum=1e-3)
