@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pcfdsl.ops.neighborhoods import NeighborRows
 from pcfdsl.ops.rows import (
-    NeighborRows,
     norm_relu,
     norm_relu_max,
     norm_relu_max_torch,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcfdsl.models.batch_norm import RowNormReLU
-from pcfdsl.ops.rows import NeighborRows
+from pcfdsl.ops.neighborhoods import NeighborRows
 
 __all__ = ["SharedMLP", "freeze", "linear"]
 

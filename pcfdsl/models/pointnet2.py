@@ -9,7 +9,7 @@ from pcfdsl.config import option, validate
 from pcfdsl.models.layers import SharedMLP
 from pcfdsl.ops.grouping import ball_query, gather
 from pcfdsl.ops.interpolate import inverse_distance_weights, three_interpolate, three_nearest
-from pcfdsl.ops.rows import neighbor_rows
+from pcfdsl.ops.neighborhoods import neighbor_rows
 from pcfdsl.ops.sampling import farthest_point_sample
 
 __all__ = ["FeaturePropagation", "Level", "PointNet2", "PointNet2Config", "PointNet2Encoder", "SetAbstraction"]

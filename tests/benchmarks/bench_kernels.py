@@ -25,7 +25,8 @@ from pcfdsl.models.batch_norm import RowNormReLU
 from pcfdsl.models.srunet import SRUNet, SRUNetConfig
 from pcfdsl.ops import rows as row_operators
 from pcfdsl.ops.grouping import ball_query
-from pcfdsl.ops.rows import NeighborRows, neighbor_rows, norm_relu, norm_relu_max, norm_relu_max_torch, norm_relu_torch
+from pcfdsl.ops.neighborhoods import NeighborRows, neighbor_rows
+from pcfdsl.ops.rows import norm_relu, norm_relu_max, norm_relu_max_torch, norm_relu_torch
 from pcfdsl.ops.sampling import farthest_point_sample
 from pcfdsl.ops.sparse import convolution, kernel_map, layers, quantize
 from pcfdsl.ops.sparse.coordinates import pack

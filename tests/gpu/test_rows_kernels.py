@@ -5,7 +5,8 @@ import torch
 
 from pcfdsl.models.batch_norm import RowNormReLU
 from pcfdsl.ops.backends import triton_runtime
-from pcfdsl.ops.rows import NeighborRows, neighbor_rows, norm_relu, norm_relu_max, norm_relu_max_torch, norm_relu_torch
+from pcfdsl.ops.neighborhoods import NeighborRows, neighbor_rows
+from pcfdsl.ops.rows import norm_relu, norm_relu_max, norm_relu_max_torch, norm_relu_torch
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

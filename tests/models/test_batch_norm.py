@@ -8,7 +8,7 @@ from torch import nn
 
 from pcfdsl.models.batch_norm import RowNormReLU, SynchronizedBatchNorm, synchronize_batch_norm
 from pcfdsl.models.layers import SharedMLP
-from pcfdsl.ops.rows import NeighborRows
+from pcfdsl.ops.neighborhoods import NeighborRows
 
 # Two neighbourhoods for the first process, three for the second; the first row of each stands for copies too.
 STARTS = torch.tensor([0, 3, 7, 8, 12, 15])

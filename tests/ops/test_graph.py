@@ -11,7 +11,8 @@ from pcfdsl.ops import reference
 from pcfdsl.ops.backends import graph
 from pcfdsl.ops.grouping import ball_query
 from pcfdsl.ops.interpolate import three_nearest
-from pcfdsl.ops.rows import neighbor_rows, norm_relu_max
+from pcfdsl.ops.neighborhoods import neighbor_rows
+from pcfdsl.ops.rows import norm_relu_max
 from pcfdsl.ops.sampling import farthest_point_sample
 from tests.ops.test_points import cloud
 

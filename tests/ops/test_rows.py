@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcfdsl.models.batch_norm import SynchronizedBatchNorm, moments_over_processes
-from pcfdsl.ops.rows import neighbor_rows, norm_relu, norm_relu_max, norm_relu_max_torch, norm_relu_torch
+from pcfdsl.ops.neighborhoods import neighbor_rows
+from pcfdsl.ops.rows import norm_relu, norm_relu_max, norm_relu_max_torch, norm_relu_torch
 from pcfdsl.rng import stream
 
 EPS = 1e-5
