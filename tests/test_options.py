@@ -45,7 +45,7 @@ KEPT = {
     "Given on the command line, or by the tool that is run": "checkpoint device freeze_stages fashion icons furniture",
     "Runs on shares of the data are compared on several shares": "subset_seed shots",
     "Fine-tuning of foreign networks by their own recipes": "timm layer_decay freeze average",
-    "Machines differ": "sync_batch_norm compile backend",
+    "Machines differ": "sync_batch_norm compile backend tf32",
     "VoteNet's batch-norm schedule, for batches of another size": "bn_factor bn_epochs bn_floor",
     "Bugs and choices of released code, which decide whether its figures come out": (
         "padded_truth_bug skip_near_origin candidate_overlap"

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from pcfdsl.config import option, validate
 from pcfdsl.datasets.spec import spec_of
 from pcfdsl.evaluate.detection import DetectionReport, average_precision
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.evaluate.report import NOTHING_TO_FIND, class_table, group_table, report_dict, runs_dict, runs_table
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.detector import Decoder, DetectorModel, judged_decoder
@@ -62,6 +63,7 @@ def evaluate_scenes(
     *,
     config: EvaluationConfig,
     precision: Precision = "float32",
+    group: Processes | None = None,
 ) -> tuple[DetectionReport, ...]:
     """Judge a detector, once for each repeat; repeat r sees the points that `samples` draws in its epoch r.
 
@@ -73,16 +75,29 @@ def evaluate_scenes(
         samples: Labelled scenes, not augmented.
         config: How.
         precision: Type of the network's matrix products.
+        group: Processes that share the scenes; each gets the whole report.
 
     Raises:
         ValueError: If there are no scenes.
     """
+    group = group or Processes()
     if not len(samples):
         raise ValueError("the set to evaluate on has no scenes")
     reports = []
     for repeat in range(config.repeats):
         decode = judged_decoder(model, config.decode)
-        found, truth = detect_scenes(network, decode, samples, config=config, epoch=repeat, precision=precision)
+        part = detect_scenes(
+            network,
+            decode,
+            samples,
+            scenes=group.share(len(samples)),
+            config=config,
+            epoch=repeat,
+            precision=precision,
+        )
+        parts = group.gather(part)
+        found = Detections.concatenate([found for found, _ in parts]).by_scene()
+        truth = GroundTruth.concatenate([truth for _, truth in parts]).by_scene()
         reports.append(
             average_precision(found, truth, num_classes=model.num_classes, iou_thresholds=config.iou_thresholds)
         )
@@ -128,16 +143,17 @@ def detect_scenes(
     samples: DetectionDataset,
     *,
     config: EvaluationConfig,
+    scenes: Sequence[int] | None = None,
     epoch: int = 0,
     precision: Precision = "float32",
 ) -> tuple[Detections, GroundTruth]:
-    """What a detector finds in scenes, and what is there; scene i is sample i. Tensors are on the CPU.
+    """What a detector finds in scenes (None: all), and what is there; scene i is sample i. Tensors are on the CPU.
 
     Beside what is found, memory holds `config.batch_size` scenes, and as many for each that `num_workers` prepare.
     """
     loader = DataLoader(
         samples,
-        sampler=[(epoch, i) for i in range(len(samples))],  # type: ignore[arg-type]
+        sampler=[(epoch, i) for i in (range(len(samples)) if scenes is None else scenes)],  # type: ignore[arg-type]
         batch_size=config.batch_size,
         num_workers=config.num_workers,
         pin_memory=next(network.parameters()).device.type == "cuda",
@@ -145,7 +161,8 @@ def detect_scenes(
         worker_init_fn=ignore_interrupts,
         generator=torch.Generator().manual_seed(config.seed),
     )
-    found, truth = [], []
+    found = [Detections.from_scenes([])]  # a process may have no scene
+    truth = [GroundTruth.from_scenes([])]
     for batch in loader:
         generators = [stream(config.seed, "clusters", epoch, i) for i in batch.scene_idx.tolist()]
         detections = detect(network, decode, batch.points, generators=generators, precision=precision)

@@ -61,7 +61,8 @@ def correspondences(
     slots = torch.arange(own.shape[1], device=first.device)
     mutual = (distance < radius) & (back.gather(1, match) == slots)
     mutual &= (slots < own_counts[:, None]) & (other_counts > 0)[:, None]
-    return own_rows[mutual], other_rows.gather(1, match)[mutual]
+    scene, slot = mutual.nonzero(as_tuple=True)
+    return own_rows[scene, slot], other_rows[scene, match[scene, slot]]
 
 
 def _by_scene(positions: Tensor, scene: Tensor, num_scenes: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,7 +112,7 @@ def object_means(described: PointFeatures, object_ids: Tensor, num_objects: int)
     Returns:
         [num_objects, C] means, zero where nothing is described; [num_objects] number of points.
     """
-    held = object_ids >= 0
+    held = (object_ids >= 0).nonzero()[:, 0]
     ids = object_ids[held]
     sums = described.features.new_zeros(num_objects, described.features.shape[1])
     sums = sums.index_add(0, ids, described.features[held])
@@ -167,8 +168,7 @@ def partitioned_info_nce(
     losses = []
     for number in range(num_partitions):
         negative = partition == number
-        has_any = negative.any(1)
-        others = logits.masked_fill(~negative, -torch.inf)[has_any]
-        value = torch.cat([own[has_any, None], others], 1).logsumexp(1) - own[has_any]
-        losses.append(value.sum() / max(1, len(value)))
+        others = logits.masked_fill(~negative, -torch.inf)
+        value = torch.cat([own[:, None], others], 1).logsumexp(1) - own  # zero without negatives
+        losses.append(value.sum() / negative.any(1).sum().clamp(min=1))
     return torch.stack(losses)

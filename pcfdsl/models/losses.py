@@ -192,7 +192,9 @@ def _vote_loss(output: VoteNetOutput, targets: BoxTargets) -> Tensor:
 
 
 def _objectness_loss(logits: Tensor, assignment: Assignment) -> Tensor:
-    loss = _cross_entropy(logits, assignment.positive.long(), weight=logits.new_tensor(OBJECTNESS_CLASS_WEIGHTS))
+    background, object_ = OBJECTNESS_CLASS_WEIGHTS
+    loss = _cross_entropy(logits, assignment.positive.long())
+    loss = loss * torch.where(assignment.positive, object_, background)  # constants the device need not be sent
     judged = assignment.judged.float()
     return (loss * judged).sum() / (judged.sum() + 1e-6)
 

@@ -60,6 +60,11 @@ class _LabelledBoxes:
             raise ValueError(f"no parts to concatenate; expected at least one {cls.__name__}, which may be empty")
         return cls(**{field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)})
 
+    def by_scene(self) -> Self:
+        """A copy in the order of the scenes; those of one scene stay in their order."""
+        order = self.scene.argsort(stable=True)
+        return type(self)(**{field.name: getattr(self, field.name)[order] for field in fields(self)})
+
     def cpu(self) -> Self:
         """A copy on the CPU."""
         return type(self)(**{field.name: getattr(self, field.name).detach().cpu() for field in fields(self)})

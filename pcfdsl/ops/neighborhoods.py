@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pcfdsl.ops.backends.choice import exporting
 
-__all__ = ["NeighborRows", "neighbor_rows"]
+__all__ = ["NeighborRows", "neighbor_rows", "rows_by_scene"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,13 @@ class NeighborRows:
     center_idx: Tensor
     starts: Tensor
     multiplicity: Tensor
+
+
+def rows_by_scene(scene: Tensor, num_scenes: int) -> tuple[Tensor, ...]:
+    """The rows of each scene, in order, from the scene [R] int64 of each row; waits for a GPU once."""
+    counts = torch.zeros(num_scenes, dtype=torch.int64, device=scene.device)
+    counts = counts.scatter_add(0, scene.long(), torch.ones_like(scene, dtype=torch.int64))
+    return scene.argsort(stable=True).split(counts.tolist())
 
 
 def neighbor_rows(indices: Tensor, counts: Tensor, *, num_points: int) -> NeighborRows:

@@ -3,47 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.rng import stream
 
-__all__ = ["Processes", "batch_keys", "choose_device", "processes", "sample_keys"]
-
-
-@dataclass(frozen=True)
-class Processes:
-    """This process among all that train together; collective calls do nothing where it is alone."""
-
-    rank: int = 0
-    count: int = 1
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this one writes files."""
-        return self.rank == 0
-
-    def mean(self, values: Tensor) -> Tensor:
-        """The mean over all processes, on each of them."""
-        if self.count == 1:
-            return values
-        total = values.detach().clone()
-        dist.all_reduce(total)
-        return total / self.count
-
-    def any(self, *flags: bool, device: torch.device) -> list[bool]:
-        """For each flag, whether it is set in any process."""
-        if self.count == 1:
-            return list(flags)
-        return (self.mean(torch.tensor(flags, dtype=torch.float32, device=device)) > 0).tolist()
-
-    def wait(self) -> None:
-        """Go on when all have come here."""
-        if self.count > 1:
-            dist.barrier()
+__all__ = ["batch_keys", "choose_device", "processes", "sample_keys"]
 
 
 @contextmanager

@@ -20,12 +20,13 @@ from torch.utils.data import DataLoader
 
 from pcfdsl.checkpoints.run import load_checkpoint, load_resume, remove_run
 from pcfdsl.config import to_dict
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.batch_norm import set_bn_momentum
 from pcfdsl.ops.backends.choice import NotFiniteError
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import ignore_interrupts
 from pcfdsl.store.atomic import make_folder, remove_stale
-from pcfdsl.train.distributed import Processes, batch_keys, choose_device, processes
+from pcfdsl.train.distributed import batch_keys, choose_device, processes
 from pcfdsl.train.interrupt import deferred_interrupts
 from pcfdsl.train.lock import alone_in
 from pcfdsl.train.log import RunLog
@@ -75,6 +76,7 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
     device = choose_device(config.device)
+    torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     out = Path(out)
@@ -153,7 +155,7 @@ def _steps(run: Run, progress: Progress, log: RunLog, interrupted: threading.Eve
             values |= {"epoch": run.epoch(progress.step), **scheduled, "gradient_norm": norm}
             log.write(progress.step, values)
             log.describe(f"loss {values['loss']:.3g}, waiting {values['wait_share']:.0%}")
-        if judge and evaluate and not stop and group.is_main:  # the other processes wait below
+        if judge and evaluate and not stop:
             _evaluate(run, progress, log, judge)
         if checkpoint:
             save(run, progress)
@@ -251,17 +253,19 @@ def _update(run: Run) -> float:
 
 
 def _evaluate(
-    run: Run, progress: Progress, log: RunLog, judge: Callable[[nn.Module], Mapping[str, float | None]]
+    run: Run, progress: Progress, log: RunLog, judge: Callable[[nn.Module, Processes], Mapping[str, float | None]]
 ) -> None:
     model = run.weights.eval()
+    run.group.equalize(model)
     with torch.no_grad():
-        progress.metrics = dict(judge(model))
+        progress.metrics = dict(judge(model, run.group))
     run.training_mode()
     log.write(progress.step, progress.metrics, kind="evaluation")
     value = progress.metrics.get(run.task.monitor or "")
     if value is not None and (progress.best is None or value > progress.best):
         progress.best, progress.best_step = value, progress.step
-        keep(run, progress, "best")
+        if run.group.is_main:
+            keep(run, progress, "best")
 
 
 def _non_finite(run: Run, step: int, batch: Any, found: str, scalars: Mapping[str, Tensor]) -> NonFiniteLossError:

@@ -79,7 +79,8 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
     settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.name == "sgd":
         return torch.optim.SGD(trained, momentum=config.momentum, **settings)
-    return (torch.optim.Adam if config.name == "adam" else torch.optim.AdamW)(trained, **settings)
+    fused = all(parameter.device.type == "cuda" for parameter in trained)  # one launch for all, where torch has it
+    return (torch.optim.Adam if config.name == "adam" else torch.optim.AdamW)(trained, fused=fused, **settings)
 
 
 def learning_rate_factor(

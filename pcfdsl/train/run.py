@@ -12,11 +12,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pcfdsl.checkpoints.run import save_checkpoint, save_resume
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.batch_norm import synchronize_batch_norm
 from pcfdsl.models.layers import freeze
 from pcfdsl.models.precision import Precision, autocast
 from pcfdsl.train.average import MovingAverage
-from pcfdsl.train.distributed import Processes
 from pcfdsl.train.optim import build_optimizer
 from pcfdsl.train.task import Task, TrainConfig
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfdsl.config import option, validate
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.precision import Precision
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
 
@@ -43,6 +44,9 @@ class TrainConfig:
         1, "evaluations, evenly over the run, the last at its end; 0 for none", minimum=0, maximum=1_000_000
     )
     precision: Precision = option("float32", "type of the matrix products")
+    tf32: bool = option(
+        False, "on a GPU, products of float32 matrices with 10 bits of mantissa (TensorFloat-32): faster, less exact"
+    )
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     num_workers: int = option(0, "processes that load data, for each that trains", minimum=0, maximum=256)
     num_threads: int | None = option(
@@ -76,8 +80,8 @@ class Task:
         collate: Samples -> batch. Batches have `.to(device, non_blocking=...)`.
         loss: (network, batch, rng) -> the loss and named scalars for the log. The network is to be called as the
             model is; it may be a wrapper that runs in other precision or in several processes.
-        evaluate: Model in evaluation mode -> named results, None for one that there cannot be; None if nothing can
-            be evaluated. Runs in the main process.
+        evaluate: (model in evaluation mode, group) -> named results, None for one that there cannot be, the same in
+            every process of the group, which share the work; None if nothing can be evaluated.
         monitor: The result whose greatest value makes a checkpoint the best.
         settings: The resolved configuration as a plain dictionary; goes into every checkpoint.
         optimizer: Model with its frozen parts -> optimiser, where `train.optimizer` does not say enough. The schedule
@@ -89,7 +93,7 @@ class Task:
     dataset: Any
     collate: Callable[[list], Any]
     loss: Callable[[Callable, Any, np.random.Generator], tuple[Tensor, Mapping[str, Tensor]]]
-    evaluate: Callable[[nn.Module], Mapping[str, float | None]] | None = None
+    evaluate: Callable[[nn.Module, Processes], Mapping[str, float | None]] | None = None
     monitor: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None

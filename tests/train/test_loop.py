@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from pcfdsl.checkpoints.run import find_weights, load_checkpoint
 from pcfdsl.config import ConfigError
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.ops.backends.choice import NotFiniteError
-from pcfdsl.train.distributed import Processes
 from pcfdsl.train.log import read_log
 from pcfdsl.train.loop import NonFiniteLossError, _gradients, _Meter, train
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
@@ -365,7 +365,7 @@ def test_batch_norm_on_one_sample_names_the_settings(batch_size, accumulate, tmp
 
 
 def test_a_missing_result_is_null_and_never_the_best(tmp_path, toy):
-    task = replace(toy.toy_task(), evaluate=lambda network: {"score": None})
+    task = replace(toy.toy_task(), evaluate=lambda network, group: {"score": None})
     result = train(task, TrainConfig(num_steps=2, device="cpu"), tmp_path)
     assert (result.metrics, result.best, result.best_step) == ({"score": None}, None, None)
     assert read_log(tmp_path, kind="evaluation") == [{"step": 2, "kind": "evaluation", "score": None}]

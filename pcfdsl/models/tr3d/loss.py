@@ -10,6 +10,7 @@ from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.models.tr3d.decode import decode_locations
 from pcfdsl.models.tr3d.network import TR3DOutput
 from pcfdsl.ops.boxes3d import box_corners, iou_3d_pairs_torch
+from pcfdsl.ops.neighborhoods import rows_by_scene
 
 __all__ = ["TR3DLoss", "assign", "box_levels", "distance_iou_loss", "focal_loss", "tr3d_loss"]
 
@@ -92,16 +93,17 @@ def assign(output: TR3DOutput, boxes: Tensor, levels: Tensor, mask: Tensor) -> T
         mask: [B, G] bool; False where a row is padding.
     """
     box_idx = torch.full_like(output.scene, -1)
-    for item in range(len(boxes)):
-        rows, own = (output.scene == item).nonzero()[:, 0], mask[item].nonzero()[:, 0]
-        if not len(rows) or not len(own):
+    if not boxes.shape[1]:
+        return box_idx
+    by_scene = rows_by_scene(output.scene, len(boxes))
+    for rows, centers, wanted, there in zip(by_scene, boxes[..., :3], levels, mask, strict=True):
+        if not len(rows):
             continue
-        centers = boxes[item, own, :3]
         squared = (output.locations[rows, None] - centers).square().sum(-1)
-        squared = squared.masked_fill(output.level[rows, None] != levels[item, own], torch.inf)
+        squared = squared.masked_fill((output.level[rows, None] != wanted) | ~there, torch.inf)
         limit = squared.topk(min(NEAREST + 1, len(rows)), dim=0, largest=False).values[-1]
         nearest, chosen = squared.masked_fill(squared >= limit, torch.inf).min(1)
-        box_idx[rows] = torch.where(nearest < torch.inf, own[chosen], -1)
+        box_idx[rows] = torch.where(nearest < torch.inf, chosen, -1)
     return box_idx
 
 

@@ -142,8 +142,8 @@ def match(
     searched = [
         k for k, offset in enumerate(offsets) if not same or (any(offset) and _opposite(offset) not in offsets[:k])
     ]
-    shifts = shift_keys(torch.tensor(offsets, device=in_keys.device).view(-1, 3) * stride)
-    in_place, out_place, counts = find_pairs(in_keys, out_keys, shifts[searched])
+    shifts = shift_keys(torch.tensor([offsets[k] for k in searched]).view(-1, 3) * stride).to(in_keys.device)
+    in_place, out_place, counts = find_pairs(in_keys, out_keys, shifts)
     in_rows = in_place if in_order is None else in_order[in_place]
     out_rows = out_place if out_order is None else out_order[out_place]
     bounds = [0, *counts.cumsum(0).tolist()]

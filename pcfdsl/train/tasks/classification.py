@@ -19,6 +19,7 @@ from pcfdsl.config import option, to_dict, validate
 from pcfdsl.datasets.clouds import CloudSet, CloudSourceConfig, FractalClouds, open_clouds
 from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report, confusion_table
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
 from pcfdsl.samples.clouds import CloudAugmentConfig, CloudBatch, CloudDataset, CloudPointsConfig, collate_clouds
 from pcfdsl.store.atomic import write_file
@@ -120,7 +121,7 @@ def classification_task(config: ClassificationConfig, clouds: CloudSet, split: S
         dataset=CloudDataset(clouds, split.train, points=config.points, augment=config.augment, seed=config.train.seed),
         collate=collate_clouds,
         loss=loss,
-        evaluate=(lambda network: evaluate_clouds(network, tested, votes=config.votes).metrics())
+        evaluate=(lambda network, group: evaluate_clouds(network, tested, votes=config.votes, group=group).metrics())
         if len(tested)
         else None,
         monitor="accuracy",
@@ -130,9 +131,16 @@ def classification_task(config: ClassificationConfig, clouds: CloudSet, split: S
 
 @torch.no_grad()
 def evaluate_clouds(
-    network: nn.Module, samples: CloudDataset, *, votes: int = 1, batch_size: int = 64
+    network: nn.Module,
+    samples: CloudDataset,
+    *,
+    votes: int = 1,
+    batch_size: int = 64,
+    group: Processes | None = None,
 ) -> ClassificationReport:
     """Judge a classifier in evaluation mode; vote v of a cloud sees the points that `samples` draws in its epoch v.
+
+    Processes of a group share the clouds, and each gets the whole report.
 
     Raises:
         ValueError: If there are no samples.
@@ -140,12 +148,19 @@ def evaluate_clouds(
     if not len(samples):
         raise ValueError("the set to evaluate on has no clouds")
     device = next(network.parameters()).device
-    predicted, labels = [], []
-    for start in range(0, len(samples), batch_size):
-        rows = range(start, min(start + batch_size, len(samples)))
+    group = group or Processes()
+    share = group.share(len(samples))
+    predicted = np.zeros(len(samples), np.int64)
+    labels = np.zeros(len(samples), np.int64)
+    found, num_classes = [], 0
+    for start in range(0, len(share), batch_size):
+        rows = share[start : start + batch_size]
         batches = [collate_clouds([samples[vote, i] for i in rows]).to(device) for vote in range(votes)]
         probabilities = torch.stack([network(batch.points).softmax(1) for batch in batches]).mean(0)
-        predicted.append(probabilities.argmax(1).cpu().numpy())
-        labels.append(batches[0].labels.cpu().numpy())
-    num_classes = probabilities.shape[1]
-    return classification_report(np.concatenate(predicted), np.concatenate(labels), num_classes=num_classes)
+        found.append((list(rows), probabilities.argmax(1).cpu().numpy(), batches[0].labels.cpu().numpy()))
+        num_classes = probabilities.shape[1]
+    parts = group.gather((found, num_classes))
+    for part, _ in parts:
+        for rows, guesses, true in part:
+            predicted[rows], labels[rows] = guesses, true
+    return classification_report(predicted, labels, num_classes=max(count for _, count in parts))

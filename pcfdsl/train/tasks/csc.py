@@ -10,6 +10,7 @@ from torch import Tensor
 from pcfdsl.config import option
 from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.contrast import info_nce, partitioned_info_nce, partitions
+from pcfdsl.ops.neighborhoods import rows_by_scene
 from pcfdsl.samples.views import PairBatch
 from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.pointcontrast import PointContrastConfig, contrast_task, describe_pair, pairs
@@ -49,8 +50,7 @@ def csc_task(config: CSCConfig, scenes: SceneSet) -> Task:
         positions, scene_idx = first.of_points(batch.positions[0])[a], first.scene_idx[a]
         queries, keys = first.features[a], second.features[b]
         values = []
-        for scene in range(batch.points.shape[1]):
-            rows = scene_idx == scene
+        for rows in rows_by_scene(scene_idx, batch.points.shape[1]):
             values.append(
                 partitioned_info_nce(
                     queries[rows],

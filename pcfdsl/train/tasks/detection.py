@@ -15,6 +15,7 @@ from pcfdsl.datasets.sources import FractalSource, NoSource, SceneSet, SceneSour
 from pcfdsl.datasets.spec import SPECS, DatasetSpec, spec_of
 from pcfdsl.datasets.subsets import nested_subset
 from pcfdsl.evaluate.detector import EvaluationConfig, evaluate_scenes, mean_metrics
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.detector import DetectorModel, build_detector, detector_loss
 from pcfdsl.models.losses import BoxTargets
@@ -110,10 +111,10 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
     model = build_detector(config.model)
     start_from(config.init, model)
 
-    def evaluate(network: nn.Module) -> dict[str, float | None]:
+    def evaluate(network: nn.Module, group: Processes) -> dict[str, float | None]:
         assert validation is not None
         samples = scene_samples(validation.scenes, config.points, seed=config.evaluation.seed)
-        reports = evaluate_scenes(network, config.model, samples, config=config.evaluation)
+        reports = evaluate_scenes(network, config.model, samples, config=config.evaluation, group=group)
         return mean_metrics(reports)
 
     return Task(

@@ -22,6 +22,7 @@ from pcfdsl.datasets.images import (
     open_pictures,
 )
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.samples.images import (
     ImageAugmentConfig,
     ImageBatch,
@@ -134,9 +135,9 @@ def image_task(config: ImageConfig, pictures: Pictures, validation: Pictures | N
     start_image_model(config.init, model)
     frozen = leading_parts(model, config.freeze_stages)
 
-    def evaluate(network: nn.Module) -> dict[str, float]:
+    def evaluate(network: nn.Module, group: Processes) -> dict[str, float]:
         assert validation is not None
-        return evaluate_pictures(network, validation, config).metrics()
+        return evaluate_pictures(network, validation, config, group=group).metrics()
 
     return Task(
         model=model,
@@ -151,19 +152,25 @@ def image_task(config: ImageConfig, pictures: Pictures, validation: Pictures | N
     )
 
 
-def evaluate_pictures(model: nn.Module, pictures: Pictures, config: ImageConfig) -> ClassificationReport:
-    """What a network, in evaluation mode, takes the pictures for."""
+def evaluate_pictures(
+    model: nn.Module, pictures: Pictures, config: ImageConfig, *, group: Processes | None = None
+) -> ClassificationReport:
+    """What a network, in evaluation mode, takes the pictures for; processes of a group share them."""
+    group = group or Processes()
+    share = group.share(len(pictures.labels))
     samples = ImageDataset(pictures, view=config.view)
     device = next(model.parameters()).device
-    predicted = []
+    found = []
     with torch.inference_mode():
-        for start in range(0, len(samples), EVALUATION_BATCH):
-            rows = range(start, min(start + EVALUATION_BATCH, len(samples)))
+        for start in range(0, len(share), EVALUATION_BATCH):
+            rows = share[start : start + EVALUATION_BATCH]
             batch = collate_images([samples[i] for i in rows]).to(device)
-            predicted.append(model(batch.images).argmax(1).cpu())
-    return classification_report(
-        torch.cat(predicted).numpy(), np.asarray(pictures.labels), num_classes=len(pictures.classes)
-    )
+            found.append((list(rows), model(batch.images).argmax(1).cpu().numpy()))
+    predicted = np.zeros(len(samples), np.int64)
+    for part in group.gather(found):
+        for rows, guesses in part:
+            predicted[rows] = guesses
+    return classification_report(predicted, np.asarray(pictures.labels), num_classes=len(pictures.classes))
 
 
 def _loss_function(config: MixConfig, num_classes: int) -> Callable:

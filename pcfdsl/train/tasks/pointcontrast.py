@@ -73,7 +73,7 @@ def describe_pair(network: Callable, batch: PairBatch) -> tuple[PointFeatures, P
     described = network(batch.points.flatten(0, 1))
     views = []
     for number in range(2):
-        rows = described.scene_idx // num_pairs == number
+        rows = (described.scene_idx // num_pairs == number).nonzero()[:, 0]
         views.append(
             PointFeatures(
                 described.xyz[rows],

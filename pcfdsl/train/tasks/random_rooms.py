@@ -58,9 +58,9 @@ def random_rooms_task(config: RandomRoomsConfig, scenes: SceneSet) -> Task:
             mean, count = object_means(described, ids, num_objects)
             means.append(mean)
             counts.append(count)
-        both = torch.minimum(counts[0], counts[1]) >= config.min_points
+        both = (torch.minimum(counts[0], counts[1]) >= config.min_points).nonzero()[:, 0]
         value, accuracy = info_nce(means[0][both], means[1][both], temperature=config.temperature, symmetric=True)
-        return value, {"accuracy": accuracy, "objects": both.sum()}
+        return value, {"accuracy": accuracy, "objects": torch.tensor(float(len(both)))}
 
     return Task(
         model=new_model(config, lambda: Describer(config.model, config.projection)),
