@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-__all__ = ["read_array", "read_arrays"]
+__all__ = ["array_names", "read_array", "read_arrays"]
 
 _MAX_RATIO = 64  # unpacked over packed size; clouds, pictures and rooms have ratios of one to four
 _MAX_SMALL = 1 << 28
@@ -54,6 +54,20 @@ def read_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[
             raise ValueError(f"{path} {error}") from None
         except Exception as error:  # zipfile and zlib raise all kinds of exceptions on damaged files
             raise ValueError(f"{path} is not a valid .npz file ({type(error).__name__}: {error})") from None
+
+
+def array_names(path: str | Path) -> tuple[str, ...]:
+    """Names of the arrays of a .npz file.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return tuple(name.removesuffix(".npy") for name in archive.namelist())
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is not a valid .npz file ({error})") from None
 
 
 def _members(archive: zipfile.ZipFile, names: Collection[str] | None, limit: int) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,7 +109,7 @@ def read_boxes(
     convention = convention or Convention()
     try:
         text = decoded(path.read_bytes())
-        rows, own = _parse(text, path, calibration, camera_frame)
+        rows, own = _parse(text, path, calibration, camera_frame, convention.angle)
         names, boxes, tilt = _checked(rows)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} {error}" if _is_clause(error) else f"{path}, {error}") from None
@@ -118,9 +119,11 @@ def read_boxes(
         raise ValueError(f"{path} holds {own}, whose angles are in radians; leave out the option angle")
     native = convention.native(boxes)
     turned = np.abs(native[:, 6]).max(initial=0)
-    if turned > 2 * np.pi + 0.01:
+    turns = 1 if own == _LABELCLOUD and convention.angle == "radians" else 2  # centroid_rel is within a turn
+    if turned > turns * np.pi + 0.01:
+        expected = "-pi to pi" if turns == 1 else "-2 pi to 2 pi"
         raise ValueError(
-            f"{path}: yaw reaches {turned:.4g}; expected radians, -2 pi to 2 pi. Are these degrees (option angle)?"
+            f"{path}: yaw reaches {turned:.4g}; expected radians, {expected}. Are these degrees (option angle)?"
         )
     tilt = np.abs(np.deg2rad(tilt) if convention.angle == "degrees" else tilt)
     if tilt.max(initial=0) > _MAX_TILT:
@@ -137,7 +140,9 @@ def read_boxes(
 _LABELCLOUD = "centroids of labelCloud"
 
 
-def _parse(text: str, path: Path, calibration: Path | None, camera_frame: bool) -> tuple[Iterator[RawBox], str]:
+def _parse(
+    text: str, path: Path, calibration: Path | None, camera_frame: bool, angle: str
+) -> tuple[Iterator[RawBox], str]:
     """The boxes of a file, and the name of their format if its convention is its own."""
     if path.suffix.lower() == ".json":
         try:
@@ -153,7 +158,10 @@ def _parse(text: str, path: Path, calibration: Path | None, camera_frame: bool) 
     lines = text.splitlines()
     if is_kitti(lines):
         return kitti_boxes(lines, calibration, camera_frame=camera_frame), "labels of KITTI"
-    return mmdetection3d_rows(lines) or read_table(lines), ""
+    if path.suffix.lower() == ".txt" and not text.strip():
+        return iter(()), ""  # KITTI's and MMDetection3D's way to say that there are no objects
+    rows = mmdetection3d_rows(lines)
+    return (rows, "") if rows is not None else read_table(lines, angle=angle)
 
 
 def _own_json(content: object) -> Iterator[RawBox]:
@@ -184,7 +192,7 @@ def _checked(rows: Iterator[RawBox]) -> tuple[tuple[str, ...], np.ndarray, np.nd
             raise ValueError(f"{row.place}: {box} is not finite")
         if min(box[3:6]) <= 0:
             raise ValueError(f"{row.place}: extents dx dy dz are {box[3:6]}; they must be positive")
-        name = str(row.name).strip()
+        name = unicodedata.normalize("NFC", str(row.name).strip())  # of macOS and others alike
         if not name or not name.isprintable():
             raise ValueError(f"{row.place}: the class name {row.name!r} is empty or not of one line")
         names.append(name)

@@ -5,9 +5,9 @@
 | .ply | vertices, colours, faces; see `pcfdsl.readers.ply` |
 | .pcd | text, binary and compressed; see `pcfdsl.readers.pcd` |
 | .npy | [N, 3 or more] numbers: x y z and, from six columns on, red green blue; or a structured array of x, y, z |
-| .npz | array `points` of that form, with `colors` [N, 3] if there are any |
+| .npz | array `points`, `positions` or `xyz` of that form, or the only array; with `colors` [N, 3 or 4] |
 | .bin | float32 rows of `bin_columns`, as .npy |
-| .xyz .pts .txt .asc | rows of numbers as text; see `pcfdsl.readers.text` |
+| .xyz .xyzrgb .pts .txt .asc | rows of numbers as text; see `pcfdsl.readers.text` |
 | .las .laz .e57 | with the extra `scans` |
 | .obj .off .stl .glb | vertices, colours of vertices, faces, by trimesh |
 """
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from pcfdsl.readers.arrays import read_array, read_arrays
-from pcfdsl.readers.columns import RawCloud, color_columns, unit_colors
+from pcfdsl.readers.arrays import array_names, read_array, read_arrays
+from pcfdsl.readers.columns import RawCloud, color_columns, likely_columns, unit_colors
 from pcfdsl.readers.folders import files_below, files_in, has_ending
 from pcfdsl.readers.meshes import MESH_FILES, read_geometries
 from pcfdsl.readers.pcd import read_pcd
@@ -29,7 +29,8 @@ from pcfdsl.readers.text import begins_with_rows, read_text_points
 
 __all__ = ["CLOUD_FILES", "Cloud", "as_cloud", "cloud_files", "read_cloud"]
 
-_TEXT_FILES = (".xyz", ".pts", ".txt", ".asc")
+_TEXT_FILES = (".xyz", ".xyzrgb", ".pts", ".txt", ".asc")
+_POINTS = ("points", "positions", "xyz")  # the second is Open3D's
 CLOUD_FILES = (".ply", ".pcd", ".npy", ".npz", ".bin", *_TEXT_FILES, ".las", ".laz", ".e57", *MESH_FILES)
 
 _FAR = 4096.0  # float32 is exact to a quarter of a millimetre below
@@ -78,6 +79,8 @@ def read_cloud(path: str | Path, *, bin_columns: int = 6, faces: bool = False) -
             that is not installed.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; expected a file of points")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
@@ -90,7 +93,8 @@ def read_cloud(path: str | Path, *, bin_columns: int = 6, faces: bool = False) -
     except Exception as error:  # readers of damaged files fail in every way there is
         if type(error) is ValueError:
             raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
-        raise ValueError(f"{path} cannot be read; it may be damaged ({type(error).__name__}: {error})") from None
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(f"{path} cannot be read; it may be damaged ({type(error).__name__}: {reason})") from None
 
 
 def as_cloud(raw: RawCloud) -> Cloud:
@@ -100,7 +104,9 @@ def as_cloud(raw: RawCloud) -> Cloud:
         ValueError: If there are none, or they are no numbers.
     """
     points, notes = np.asarray(raw.points), list(raw.notes)
-    if points.ndim != 2 or points.shape[1] != 3 or not len(points) or points.dtype.kind not in "fiu":
+    if points.shape == (0, 3):
+        raise ValueError("has no points")
+    if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
         raise ValueError(f"expected numbers [N, 3 or more] with N > 0, got {points.dtype} {points.shape}")
     kept = np.asarray(np.isfinite(points).all(axis=1))
     if not kept.any():
@@ -132,7 +138,7 @@ def _raw(path: Path, kind: str, bin_columns: int, faces: bool) -> RawCloud:
     if kind == ".npz":
         return _of_npz(path)
     if kind == ".bin":
-        return _columns(_bin_rows(path, bin_columns))
+        return _of_bin(path, bin_columns)
     if kind in _TEXT_FILES:
         return read_text_points(path)
     if kind in (".las", ".laz"):
@@ -156,29 +162,39 @@ def _columns(rows: np.ndarray) -> RawCloud:
         if not {"x", "y", "z"} <= columns.keys():
             raise ValueError(f"has no fields x, y, z; it has {', '.join(columns)}")
         return RawCloud(points=np.stack([columns[axis] for axis in "xyz"], axis=1), colors=color_columns(columns))
+    if rows.ndim == 2 and len(rows) < 10 and rows.shape[1] > 50:
+        raise ValueError(f"has the shape {rows.shape}; expected a row for each point: transpose it")
     if rows.ndim != 2 or rows.shape[1] < 3:
         raise ValueError(f"expected numbers [N, 3 or more] with N > 0, got {rows.dtype} {rows.shape}")
     return RawCloud(points=rows[:, :3], colors=rows[:, 3:6] if rows.shape[1] >= 6 else None)
 
 
 def _of_npz(path: Path) -> RawCloud:
-    arrays = read_arrays(path)
-    if "points" not in arrays:
-        raise ValueError(f"holds {', '.join(arrays) or 'nothing'}; expected an array `points` [N, 3 or more]")
-    raw = _columns(arrays["points"])
+    names = array_names(path)
+    name = names[0] if len(names) == 1 else next((known for known in _POINTS if known in names), None)
+    if name is None:
+        raise ValueError(f"holds {', '.join(names) or 'nothing'}; expected an array `points` [N, 3 or more]")
+    arrays = read_arrays(path, [known for known in (name, "colors") if known in names])
+    raw = _columns(arrays[name])
     colors = arrays.get("colors", raw.colors)
-    if colors is not None and np.shape(colors) != np.shape(raw.points):
-        raise ValueError(f"holds colors of shape {np.shape(colors)} for points of shape {np.shape(raw.points)}")
-    return RawCloud(points=raw.points, colors=colors)
+    if colors is not None and colors.shape not in [(len(raw.points), width) for width in (3, 4)]:
+        raise ValueError(f"holds colors of shape {colors.shape} for points of shape {raw.points.shape}")
+    return RawCloud(points=raw.points, colors=None if colors is None else colors[:, :3])
 
 
-def _bin_rows(path: Path, bin_columns: int) -> np.ndarray:
+def _of_bin(path: Path, bin_columns: int) -> RawCloud:
     if (size := path.stat().st_size) % (4 * bin_columns):
         raise ValueError(
             f"{size} bytes are not a multiple of a row of {bin_columns} float32; it is truncated, or has another "
             "number of columns (--bin-columns)"
         )
-    return np.fromfile(path, "<f4").reshape(-1, bin_columns)
+    values = np.fromfile(path, "<f4")
+    raw = _columns(values.reshape(-1, bin_columns))
+    likely = likely_columns(values)
+    if likely in (0, bin_columns):
+        return raw
+    note = f"looks like rows of {likely} numbers, but was read in rows of {bin_columns} (--bin-columns)"
+    return RawCloud(points=raw.points, colors=raw.colors, notes=(note,))
 
 
 def _of_mesh(path: Path) -> RawCloud:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pcfdsl.readers.text import decoded
+from pcfdsl.readers.text import decoded, number, separator
 
 __all__ = [
     "RawBox",
@@ -75,8 +75,8 @@ def labelcloud_boxes(content: dict[str, Any]) -> Iterator[RawBox]:
     Raises:
         ValueError: If an object lacks something; the message has its number.
     """
-    for number, entry in enumerate(content["objects"]):
-        place = f"box {number}"
+    for index, entry in enumerate(content["objects"]):
+        place = f"box {index}"
         try:
             if "vertices" in entry:
                 corners = np.array(entry["vertices"], np.float64)
@@ -102,8 +102,9 @@ def _signed(turn: float) -> float:
 
 def is_sustech(content: object) -> bool:
     """Whether JSON is a file of SUSTechPOINTS."""
-    entries = content.get("objs") if isinstance(content, dict) else content
-    return isinstance(entries, list) and any(isinstance(entry, dict) and "psr" in entry for entry in entries)
+    if isinstance(content, dict):
+        return isinstance(content.get("objs"), list)
+    return isinstance(content, list) and any(isinstance(entry, dict) and "psr" in entry for entry in content)
 
 
 def sustech_boxes(content: Any) -> Iterator[RawBox]:
@@ -112,34 +113,41 @@ def sustech_boxes(content: Any) -> Iterator[RawBox]:
     Raises:
         ValueError: If an object lacks something; the message has its number.
     """
-    for number, entry in enumerate(content["objs"] if isinstance(content, dict) else content):
+    for index, entry in enumerate(content["objs"] if isinstance(content, dict) else content):
         try:
             position, turns, scale = (entry["psr"][key] for key in ("position", "rotation", "scale"))
             box = [*(position[axis] for axis in "xyz"), *(scale[axis] for axis in "xyz"), turns["z"]]
             tilt = max(float(turns["x"]), float(turns["y"]), key=abs)
-            yield RawBox(f"box {number}", entry["obj_type"], box, tilt)
+            yield RawBox(f"box {index}", entry["obj_type"], box, tilt)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"box {number}: {type(error).__name__} {error}; expected SUSTechPOINTS' obj_type and psr with "
+                f"box {index}: {type(error).__name__} {error}; expected SUSTechPOINTS' obj_type and psr with "
                 "position, rotation and scale"
             ) from None
 
 
 def mmdetection3d_rows(lines: Sequence[str]) -> Iterator[RawBox] | None:
-    """The boxes of rows x y z dx dy dz yaw class; None if the first row is none."""
-    first = next((line.split() for line in lines if line.strip()), [])
-    if len(first) != 8 or not all(map(_is_number, first[:7])) or _is_number(first[7]):
-        return None
-    return _mmdetection3d_rows(lines)
+    """The boxes of rows x y z dx dy dz yaw class, with blanks or commas between; None if the first row is none."""
+    first = next((line for line in lines if line.strip()), "")
+    return _mmdetection3d_rows(lines, separator(first)) if _named_box(first, separator(first)) else None
 
 
-def _mmdetection3d_rows(lines: Sequence[str]) -> Iterator[RawBox]:
+def _mmdetection3d_rows(lines: Sequence[str], cut: str | None) -> Iterator[RawBox]:
     for k, line in enumerate(lines):
-        cells = line.split()
-        if cells and len(cells) != 8:
-            raise ValueError(f"line {k + 1}: has {len(cells)} values; expected x y z dx dy dz yaw class as before")
-        if cells:
-            yield RawBox(f"line {k + 1}", cells[7], cells[:7])
+        if not line.strip():
+            continue
+        found = _named_box(line, cut)
+        if found is None:
+            raise ValueError(f"line {k + 1}: expected x y z dx dy dz yaw class as before, got {line.strip()[:80]!r}")
+        yield RawBox(f"line {k + 1}", *found)
+
+
+def _named_box(line: str, cut: str | None) -> tuple[str, list[float]] | None:
+    """The class, whose name may have blanks, and the seven numbers before it."""
+    cells = [cell.strip() for cell in line.strip().split(cut, 7)]
+    if len(cells) != 8 or not all(map(_is_number, cells[:7])) or any(map(_is_number, cells[7].split())):
+        return None
+    return cells[7], [number(cell) for cell in cells[:7]]
 
 
 def is_kitti(lines: Sequence[str]) -> bool:
@@ -182,6 +190,8 @@ def kitti_boxes(lines: Sequence[str], calibration: Path | None, *, camera_frame:
 
 def _points_to_camera(path: Path) -> np.ndarray:
     """[4, 4] from the frame of the points to that of the rectified camera."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no calibration {path}")
     rows = {}
     for line in decoded(path.read_bytes()).splitlines():
         name, _, values = line.partition(":")
@@ -203,7 +213,7 @@ def _points_to_camera(path: Path) -> np.ndarray:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        number(text)
     except ValueError:
         return False
     return True

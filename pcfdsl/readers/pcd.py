@@ -11,6 +11,7 @@ import numba
 import numpy as np
 
 from pcfdsl.readers.columns import RawCloud, color_columns
+from pcfdsl.readers.text import number
 
 __all__ = ["read_pcd"]
 
@@ -30,14 +31,16 @@ def read_pcd(path: Path) -> RawCloud:
     content = path.read_bytes()
     head = re.search(rb"(?:\A|[\r\n])DATA[ \t]+(\w+)[ \t]*\r?\n", content)
     if head is None:
-        raise ValueError("has no whole PCD header, which ends with DATA")
+        raise ValueError(f"has no whole PCD header, which ends with DATA; it begins with {content[:24]!r}")
     about = {}
     for line in content[: head.end()].decode("latin-1").splitlines():
         words = line.split()
-        if words and words[0] in _KEYS:
-            about[words[0]] = words[1:]
+        key = "FIELDS" if words[:1] == ["COLUMNS"] else words[0] if words else ""  # COLUMNS until version 0.5
+        if key in _KEYS:
+            about[key] = words[1:]
     if missing := {"FIELDS", "SIZE", "TYPE", "DATA"} - about.keys():
         raise ValueError(f"has no line {', '.join(sorted(missing))} in its header")
+    about["DATA"] = [word.lower() for word in about["DATA"]]
     fields = _fields(about)
     body = content[head.end() :]
     columns = _text_columns(body, fields, about) if about["DATA"] == ["ascii"] else _binary_columns(body, fields, about)
@@ -77,8 +80,15 @@ def _text_columns(body: bytes, fields: list[tuple[str, np.dtype, int]], about: M
     for (name, dtype, _), start in zip(fields, starts, strict=False):
         if name in _USED:
             exact = name not in "xyz" and dtype.kind != "f"  # a packed colour has more digits than a float32
-            columns[name] = rows[:, start].astype(np.int64 if exact else np.float64)
+            columns[name] = _numbers(rows[:, start], np.int64 if exact else np.float64)
     return columns
+
+
+def _numbers(words: np.ndarray, dtype: type) -> np.ndarray:
+    try:
+        return words.astype(dtype)
+    except ValueError:  # other spellings, which take longer
+        return np.array([number(word.decode("latin-1")) for word in words.tolist()])
 
 
 def _binary_columns(body: bytes, fields: list[tuple[str, np.dtype, int]], about: Mapping) -> dict[str, np.ndarray]:
@@ -141,9 +151,15 @@ def _decompress(packed: np.ndarray, unpacked: np.ndarray) -> bool:
 
 
 def _colors(columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """A packed colour is the bits 0xRRGGBB of an integer, or of a float of the same bits."""
+    """A packed colour is the bits 0xRRGGBB of an integer, or of a float of the same bits, which is none of 1 to 2^32."""
     packed = columns.get("rgb", columns.get("rgba"))
     if packed is None:
         return color_columns(columns)
-    bits = packed.astype(np.float32).view(np.uint32) if packed.dtype.kind == "f" else packed.astype(np.int64)
+    if (
+        packed.dtype.kind == "f"
+        and not (np.isfinite(packed) & ((packed == 0) | (packed >= 1) & (packed < 1 << 32))).all()
+    ):
+        bits = packed.astype(np.float32).view(np.uint32)
+    else:  # also where an integer is declared a float, as in PCL's own example
+        bits = packed.astype(np.int64)
     return np.stack([(bits >> shift) & 255 for shift in (16, 8, 0)], axis=1).astype(np.uint8)

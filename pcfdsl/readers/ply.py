@@ -37,7 +37,7 @@ def read_ply(path: Path, *, faces: bool) -> RawCloud:
     content = path.read_bytes().removeprefix(_BOM)
     end = re.search(rb"(?:\A|[\r\n])[ \t]*end_header[ \t]*(\r\n|\r|\n|\Z)", content)
     if not content.startswith(b"ply") or end is None:
-        raise ValueError("has no whole PLY header, from `ply` to `end_header`")
+        raise ValueError(f"has no whole PLY header, from `ply` to `end_header`; it begins with {content[:24]!r}")
     # After a header of lone carriage returns, a line feed is the first byte of the data.
     lone = end.group(1) == b"\r\n" and b"\n" not in content[: end.start(1)]
     body = content[end.end() - lone :]

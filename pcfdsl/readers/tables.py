@@ -7,11 +7,13 @@ Names of columns are compared without case, blanks, `_`, `-` and `.`; a unit in 
     extents  dx, size x, x size, extent x, dimension x, dim x, scale x, sx; or length, width, height (l, w, h)
     yaw      yaw, heading, yaw angle, heading angle, rotation z, rot z, rz, angle, rotation; 0 without one
     tilt     roll, pitch, rotation x, rotation y, rot x, rot y, rx, ry
+             in degrees or radians if its name says so: yaw (deg), yaw_deg, heading [rad]
     or       x min, y min, z min, x max, y max, z max (min x, ...): boxes along the axes
     or       x1 y1 z1 ... x8 y8 z8 (or 0 to 7): the corners of an upright box in any order
 """
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -47,8 +49,12 @@ _METRES, _RADIANS, _DEGREES = (
 )
 
 
-def read_table(lines: Sequence[str]) -> Iterator[RawBox]:
-    """The boxes of a table; values are in its own convention, but corners give full extents and centres.
+def read_table(lines: Sequence[str], *, angle: str = "radians") -> tuple[Iterator[RawBox], str]:
+    """The boxes of a table, and what gives them if it has a convention of its own: limits or corners.
+
+    Args:
+        lines: Those of the file.
+        angle: What yaw is to be in, "radians" or "degrees"; a column whose name says its unit is converted to it.
 
     Raises:
         ValueError: If the header lacks a column, or a row has more or fewer cells than it; the message names the line.
@@ -58,26 +64,35 @@ def read_table(lines: Sequence[str]) -> Iterator[RawBox]:
     start = 0
     if lines and (stated := re.fullmatch(r"\s*\"?sep=(.)\"?\s*", lines[0], re.IGNORECASE)):
         cut, start = stated[1], 1  # a line for Excel
-    while start < len(lines) and not lines[start].strip(" \t,;"):
-        start += 1
-    if start == len(lines):
+    first = None
+    for k in range(start, len(lines)):
+        if not lines[k].strip(" \t,;"):
+            continue
+        is_comment = lines[k].lstrip().startswith("#")
+        header = lines[k].lstrip().lstrip("#")
+        cells = _cells(header, cut or separator(header))
+        columns = _columns(cells, k + 1)
+        form = _form(columns, angle, k + 1)
+        first = first or (k, columns, cells)
+        if form is not None:
+            width = max((c for c, cell in enumerate(cells) if cell), default=-1) + 1
+            return _rows(lines, k + 1, cut or separator(header), width, form), _OWN.get(form.kind, "")
+        if not is_comment:
+            break
+    if first is None:
         raise ValueError(f"line 1: {_expected({})}, got an empty file")
-    cut = cut or separator(lines[start])
-    cells = _cells(lines[start], cut)
-    columns = _columns(cells, start + 1)
-    form = _form(columns)
-    if form is None:
-        raise ValueError(f"line {start + 1}: {_expected(columns)}, got {','.join(cells)}")
-    width = max((k for k, cell in enumerate(cells) if cell), default=-1) + 1
-    return _rows(lines, start + 1, cut, width, columns, form)
+    k, columns, cells = first
+    raise ValueError(f"line {k + 1}: {_expected(columns)}, got {','.join(cells)}")
 
 
-def _rows(
-    lines: Sequence[str], start: int, cut: str | None, width: int, columns: Mapping[str, int], form: "_Form"
-) -> Iterator[RawBox]:
-    for line_number in range(start, len(lines)):
-        row = _cells(lines[line_number], cut)
-        place = f"line {line_number + 1}"
+_OWN = {"limits": "least and greatest coordinates", "corners": "corners of boxes"}
+
+
+def _rows(lines: Sequence[str], start: int, cut: str | None, width: int, form: "_Form") -> Iterator[RawBox]:
+    reader = None if cut is None else csv.reader(lines[start:], delimiter=cut, skipinitialspace=True)
+    for k, cells in enumerate(reader or map(str.split, lines[start:])):
+        row = [cell.strip() for cell in cells]
+        place = f"line {start + (reader.line_num if reader else k + 1)}"
         if not any(row):
             continue
         if len(row) < width or any(row[width:]):
@@ -92,12 +107,14 @@ def _rows(
 class _Form:
     """Where a table has what; `box` makes (seven values, tilt) of a row."""
 
-    def __init__(self, name: int, numbers: Sequence[int], kind: str, yaw: int | None, tilt: Sequence[int]):
-        self.name, self.numbers, self.kind, self.yaw, self.tilt = name, numbers, kind, yaw, tilt
+    def __init__(
+        self, name: int, numbers: Sequence[int], kind: str, yaw: int | None, factor: float, tilt: Sequence[int]
+    ):
+        self.name, self.numbers, self.kind, self.yaw, self.factor, self.tilt = name, numbers, kind, yaw, factor, tilt
 
     def box(self, row: Sequence[str]) -> tuple[Sequence[float], float]:
         numbers = [number(row[k]) for k in self.numbers]
-        yaw = number(row[self.yaw]) if self.yaw is not None and row[self.yaw] else 0.0
+        yaw = self.factor * number(row[self.yaw]) if self.yaw is not None and row[self.yaw] else 0.0
         tilt = max((number(row[k]) for k in self.tilt if row[k]), key=abs, default=0.0)
         if self.kind == "center":
             return (*numbers, yaw), tilt
@@ -109,11 +126,11 @@ class _Form:
         return (*((least + most) / 2), *(most - least), 0.0), tilt
 
 
-def _form(columns: Mapping[str, int]) -> _Form | None:
+def _form(columns: Mapping[str, int], angle: str, line: int) -> _Form | None:
     name = _first(columns, _CLASS)
     if name is None:
         return None
-    yaw = _first(columns, _YAW)
+    yaw, factor = _yaw(columns, angle, line)
     tilt = [columns[key] for key in _TILT if key in columns]
     centers = [_first(columns, [spelling.format(axis) for spelling in _CENTER]) for axis in "xyz"]
     sizes = [_first(columns, (*[s.format(axis) for s in _SIZE], *_LENGTHS[axis])) for axis in "xyz"]
@@ -122,8 +139,22 @@ def _form(columns: Mapping[str, int]) -> _Form | None:
     for kind, found in (("center", centers + sizes), ("limits", limits), *(("corners", c) for c in corners)):
         present = [k for k in found if k is not None]
         if len(present) == len(found):
-            return _Form(name, present, kind, yaw, tilt)
+            return _Form(name, present, kind, yaw, factor, tilt)
     return None
+
+
+def _yaw(columns: Mapping[str, int], angle: str, line: int) -> tuple[int | None, float]:
+    """The column of yaw, and what makes its values `angle`."""
+    for unit, factor in (("", 1.0), ("rad", 1.0 if angle == "radians" else 180 / math.pi), ("deg", _OF_DEGREES[angle])):
+        if (found := _first(columns, [f"{name}{unit}" for name in _YAW])) is not None:
+            return found, factor
+    if odd := [name for name in columns if _MAY_BE_YAW.search(name) and name not in _TILT]:
+        raise ValueError(f"line {line}: is the column {odd[0]!r} the yaw? Name it yaw, or else rename it")
+    return None, 1.0
+
+
+_OF_DEGREES = {"degrees": 1.0, "radians": math.pi / 180}
+_MAY_BE_YAW = re.compile(r"yaw|heading|theta|orientation|azimuth|^rot|^angle")
 
 
 def _expected(columns: Mapping[str, int]) -> str:
@@ -148,6 +179,10 @@ def _columns(cells: Sequence[str], line: int) -> dict[str, int]:
             raise ValueError(
                 f"line {line}: the column {cell!r} is in {unit[1]}; expected metres and radians or degrees"
             )
+        if name in _YAW and unit:
+            name += unit[1].casefold().replace("°", "deg")
+        stated = re.fullmatch(rf"({'|'.join(_YAW)})(deg|rad)(?:rees?|ians?)?", name)
+        name = name if stated is None else stated[1] + stated[2]
         if name and columns.setdefault(name, k) != k:
             raise ValueError(f"line {line}: two columns are named {cell!r}")
     return columns

@@ -1,17 +1,21 @@
 """Text files as spreadsheets and scanners write them: their encoding, what separates their cells, decimal commas."""
 
 import codecs
+import csv
 import re
 from pathlib import Path
 
 import numpy as np
 
-from pcfdsl.readers.columns import RawCloud, color_columns
+from pcfdsl.readers.columns import RawCloud, color_columns, may_be_colors
 
 __all__ = ["begins_with_rows", "decoded", "number", "read_text_points", "separator"]
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?\Z")
+_NAN = re.compile(r"[-+]?(?:nan\(\w*\)|\d\.#\w+)\Z", re.IGNORECASE)  # of Microsoft's C library
+_UNIT = re.compile(r"\s*[\[(][^\])]*[\])]\Z")
+_AXES = (("x", "y", "z"), ("points:0", "points:1", "points:2"))  # the second are ParaView's
 
 
 def decoded(content: bytes) -> str:
@@ -20,6 +24,7 @@ def decoded(content: bytes) -> str:
     Raises:
         ValueError: If it is no text: it has zero bytes.
     """
+    content = content.rstrip(b"\x1a")  # the end of a text file of DOS
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content.decode(encoding)
@@ -56,6 +61,8 @@ def number(text: str) -> float:
     1.5
     """
     text = text.strip()
+    if _NAN.match(text):
+        return float("nan")
     return float(text.replace(",", ".") if _DECIMAL_COMMA.match(text) else text)
 
 
@@ -72,8 +79,9 @@ def begins_with_rows(path: Path) -> bool:
 def read_text_points(path: Path) -> RawCloud:
     """Rows of numbers: x y z, and red green blue where a header names them or three columns can be colours.
 
-    A line of names, a number of points in the first line, comments (# or //) and blank lines are understood. Without
-    names, colours are columns 3 to 5, or 4 to 6 of a .pts file of 7 columns, whose column 3 is the intensity.
+    A line of names, a number of points before the first row, comments (# or //) and blank lines are understood. Without
+    names, colours are columns 3 to 5; of 7 columns 4 to 6, with the intensity before them, if the file is a .pts or
+    only those can be colours.
 
     Raises:
         OSError: If it cannot be read.
@@ -85,23 +93,47 @@ def read_text_points(path: Path) -> RawCloud:
         raise ValueError("has no row of three numbers or more")
     cut = separator(lines[first])
     width = _numeric_width(_cells(lines[first], cut))
-    rows = [line for line in lines[first:] if line.strip() and not line.lstrip().startswith(("#", "//"))]
-    if cut != "," and "," in lines[first]:
-        rows = [line.replace(",", ".") for line in rows]
-    try:
-        table = np.loadtxt(rows, delimiter=cut, usecols=range(width), comments=None, ndmin=2)
-    except ValueError as error:
-        raise ValueError(f"has a row that is not of {width} numbers as its first: {error}") from None
+    table = _table(lines[first:], cut, width)
     names = _names(lines[:first], width)
-    if {"x", "y", "z"} <= names.keys():
-        columns = {name: table[:, k] for name, k in names.items()}
-        return RawCloud(points=np.stack([columns[axis] for axis in "xyz"], axis=1), colors=color_columns(columns))
-    start = 4 if path.suffix.lower() == ".pts" and width == 7 else 3
-    return RawCloud(points=table[:, :3], colors=table[:, start : start + 3] if width >= start + 3 else None)
+    columns = {name: table[:, k] for name, k in names.items()}
+    axes = next((axes for axes in _AXES if names.keys() >= set(axes)), None)
+    if axes is not None:
+        return RawCloud(points=np.stack([columns[axis] for axis in axes], axis=1), colors=color_columns(columns))
+    notes = [f"its columns are named {', '.join(names)}; the first three were taken for x, y, z"] if names else []
+    start = 3
+    if width == 7:
+        possible = [may_be_colors(table[:, k : k + 3]) for k in (3, 4)]
+        leica = path.suffix.lower() == ".pts"
+        start = 4 if leica or possible == [False, True] else 3
+        if all(possible) and not leica:
+            notes.append(
+                "columns 3 to 5 of 7 (from 0) were taken for colours; if they are 4 to 6, name them in a first line"
+            )
+    colors = table[:, start : start + 3] if width >= start + 3 else None
+    return RawCloud(points=table[:, :3], colors=colors, notes=tuple(notes))
+
+
+def _table(lines: list[str], cut: str | None, width: int) -> np.ndarray:
+    """[N, width] float64 of lines, comments and blank lines left out."""
+    rows = [line for line in lines if line.strip() and not line.lstrip().startswith(("#", "//"))]
+    plain = [line.replace(",", ".") for line in rows] if cut != "," else rows
+    try:
+        return np.loadtxt(plain, delimiter=cut, usecols=range(width), comments=None, ndmin=2)
+    except ValueError:  # cells in quotes, or numbers in other spellings, which take longer
+        pass
+    table = np.empty((len(rows), width))
+    for k, line in enumerate(rows):
+        cells = _cells(line, cut)
+        if _numeric_width(cells) < width:
+            raise ValueError(f"has the row {line[:80]!r}, which does not begin with {width} numbers as its first does")
+        table[k] = [number(cell) for cell in cells[:width]]
+    return table
 
 
 def _cells(line: str, cut: str | None) -> list[str]:
-    return [cell.strip() for cell in (line.split() if cut is None else line.split(cut))]
+    if cut is None:
+        return line.split()
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=cut, skipinitialspace=True), [])]
 
 
 def _numeric_width(cells: list[str]) -> int:
@@ -119,10 +151,12 @@ def _is_row(line: str) -> bool:
 
 
 def _names(lines: list[str], width: int) -> dict[str, int]:
-    """Columns by the last line before the rows, if it has a name for each of them."""
+    """Columns by the last line before the rows that is no number of points, if it has a name for each of them."""
     for line in reversed([line for line in lines if line.strip()]):
         bare = line.strip().lstrip("#/").strip()
-        names = [name.strip('"').lower() for name in _cells(bare, separator(bare))]
+        names = [_UNIT.sub("", name.strip('"')).casefold() for name in _cells(bare, separator(bare))]
+        if len(names) == 1 and names[0].isdecimal():
+            continue
         if len(names) >= width and len(set(names)) == len(names):
             return {name: k for k, name in enumerate(names[:width])}
         return {}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pcfdsl.readers.arrays import read_arrays
+from pcfdsl.readers.arrays import array_names, read_arrays
 from pcfdsl.readers.clouds import CLOUD_FILES, Cloud, as_cloud, read_cloud
 from pcfdsl.readers.columns import RawCloud
 from pcfdsl.readers.folders import has_ending
@@ -32,9 +32,9 @@ def item_of_file(path: Path, caption: str, *, bin_columns: int) -> PageItem:
     """
     cloud = read_cloud(path, bin_columns=bin_columns, faces=True)
     boxes = None
-    if has_ending(path, (".npz",)):
-        boxes = read_arrays(path).get("boxes")
-        if boxes is not None and cloud.offset.any():
+    if has_ending(path, (".npz",)) and "boxes" in array_names(path):
+        boxes = read_arrays(path, ("boxes",))["boxes"]
+        if cloud.offset.any():
             boxes = boxes - np.pad(cloud.offset, (0, 4))
     return _item(cloud, caption, boxes)
 

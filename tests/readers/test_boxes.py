@@ -153,7 +153,7 @@ def test_kitti_in_the_frame_of_the_points_has_centres(tmp_path):
         ("a.csv", "class;cx;cy;cz;dx;dy;dz\nbed;1.234,5;0;0;1;1;1\n", "line 2: could not convert .*1.234,5"),
         ("a.csv", "class,xmin,ymin,zmin,xmax,ymax,zmax,yaw\nbed,0,0,0,1,1,1,0.2\n", "line 2: has limits and a yaw"),
         ("a.csv", "class,xmin,ymin,zmin,xmax,ymax,zmax\nbed,0,0,0,1,-1,1\n", "line 2: extents .* must be positive"),
-        ("a.txt", "0 0 0 1 1 1 0 bed\n0 0 0 1 1 1 0\n", "line 2: has 7 values"),
+        ("a.txt", "0 0 0 1 1 1 0 bed\n0 0 0 1 1 1 0\n", "line 2: expected x y z dx dy dz yaw class as before"),
         ("a.txt", "Car 0 0 0 0 0 9 9 1 1 1 0 0 0 0\nCar 0 0\n", "line 2: has 3 values; expected the 15 or 16"),
         ("a.json", '{"objects": [{"name": "a"}]}', "box 0: KeyError 'centroid'; expected labelCloud's"),
         ("a.json", '{"objects": [{"name": "a", "vertices": [[0, 0, 0]]}]}', "box 0: ValueError vertices are"),

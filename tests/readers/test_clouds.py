@@ -299,7 +299,7 @@ def test_structured_arrays_and_npz(tmp_path):
         ("a.pcd", pcd().replace(b"FIELDS x", b"FIELDS u"), "has no fields x y z"),
         ("a.pcd", pcd("zipped"), "data of kind zipped"),
         ("a.txt", b"nothing here", "no row of three numbers"),
-        ("a.xyz", TEXT.encode() + b"1 2\n", "not of 3 numbers as its first"),
+        ("a.xyz", TEXT.encode() + b"1 2\n", "does not begin with 3 numbers as its first does"),
         ("a.xyz", bytes(50), "is no text"),
         ("a.las", b"LASF" + bytes(500), r"a\.las"),
         ("a.e57", b"ASTM-E57" + bytes(500), "cannot be read; it may be damaged"),
