@@ -151,15 +151,11 @@ def _decompress(packed: np.ndarray, unpacked: np.ndarray) -> bool:
 
 
 def _colors(columns: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """A packed colour is the bits 0xRRGGBB of an integer, or of a float of the same bits, which is none of 1 to 2^32."""
+    """A packed colour is the bits 0xRRGGBB of an integer, or of a float of the same bits."""
     packed = columns.get("rgb", columns.get("rgba"))
     if packed is None:
         return color_columns(columns)
-    if (
-        packed.dtype.kind == "f"
-        and not (np.isfinite(packed) & ((packed == 0) | (packed >= 1) & (packed < 1 << 32))).all()
-    ):
-        bits = packed.astype(np.float32).view(np.uint32)
-    else:  # also where an integer is declared a float, as in PCL's own example
-        bits = packed.astype(np.int64)
+    bits = packed.astype(np.float32).view(np.uint32) if packed.dtype.kind == "f" else packed.astype(np.int64)
+    if packed.dtype.kind == "f" and ((packed == 0) | (packed >= 1) & (packed < 1 << 32)).all():
+        bits = packed.astype(np.int64)  # integers that are declared floats, as in PCL's own example
     return np.stack([(bits >> shift) & 255 for shift in (16, 8, 0)], axis=1).astype(np.uint8)
