@@ -73,16 +73,17 @@ def match_instances(
     return rows
 
 
-def categories_of(labels: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-    """Categories, [K] int32, from a file's class numbers.
+def categories_of(labels: np.ndarray, spec: DatasetSpec, *, num_classes: int | None = None) -> np.ndarray:
+    """Categories, [K] int32, from a file's class numbers, which may be fewer than the benchmark's.
 
     Raises:
         ValueError: If one is not an integer, or not a class of the benchmark.
     """
     labels = np.asarray(labels, np.float64)
+    num_classes = num_classes or len(spec.classes)
     categories = labels.astype(np.int32) if np.isfinite(labels).all() and (np.abs(labels) < 1e6).all() else None
-    if categories is None or (categories != labels).any() or not ((labels >= 0) & (labels < len(spec.classes))).all():
-        raise ValueError(f"classes are {labels.tolist()}; {spec.name} has 0 to {len(spec.classes) - 1}")
+    if categories is None or (categories != labels).any() or not ((labels >= 0) & (labels < num_classes)).all():
+        raise ValueError(f"classes are {labels.tolist()}; {spec.name} has 0 to {num_classes - 1}")
     return categories
 
 

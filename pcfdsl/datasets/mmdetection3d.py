@@ -49,9 +49,10 @@ def open_mmdetection3d(folder: str | Path, split: str = "train") -> ForeignScene
         raise ValueError(f"{path}: the names of info files begin with {' or '.join(spec.key for spec in _SPECS)}")
     entries = {}
     for path in paths:
-        for place, entry in enumerate(_entries(path)):
+        listed, order = _content(path, spec)
+        for place, entry in enumerate(listed):
             try:
-                info = _info(entry, spec)
+                info = _info(entry, spec, order)
             except Exception as error:  # the file can hold anything
                 what = f"{type(error).__name__} {error}; the entry is invalid"
                 raise ValueError(f"{path}, entry {place}: {what}") from None
@@ -111,15 +112,29 @@ def _read(name: str, *, folder: Path, spec: DatasetSpec, entries: Mapping[str, _
     return Scene(points=points, boxes=info.boxes, categories=info.categories, instance_ids=ids, colors=cloud.colors)
 
 
-def _entries(path: Path) -> list[Any]:
+def _content(path: Path, spec: DatasetSpec) -> tuple[list[Any], np.ndarray]:
+    """The entries of an info file, and the class of the benchmark that each of its class numbers is."""
     content = load_plain(path)
     entries = content.get("data_list") if isinstance(content, dict) else content
     if not isinstance(entries, list):
         raise ValueError(f"{path} has no list of scenes; expected an info file of mmdetection3d")
-    return entries
+    about = content.get("metainfo") if isinstance(content, dict) else None
+    named = about.get("categories") if isinstance(about, dict) else None
+    if not isinstance(named, dict):
+        return entries, np.arange(len(spec.classes))
+    ours = {_plain(name): number for number, name in enumerate(spec.classes)}
+    names = sorted(named, key=lambda name: str(named[name]).zfill(9))
+    if [named[name] for name in names] != list(range(len(names))) or not {*map(_plain, names)} <= ours.keys():
+        raise ValueError(f"{path} has the classes {named}; expected those of {spec.name}, {', '.join(spec.classes)}")
+    return entries, np.array([ours[_plain(name)] for name in names])
 
 
-def _info(entry: Mapping[str, Any], spec: DatasetSpec) -> _Info:
+def _plain(name: Any) -> str:
+    """A class name without case, blanks and hyphens; mmdetection3d writes showercurtrain."""
+    return "".join(letter for letter in str(name).casefold() if letter.isalnum()).replace("curtrain", "curtain")
+
+
+def _info(entry: Mapping[str, Any], spec: DatasetSpec, order: np.ndarray) -> _Info:
     if "lidar_points" in entry:  # version 1.1
         cloud, objects = entry["lidar_points"], entry.get("instances", [])
         points, num_columns = cloud["lidar_path"], cloud.get("num_pts_feats", 6)
@@ -146,7 +161,7 @@ def _info(entry: Mapping[str, Any], spec: DatasetSpec) -> _Info:
         points=_file_name(points),
         num_columns=num_columns,
         boxes=boxes if boxes.shape[1] == 7 else np.c_[boxes, np.zeros(len(boxes))],
-        categories=categories_of(np.array(labels), spec),
+        categories=order[categories_of(np.array(labels), spec, num_classes=len(order))],
         alignment=matrix,
         instance_mask=_file_name(entry["pts_instance_mask_path"]) if entry.get("pts_instance_mask_path") else None,
         semantic_mask=_file_name(entry["pts_semantic_mask_path"]) if entry.get("pts_semantic_mask_path") else None,

@@ -147,6 +147,22 @@ def test_folders_of_mmdetection3d(raw_scene, votenet_images, tmp_path, version):
         assert open_mmdetection3d(folder)[0].boxes.shape == (0, 7)
 
 
+def test_classes_in_another_order_are_told_by_their_names(raw_scene, tmp_path):
+    """Info files of version 1.1 say which number is which class (tr3d#34: preparations differ)."""
+    path = write_mmdetection3d(tmp_path, "1.1", raw_scene, aligned=True)
+    content = pickle.loads(path.read_bytes())
+    turned = [*reversed(SCANNET.classes)]
+    named = {name.replace("showercurtain", "shower curtrain"): k for k, name in enumerate(turned)}
+    for instance in content["data_list"][0]["instances"]:
+        instance["bbox_label_3d"] = turned.index(SCANNET.classes[instance["bbox_label_3d"]])
+    path.write_bytes(pickle.dumps(content | {"metainfo": {"categories": named}}))
+    np.testing.assert_array_equal(open_mmdetection3d(tmp_path)[0].categories, raw_scene.categories)
+    for wrong in ({"car": 0}, {"bed": 1}, {"bed": "first"}, {"bed": 0}):
+        path.write_bytes(pickle.dumps(content | {"metainfo": {"categories": wrong}}))
+        with pytest.raises(ValueError, match=r"expected those of ScanNetV2|has 0 to 0"):
+            open_mmdetection3d(tmp_path)
+
+
 def test_training_opens_them_by_their_kind(votenet_scans, votenet_images, raw_scene, tmp_path, capsys):
     write_mmdetection3d(tmp_path / "mm", "1.1", raw_scene, aligned=True)
     for source, folder, spec in (
