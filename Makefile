@@ -18,10 +18,11 @@ test-slow: $(VENV)/.tested
 test-faults: $(VENV)/.tested
 	$(BIN)/python -m pytest -m faults
 
-# On a machine with a CUDA device; docs/gpu.md has the figures of one.
-gpu: $(VENV)/.tested
-	$(BIN)/python -m pytest -m gpu tests/gpu
-	$(BIN)/python tests/benchmarks/bench_kernels.py --device cuda
+# On a machine with a CUDA device: tests of it, and its figures in runs/gpu.md. GPU_PYTHON=python3 takes an environment that
+# has torch, numba and pytest already, and installs nothing.
+gpu: $(if $(GPU_PYTHON),,$(VENV)/.tested)
+	PYTHONPATH=. $(or $(GPU_PYTHON),$(BIN)/python) -m pytest -m gpu tests/gpu
+	PYTHONPATH=. $(or $(GPU_PYTHON),$(BIN)/python) tests/benchmarks/bench_gpu.py --out runs/gpu.md
 
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pcfdsl.config import option, validate
 from pcfdsl.models.pointnet2 import Level, PointNet2, PointNet2Config
+from pcfdsl.models.precision import at_least_float32
 from pcfdsl.models.srunet import SRUNet, SRUNetConfig
 from pcfdsl.ops.grouping import gather
 from pcfdsl.ops.sampling import farthest_point_sample
@@ -141,7 +142,7 @@ class SRUNetBackbone(nn.Module):
         rows = points.flatten(0, 1)
         coordinates, first, scene_of_row = quantize_batch(points, self.settings.voxel_size)
         inputs = rows[first, 3:] if columns == 6 else rows.new_ones(len(first), 3)
-        features = self.net(coordinates, inputs).float()
+        features = at_least_float32(self.net(coordinates, inputs))
         return PointFeatures(rows[first, :3], features, first % points.shape[1], scene_of_row[first])
 
     def forward(self, points: Tensor) -> Level:

@@ -13,6 +13,7 @@ from pcfdsl.config import option
 from pcfdsl.models.backbone import BackboneConfig, SRUNetSettings
 from pcfdsl.models.batch_norm import RowNormReLU
 from pcfdsl.models.pointnet2 import PointNet2Encoder
+from pcfdsl.models.precision import at_least_float32
 from pcfdsl.models.srunet import SRUNet
 from pcfdsl.ops.sparse import SparseGlobalPool, quantize_batch
 
@@ -56,7 +57,7 @@ class PointCloudClassifier(nn.Module):
         else:
             pooled = self.backbone_net(points)
         rows = self.norm(self.hidden(pooled))
-        return self.head(self.dropout(rows)).float()
+        return at_least_float32(self.head(self.dropout(rows)))
 
 
 class _SRUNetEncoder(nn.Module):
@@ -78,4 +79,4 @@ class _SRUNetEncoder(nn.Module):
             )
         coordinates, first, _ = quantize_batch(points, self.settings.voxel_size)
         ones = points.new_ones(len(first), self.settings.net.in_channels)
-        return self.pool(self.net.encode(coordinates, ones)).float()
+        return at_least_float32(self.pool(self.net.encode(coordinates, ones)))

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcfdsl.models.backbone import BackboneConfig, PointFeatures, build_backbone
+from pcfdsl.models.precision import at_least_float32
 from pcfdsl.ops.interpolate import nearest
 
 __all__ = ["Describer", "correspondences", "info_nce", "object_means", "partitioned_info_nce", "partitions"]
@@ -32,7 +33,7 @@ class Describer(nn.Module):
     def forward(self, points: Tensor) -> PointFeatures:
         """Points [B, N, 3 + C] -> the points that the backbone describes, with projected features."""
         described = self.backbone_net.describe(points)
-        features = self.projection(described.features).float()
+        features = at_least_float32(self.projection(described.features))
         return PointFeatures(described.xyz, features, described.point_idx, described.scene_idx)
 
 

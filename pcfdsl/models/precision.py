@@ -4,10 +4,16 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-__all__ = ["Precision", "autocast"]
+__all__ = ["Precision", "at_least_float32", "autocast"]
 
 Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """What a network gives: float32, also under autocast; float64 of a network in float64, for checks of gradients."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pcfdsl.models.batch_norm import RowNormReLU
 from pcfdsl.models.layers import linear
 from pcfdsl.models.pointnet2 import SetAbstraction
+from pcfdsl.models.precision import at_least_float32
 from pcfdsl.ops.grouping import gather
 from pcfdsl.ops.sampling import farthest_point_sample
 
@@ -80,7 +81,7 @@ class Proposals(nn.Module):
         clusters = self.vote_aggregation(vote_xyz, vote_features, cluster_xyz)
         rows = self.bn1(linear(clusters.flatten(0, 1), self.conv1))
         rows = self.bn2(linear(rows, self.conv2))
-        channels = linear(rows, self.conv3).float().view(*cluster_idx.shape, -1)
+        channels = at_least_float32(linear(rows, self.conv3)).view(*cluster_idx.shape, -1)
         objectness, offset, heading, heading_residuals, size, size_residuals, category = channels.split(self.splits, -1)
         return ProposalTensors(
             cluster_xyz=cluster_xyz,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from pcfdsl.models.backbone import BackboneConfig, PointFeatures, build_backbone
+from pcfdsl.models.precision import at_least_float32
 from pcfdsl.models.voting import Voting
 
 __all__ = ["Segmenter", "SegmenterOutput"]
@@ -43,4 +44,4 @@ class Segmenter(nn.Module):
         """Points [B, N, 3 + C] float32 -> categories and votes of the points that the backbone describes."""
         described = self.backbone_net.describe(points)
         vote_xyz, _ = self.vgen(described.xyz[None], described.features[None])
-        return SegmenterOutput(described, self.classify(described.features).float(), vote_xyz[0])
+        return SegmenterOutput(described, at_least_float32(self.classify(described.features)), vote_xyz[0])

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from pcfdsl.models.batch_norm import RowNormReLU
 from pcfdsl.models.layers import linear
+from pcfdsl.models.precision import at_least_float32
 
 __all__ = ["Voting"]
 
@@ -28,7 +29,7 @@ class Voting(nn.Module):
         """Seeds [B, S, 3] and [B, S, C] -> votes [B, S, 3] and [B, S, C] of unit length."""
         rows = self.bn1(linear(seed_features.flatten(0, 1), self.conv1))
         rows = self.bn2(linear(rows, self.conv2))
-        offsets = linear(rows, self.conv3).float().unflatten(0, seed_xyz.shape[:2])
+        offsets = at_least_float32(linear(rows, self.conv3)).unflatten(0, seed_xyz.shape[:2])
         vote_xyz = seed_xyz + offsets[..., :3]
         vote_features = seed_features + offsets[..., 3:]
         vote_features = vote_features / torch.linalg.vector_norm(vote_features, dim=-1, keepdim=True)
