@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pcfdsl.generate.images import generate_images
     from pcfdsl.generate.pcfractal import generate_pcfractal
     from pcfdsl.image.sets import ImageSetConfig, open_images
-    from pcfdsl.infer.detector import load_detector
+    from pcfdsl.infer.detector import detect_in_file, load_detector
     from pcfdsl.infer.features import load_backbone
     from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
     from pcfdsl.rng import stream
@@ -50,6 +50,7 @@ __all__ = [
     "SearchConfig",
     "chaos_game",
     "collate",
+    "detect_in_file",
     "detection_task",
     "generate_images",
     "generate_pcfractal",
@@ -78,7 +79,7 @@ _HOMES = {
     "generate.images": ("generate_images",),
     "generate.pcfractal": ("generate_pcfractal",),
     "image.sets": ("ImageSetConfig", "open_images"),
-    "infer.detector": ("load_detector",),
+    "infer.detector": ("detect_in_file", "load_detector"),
     "infer.features": ("load_backbone",),
     "pointcloud.pcfractal": ("PCFractalConfig", "PCFractalDB", "open_pcfractal"),
     "rng": ("stream",),
