@@ -106,7 +106,7 @@ def test_settings_come_back_from_their_dictionary_and_one_override_changes_one_v
     assert {path.split(".")[-1] for path in unchanged} <= BOUND
 
 
-SIZES = re.compile(r"num_\w+|(\w+_)?size|batch_size|evaluation_batch|repeats|votes|supersample|accumulate")
+SIZES = re.compile(r"num_\w+|(\w+_)?size|batch_size|repeats|votes|supersample|accumulate")
 UNBOUNDED = {"ImportedCategoriesConfig.num_categories", "TrainConfig.accumulate"}  # counted; divides batch_size
 
 
