@@ -146,7 +146,7 @@ def test_wrong_use_is_answered_in_one_message(run, tmp_path):
     assert "train.batch_size: must be at least 1" in done.stderr
     assert "Traceback" not in done.stderr
     done = tool("train_votenet", *config, "train.num_steps=9", *QUICK[1:], "--out", run, code=1)
-    assert "train.num_steps: was 2, is 9" in done.stderr
+    assert "holds a run of 2 steps, which the settings make 9" in done.stderr
     done = tool("predict_votenet", tmp_path, tmp_path / "cloud.npy", code=1)
     assert "holds neither best.safetensors nor last.safetensors" in done.stderr
     done = tool("evaluate_votenet", run, "--data", tmp_path, code=1)
