@@ -1,6 +1,7 @@
 """Features of clouds by a trained backbone, per point or per cloud, with pictures of them."""
 
 import argparse
+import sys
 
 from pcfdsl.command_line import positive
 
@@ -34,6 +35,8 @@ def main() -> dict:
     args = parser.parse_args()
     extractor = load_backbone(args.checkpoint, device=args.device)
     found = extract_features(extractor, args.clouds, args.out, per=args.per, bin_columns=args.bin_columns)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
     items = feature_items(found.clouds, found.features, names=[path.name for path in found.paths])
     if args.html:
         write_page(args.html, items, title="Features")

@@ -1,7 +1,8 @@
 """A detection set from a folder of clouds and boxes in any of the usual conventions; unusable files are reported."""
 
 import json
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pcfdsl.readers.boxes import BOX_FILES, Convention, LabelledBoxes, read_boxe
 from pcfdsl.readers.clouds import CLOUD_FILES, read_cloud
 from pcfdsl.readers.folders import files_in, has_ending
 from pcfdsl.readers.hints import class_hints, scan_hints, summarize_notes
+from pcfdsl.readers.text import begins_with_rows
 from pcfdsl.scene.boxes import Scene, points_in_boxes
 
 __all__ = ["IN_FRAME_OF_POINTS", "PrepareReport", "prepare_folder"]
@@ -120,7 +122,9 @@ def prepare_folder(
         except (OSError, ValueError) as error:
             failed.append((name, str(error)))
     found = sorted({label for boxes in labelled.values() for label in boxes.names})
-    classes = tuple(classes or _existing_classes(out) or found)
+    classes = tuple(unicodedata.normalize("NFC", name) for name in classes or _existing_classes(out) or found)
+    if twice := sorted({name for name in classes if classes.count(name) > 1}):
+        raise ValueError(f"classes name {', '.join(twice)} twice; expected different names")
     written, num_boxes, num_empty, num_dropped, held = [], 0, 0, 0, np.zeros(4)
     notes: dict[str, Sequence[str]] = {}
     for name, found_boxes in labelled.items():
@@ -168,7 +172,11 @@ def prepare_folder(
         num_empty_boxes=num_empty,
         num_dropped_points=num_dropped,
         hint=_hint(held) if num_boxes else "there are no boxes",
-        notes=(*class_hints(classes), *summarize_notes(notes, num_items=len(written))),
+        notes=(
+            *class_hints(classes),
+            *_angle_hints(labelled, convention),
+            *summarize_notes(notes, num_items=len(written)),
+        ),
     )
 
 
@@ -181,6 +189,14 @@ def _hint(held: np.ndarray) -> str:
         better = ("", "the other direction of yaw", "cz as the bottom of the box", "cz as the top of the box")[best]
         return f"boxes hold {held[0]:.0f} points as given, but {held[best]:.0f} with {better}; check the convention"
     return ""
+
+
+def _angle_hints(labelled: Mapping[str, LabelledBoxes], convention: Convention | None) -> tuple[str, ...]:
+    """A sentence if all angles that are said to be degrees could be radians."""
+    largest = max((float(np.abs(boxes.boxes[:, 6]).max(initial=0)) for boxes in labelled.values()), default=0.0)
+    if convention is None or convention.angle == "radians" or not 0 < np.rad2deg(largest) <= 2 * np.pi:
+        return ()
+    return (f"the largest yaw is {np.rad2deg(largest):.3g} degrees: are these radians?",)
 
 
 def _alternatives(boxes: np.ndarray) -> list[np.ndarray]:
@@ -200,19 +216,26 @@ def _by_name(
         if not Path(folder).is_dir():
             raise NotADirectoryError(f"{folder} is not a folder; expected one with clouds NAME.ply and boxes NAME.csv")
     clouds: dict[str, Path] = {}
+    paths = files_in(scans)
+    for path in paths:
+        if has_ending(path, CLOUD_FILES) and not has_ending(path, BOX_FILES):
+            _keep(path.stem, path, clouds, failed)
+    named = {_plain(name) for name in clouds}
+    texts = [path for path in paths if has_ending(path, (".txt",)) and _plain(path.stem) not in named]
+    for path in filter(begins_with_rows, texts):
+        _keep(path.stem, path, clouds, failed)
+    alike: dict[str, list[str]] = {}
+    for name in clouds:
+        alike.setdefault(_plain(name), []).append(name)
     tables: dict[str, Path] = {}
-    others: dict[str, Path] = {}
-    for path in sorted(files_in(scans), key=lambda path: has_ending(path, (".txt",))):
-        may_be_boxes = has_ending(path, BOX_FILES)
-        if has_ending(path, CLOUD_FILES) and not (may_be_boxes and path.stem in clouds):
-            _keep(path, clouds, failed)
-        elif may_be_boxes and labels is None:
-            _keep(path, tables, failed)
-        else:
-            others.setdefault(path.stem, path)
-    for path in files_in(labels, BOX_FILES) if labels is not None else ():
-        if path.name != _LABELCLOUD_CLASSES:
-            _keep(path, tables, failed)
+    beside = [path for path in paths if clouds.get(path.stem) != path]
+    others = {path.stem: path for path in beside if not has_ending(path, BOX_FILES)}
+    boxes = beside if labels is None else files_in(labels)
+    for path in sorted(boxes, key=lambda path: has_ending(path, (".txt",))):
+        if has_ending(path, BOX_FILES) and path.name != _LABELCLOUD_CLASSES:
+            same = alike.get(_plain(path.stem), [])
+            # Names may differ by case or by the form of their accents if nothing else has them.
+            _keep(path.stem if path.stem in same or len(same) != 1 else same[0], path, tables, failed)
     for name, path in tables.items():
         if name not in clouds:
             unread = f"; {others[name].name} is of no kind that is read" if name in others else ""
@@ -221,9 +244,13 @@ def _by_name(
     return clouds, tables
 
 
-def _keep(path: Path, found: dict[str, Path], failed: list[tuple[str, str]]) -> None:
-    if found.setdefault(path.stem, path) != path:
-        failed.append((str(path), f"has the same name as {found[path.stem].name}, which is used"))
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _keep(name: str, path: Path, found: dict[str, Path], failed: list[tuple[str, str]]) -> None:
+    if found.setdefault(name, path) != path:
+        failed.append((str(path), f"has the same name as {found[name].name}, which is used"))
 
 
 def _existing_classes(out: str | Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pcfdsl.generate.images import StoredImages
 from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.sets import ImageSetConfig, open_labelled_images
 from pcfdsl.readers.arrays import read_arrays
-from pcfdsl.readers.folders import files_below, folders_in
+from pcfdsl.readers.folders import files_below, folders_in, has_ending
 from pcfdsl.readers.pictures import PICTURE_FILES, check_picture, pixels_of, read_picture
 from pcfdsl.rng import stream
 
@@ -208,7 +208,9 @@ class _Folder:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
         names = [entry.name for entry in folders_in(folder)]
-        found = [files_below(folder / name, PICTURE_FILES) for name in names]
+        entries = [files_below(folder / name) for name in names]
+        others = [path for files in entries for path in files if not has_ending(path, PICTURE_FILES)]
+        found = [[path for path in files if has_ending(path, PICTURE_FILES)] for files in entries]
         bad = {path: why for files in found for path in files if (why := check_picture(path))}
         found = [[path for path in files if path not in bad] for files in found]
         listed = "".join(f"\n  {path.relative_to(folder)}: {why}" for path, why in bad.items())
@@ -218,6 +220,8 @@ class _Folder:
             raise ValueError(f"{folder} has {what}; expected one sub-folder with pictures for each class{listed}")
         if bad:
             print(f"note: {len(bad)} of the files in {folder} are left out:{listed}", file=sys.stderr)
+        if others:
+            print(f"note: {len(others)} files in {folder} are no pictures, such as {others[0].name}", file=sys.stderr)
         self.classes = tuple(names)
         self.files = [file for files in found for file in files]
         self.labels = np.repeat(np.arange(len(names)), [len(files) for files in found])

@@ -21,6 +21,7 @@ from pcfdsl.infer.trained import check_finite
 from pcfdsl.models.backbone import BackboneConfig, PointNet2Backbone, SRUNetBackbone, build_backbone
 from pcfdsl.ops.interpolate import inverse_distance_weights, nearest, three_interpolate, three_nearest
 from pcfdsl.readers.clouds import CLOUD_FILES, cloud_files, read_cloud
+from pcfdsl.readers.hints import scan_hints, summarize_notes
 from pcfdsl.rng import stream
 from pcfdsl.samples.points import input_points
 from pcfdsl.scene.boxes import Scene
@@ -107,12 +108,14 @@ class Extraction:
         clouds: Their points, [N, 3] each.
         features: [N, C] each, or [C] per cloud.
         skipped: File -> why it was passed over.
+        notes: Sentences on what looks wrong with clouds or had to be changed.
     """
 
     paths: tuple[Path, ...]
     clouds: tuple[np.ndarray, ...]
     features: tuple[np.ndarray, ...]
     skipped: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def load_backbone(path: str | Path, *, device: str = "auto") -> FeatureExtractor:
@@ -183,7 +186,7 @@ def extract_features(
         OSError: If `out` cannot be written.
         ValueError: If no cloud can be read.
     """
-    out, done, read, features, skipped = Path(out), [], [], [], {}
+    out, done, read, features, skipped, notes = Path(out), [], [], [], {}, {}
     paths = list(_files(clouds))
     twice = [stem for stem, number in Counter(path.stem for path in paths).items() if number > 1]
     if per == "point" and twice:
@@ -199,13 +202,15 @@ def extract_features(
             placed = points + cloud.offset if cloud.offset.any() else points  # in the frame of the file
             _write(make_folder(out) / f"{path.stem}.npz", points=placed, features=found)
         done.append(path)
+        notes[str(path)] = (*cloud.notes, *scan_hints(points, num_points=extractor.num_points if per == "point" else 1))
         read.append(points)
         features.append(found)
     if not done:
         raise ValueError("; ".join(skipped.values()) or f"there are no {', '.join(CLOUD_FILES)} files to read")
     if per == "cloud":
         _write(out, names=np.array([path.name for path in done]), features=np.stack(features))
-    return Extraction(tuple(done), tuple(read), tuple(features), skipped)
+    lines = summarize_notes(notes, num_items=len(done))
+    return Extraction(tuple(done), tuple(read), tuple(features), skipped, lines)
 
 
 def _files(clouds: Sequence[str | Path]) -> Iterator[Path]:

@@ -35,6 +35,7 @@ CLOUD_FILES = (".ply", ".pcd", ".npy", ".npz", ".bin", *_TEXT_FILES, ".las", ".l
 
 _FAR = 4096.0  # float32 is exact to a quarter of a millimetre below
 _WHOLE = 100.0
+_WIDEST = 1e9  # of which float32 and its squares are still sums
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -113,6 +114,9 @@ def as_cloud(raw: RawCloud) -> Cloud:
         raise ValueError(f"has no finite points ({len(points)} in all)")
     if missing := int((~kept).sum()):
         notes.append(f"{missing} of {len(points)} points are not finite and were dropped")
+    extent = max(float(points[kept, axis].max()) - float(points[kept, axis].min()) for axis in range(3))
+    if extent > _WIDEST:
+        raise ValueError(f"spans {extent:.3g} units, which are no coordinates; it may be damaged or of another type")
     offset = _offset(points[kept])
     near = np.ascontiguousarray((points[kept] - offset if offset.any() else points[kept]), np.float32)
     if offset.any():

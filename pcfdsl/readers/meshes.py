@@ -1,5 +1,6 @@
 """Meshes and clouds of unknown origin: one file alone, without others that it names, and with its sizes checked."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,11 @@ def read_geometries(path: Path) -> list[Any]:
     limit = max(path.stat().st_size, _MAX_SMALL)
     if path.suffix.lower() == ".glb":
         _require_glb_sound(path, limit)
-    loaded: Any = trimesh.load(path, process=False, skip_materials=True)
+    loaded: Any = (
+        trimesh.load(_stl(path), file_type="stl", process=False)
+        if path.suffix.lower() == ".stl"
+        else trimesh.load(path, process=False, skip_materials=True)
+    )
     if not isinstance(loaded, trimesh.Scene):
         return [loaded]
     parts = [loaded.geometry[loaded.graph[node][1]] for node in loaded.graph.nodes_geometry]
@@ -32,6 +37,15 @@ def read_geometries(path: Path) -> list[Any]:
     if size > limit:  # the scene graph may use a part any number of times
         raise ValueError(f"repeats its parts, giving {size} vertices and faces; at most {limit} are read")
     return list(loaded.dump())
+
+
+def _stl(path: Path) -> io.BytesIO:
+    """The file without bytes after the triangles that a binary one declares: trimesh takes it for text with them."""
+    content = path.read_bytes()
+    size = 84 + 50 * int.from_bytes(content[80:84], "little")
+    if content[:6] != b"solid " and size > len(content):
+        raise ValueError(f"is truncated: it declares {size} bytes, there are {len(content)}")
+    return io.BytesIO(content if content[:6] == b"solid " and size != len(content) else content[:size])
 
 
 def _require_glb_sound(path: Path, limit: int) -> None:

@@ -179,3 +179,11 @@ def test_what_systems_leave_is_no_picture_and_no_class_and_bad_files_are_named_a
     said = capsys.readouterr().err
     assert "1 of the files" in said
     assert "b/text.png: cannot be read" in said
+
+
+def test_files_of_a_folder_that_are_no_pictures_are_counted(tmp_path, capsys):
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a" / "x.jfif", format="JPEG")
+    (tmp_path / "a" / "y.heic").write_bytes(b"ftypheic")
+    assert len(open_pictures(FolderPictures(path=str(tmp_path))).labels) == 1
+    assert "note: 1 files in" in capsys.readouterr().err

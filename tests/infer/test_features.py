@@ -94,6 +94,8 @@ def test_files_and_folders_and_one_that_cannot_be_read(tmp_path, room):
     found = extract_features(extractor, [scans], tmp_path / "out")
     assert [path.name for path in found.paths] == ["a.npy", "b.npy"]
     assert list(found.skipped) == [str(scans / "c.npy")]
+    np.save(tmp_path / "mm.npy", 1000 * room)
+    assert "are these metres?" in extract_features(extractor, [tmp_path / "mm.npy"], tmp_path / "mm").notes[0]
     stored = np.load(tmp_path / "out" / "b.npz")
     np.testing.assert_array_equal(stored["points"], room[:100])
     np.testing.assert_array_equal(stored["features"], extractor(room[:100]))

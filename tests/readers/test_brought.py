@@ -138,3 +138,19 @@ def test_files_of_another_kind_are_named_with_what_they_are(tmp_path, name, cont
 def test_a_folder_is_called_one(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder; expected a file of points"):
         read_cloud(tmp_path)
+
+
+def test_a_binary_stl_ends_where_it_says(tmp_path):
+    corners = np.arange(18).reshape(2, 3, 3).astype("<f4")
+    facets = np.zeros(2, [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    facets["corners"] = corners
+    content = b"made by hand".ljust(80) + np.uint32(2).tobytes() + facets.tobytes()
+    np.testing.assert_array_equal(read(tmp_path, "a.stl", content + b"tail").points, corners.reshape(-1, 3))
+    with pytest.raises(ValueError, match=r"b\.stl: is truncated: it declares 184 bytes, there are 180"):
+        read(tmp_path, "b.stl", content[:-4])
+
+
+def test_what_spans_more_than_any_place_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[0, 0, 0], [1e30, 0, 0]]))
+    with pytest.raises(ValueError, match=r"a\.npy: spans 1e\+30 units, which are no coordinates"):
+        read_cloud(tmp_path / "a.npy")

@@ -24,6 +24,19 @@ def test_sixteen_bits_are_scaled(dtype, name, tmp_path):
     np.testing.assert_array_equal(read_picture(tmp_path / name), GREY)
 
 
+def test_eight_bits_saved_with_thirty_two_are_not_black(tmp_path):
+    Image.fromarray(GREY.astype(np.int32)).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif"), GREY)
+
+
+def test_what_is_no_picture_is_said_without_python_objects(tmp_path):
+    (tmp_path / "a.jpg").write_text("<html>")
+    with pytest.raises(
+        ValueError, match=r"a\.jpg cannot be read as a picture \(of no kind that is known, or damaged\)"
+    ):
+        read_picture(tmp_path / "a.jpg")
+
+
 def test_values_without_a_known_range_are_refused(tmp_path):
     Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "float.tif")
     Image.fromarray(GREY.astype(np.int32) * 10_000).save(tmp_path / "long.tif")
