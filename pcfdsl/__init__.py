@@ -8,7 +8,7 @@ versions.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:
     from pcfdsl.config import ConfigError, load
