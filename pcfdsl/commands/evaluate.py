@@ -12,8 +12,9 @@ __all__ = ["main"]
 def main() -> dict:
     from pcfdsl.datasets.sources import DetectionSetSource
     from pcfdsl.evaluate.detector import mean_metrics, write_reports
-    from pcfdsl.infer.detector import evaluate_detector, load_detector
+    from pcfdsl.infer.detector import evaluate_detector, load_detector, look_at_detections
     from pcfdsl.models.precision import Precision
+    from pcfdsl.view.page import write_page
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -30,6 +31,7 @@ def main() -> dict:
     parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of matrix products")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--out", metavar="NAME", help="write NAME.json and NAME.md")
+    parser.add_argument("--html", metavar="FILE", help="write a page of up to 24 scenes: detections beside the truth")
     args = parser.parse_args()
     detector = load_detector(args.checkpoint, device=args.device)
     loading = {"batch_size": args.batch_size, "num_workers": args.workers}
@@ -39,5 +41,7 @@ def main() -> dict:
     done = evaluate_detector(detector, source=source, config=config, precision=args.precision)
     if args.out:
         write_reports(done.reports, detector.classes, args.out)
+    if args.html:
+        write_page(args.html, look_at_detections(detector, source=source, config=config), title=str(detector.path))
     about = {"checkpoint": str(detector.path), "step": detector.step}
-    return {**about, **mean_metrics(done.reports), **done.speed, "out": args.out}
+    return {**about, **mean_metrics(done.reports), **done.speed, "out": args.out, "html": args.html}

@@ -16,7 +16,8 @@ def main() -> None:
     from pcfdsl.infer.detector import Unread, detect_in_files, load_detector
     from pcfdsl.models.precision import Precision
     from pcfdsl.store.atomic import make_folder, write_file
-    from pcfdsl.view.page import PageItem, write_page
+    from pcfdsl.view.page import CLOUD_POINTS, thinned, write_page
+    from pcfdsl.view.scenes import detection_item
     from pcfdsl.view.sheet import save_png
     from pcfdsl.view.sources import render_items
 
@@ -53,7 +54,8 @@ def main() -> None:
             path = args.out if len(names) == 1 else make_folder(args.out) / f"{name}.json"
             write_file(path, found.to_json().encode())
         if args.html or args.png:
-            items.append(PageItem(points=found.points, boxes=found.boxes, box_labels=found.labels, caption=cloud))
+            what = {"boxes": found.boxes, "names": found.names, "scores": found.scores, "classes": detector.classes}
+            items.append(thinned(detection_item(found.points, **what, caption=cloud), CLOUD_POINTS))
     speed = round(len(objects) / (time.perf_counter() - started), 2)
     if args.html and items:
         write_page(args.html, items, title=args.clouds[0] if len(items) == 1 else f"{len(items)} clouds")

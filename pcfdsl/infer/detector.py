@@ -13,6 +13,7 @@ from torch import nn
 from pcfdsl.datasets.sources import SceneSource, open_scenes
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.evaluate.detector import EvaluationConfig, detect, evaluate_scenes
+from pcfdsl.evaluate.pictures import detection_items, spread
 from pcfdsl.infer.trained import Trained, load_trained
 from pcfdsl.models.detector import build_detector, shown_decoder
 from pcfdsl.models.precision import Precision
@@ -22,6 +23,7 @@ from pcfdsl.rng import stream
 from pcfdsl.samples.detection import DetectionSample, collate, scene_samples
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.tasks.detection import DetectorConfig
+from pcfdsl.view.page import PageItem
 
 __all__ = [
     "Detector",
@@ -32,6 +34,7 @@ __all__ = [
     "detect_in_files",
     "evaluate_detector",
     "load_detector",
+    "look_at_detections",
 ]
 
 
@@ -83,6 +86,32 @@ def evaluate_detector(
     Raises:
         ValueError: If there is no set, or it has other classes than the detector.
     """
+    scenes = _labelled(detector, source)
+    config = config or detector.config.evaluation
+    samples = scene_samples(scenes, detector.config.points, seed=config.seed)
+    started = time.perf_counter()
+    reports = evaluate_scenes(detector.model, detector.config.model, samples, config=config, precision=precision)
+    return Evaluation(reports, len(samples) * config.repeats, time.perf_counter() - started)
+
+
+def look_at_detections(
+    detector: Detector,
+    *,
+    source: SceneSource | None = None,
+    config: EvaluationConfig | None = None,
+    num_scenes: int = 24,
+) -> list[PageItem]:
+    """What a detector finds in scenes of a set, spread evenly over it, beside the truth; arguments and errors as for
+    `evaluate_detector`."""
+    scenes = _labelled(detector, source)
+    config = config or detector.config.evaluation
+    samples = scene_samples(scenes, detector.config.points, seed=config.seed)
+    how = {"classes": detector.classes, "config": config, "indices": spread(len(scenes), num_scenes)}
+    return detection_items(detector.model, detector.config.model, samples, **how)
+
+
+def _labelled(detector: Detector, source: SceneSource | None) -> Sequence[Scene]:
+    """The scenes of a set, by default of the validation; its classes are the detector's."""
     source = source or detector.config.validation
     if source.kind == "none":
         raise ValueError(f"{detector.path} was trained without validation scenes; name a detection set with --data DIR")
@@ -92,11 +121,7 @@ def evaluate_detector(
             f"the set has the classes {', '.join(scenes.classes)}, but {detector.path} detects "
             f"{', '.join(detector.classes)}; evaluate on a set with the same classes in the same order"
         )
-    config = config or detector.config.evaluation
-    samples = scene_samples(scenes.scenes, detector.config.points, seed=config.seed)
-    started = time.perf_counter()
-    reports = evaluate_scenes(detector.model, detector.config.model, samples, config=config, precision=precision)
-    return Evaluation(reports, len(samples) * config.repeats, time.perf_counter() - started)
+    return scenes.scenes
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,24 +7,23 @@ from typing import Any
 import numpy as np
 
 from pcfdsl.datasets.sources import FractalSource, open_scenes
-from pcfdsl.evaluate.detector import detect_scenes
+from pcfdsl.evaluate.pictures import SHOWN, detection_items
 from pcfdsl.evaluate.report import runs_table
 from pcfdsl.evaluate.statistics import Summary, paired_difference, summarize
 from pcfdsl.infer.detector import load_detector
-from pcfdsl.models.detector import DetectorModel, shown_decoder
+from pcfdsl.models.detector import DetectorModel
 from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.samples.detection import scene_samples
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.view.charts import bar_chart, line_chart
-from pcfdsl.view.page import PageItem, Picture, Section, Table, Viewer, write_report
+from pcfdsl.view.page import Picture, Section, Table, Viewer, write_report
 from pcfdsl.view.scenes import scene_items
 from pcfdsl.view.sources import render_items
 
 __all__ = ["verdict", "write_demo_report"]
 
-SHOWN = 0.3  # least probability of a box in the pictures
 NUM_SHOWN = 3
 
 
@@ -181,22 +180,13 @@ def _predictions(
     for arm in arms:
         detector = load_detector(out / arm / f"seed{seed}" / "last.safetensors")
         samples = scene_samples(scenes, detector.config.points, seed=0)
-        decode = shown_decoder(detector.config.model, confidence=SHOWN)
-        found, _ = detect_scenes(detector.model, decode, samples, config=detector.config.evaluation)
-        rows.append([])
-        for place, scene in enumerate(scenes):
-            own = found.scene == place
-            labels = [
-                f"{detector.classes[k]} {score:.2f}"
-                for k, score in zip(found.classes[own].tolist(), found.scores[own].tolist(), strict=True)
-            ]
-            caption = f"{arm}, room {indices[place]}: {len(labels)} found"
-            rows[-1].append(
-                PageItem(points=scene.points, boxes=found.boxes[own].numpy(), box_labels=labels, caption=caption)
-            )
+        how = {"classes": detector.classes, "config": detector.config.evaluation}
+        captions = [f"{arm}, room {i}" for i in indices]
+        rows.append(detection_items(detector.model, detector.config.model, samples, **how, captions=captions))
     items = [item for row in rows for item in row]
     pictures = Picture(
         render_items(items, columns=len(scenes)),
-        f"Ground truth, then each arm's detections (seed {seed}, scores above {SHOWN:.0%}).",
+        f"Ground truth, then each arm's detections in red over the truth in green (seed {seed}, scores above "
+        f"{SHOWN:.0%}).",
     )
-    return [pictures, Viewer(items)]
+    return [pictures, Viewer([item for row in rows[1:] for item in row])]

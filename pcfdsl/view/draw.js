@@ -21,7 +21,7 @@ function decodeItem(item) {
   const colors = item.colors ? bytesOf(item.colors) : heightColors(points);
   const extent = item.step.map((step) => 65535 * step);
   const wide = Math.max(extent[0], extent[1]) > 1.5 * extent[2]; // as rooms are
-  return { ...item, count, points, colors, wide, sides: sidesOf(points), lines: item.boxes.map(boxLines) };
+  return { ...item, count, points, colors, wide, sides: sidesOf(points), objects: objectsOf(item) };
 }
 
 // Just inside the sides of the cloud, along x, y and z; a few strays do not move a wall.
@@ -71,7 +71,7 @@ const moved = (a, b, amount) => [a[0] + amount * b[0], a[1] + amount * b[1], a[2
 // The nearest view in this direction with everything in it: the tightest point on either side of each pair of planes of
 // the frustum gives two equations in shift and distance.
 function fittedView(cloud, aspect) {
-  const places = cloud.lines.flat(2);
+  const places = cloud.objects.flatMap((object) => object.lines.flat());
   for (let i = 0; i < cloud.points.length; i += 3) places.push([cloud.points[i], cloud.points[i + 1], cloud.points[i + 2]]);
   if (places.length === 0) places.push([0, 0, 0]);
   const azimuth = (-60 * Math.PI) / 180;
@@ -109,8 +109,9 @@ function projection(view, width, height) {
 
 // ---- drawing ---------------------------------------------------------------------------------------------------------
 
-// Draws the cloud and its boxes into an ImageData; `buffer` is a Float32Array of as many pixels.
-function paint(image, buffer, cloud, view, { pointSize, paper, showBoxes, openSides }) {
+// Draws the cloud and boxes of it into an ImageData; `buffer` is a Float32Array of as many pixels,
+// `scale` of which go to one of the screen.
+function paint(image, buffer, cloud, view, { pointSize, paper, objects, hovered, openSides, scale }) {
   const { width, height, data } = image;
   const project = projection(view, width, height);
   for (let i = 0; i < data.length; i += 4) {
@@ -148,16 +149,15 @@ function paint(image, buffer, cloud, view, { pointSize, paper, showBoxes, openSi
     }
   }
   const range = Math.max(farthest - nearest, 1e-6 * view.distance);
-  shade(data, buffer, width, height, paper, nearest, range);
-  if (!showBoxes) return;
-  cloud.lines.forEach((lines, k) => {
-    for (const [start, end] of lines) drawLine(image, buffer, start, end, cloud.box_colors[k], project, near, 0.01 * range);
-  });
+  shade(data, buffer, width, height, paper, nearest, range, scale > 1 ? 2 : 1);
+  for (const object of objects) {
+    const style = { color: object.color, half: (scale > 1 ? 1 : 0) + (object === hovered ? 1 : 0), dash: object.truth ? 6 * scale : 0 };
+    for (const [start, end] of object.lines) drawLine(image, buffer, start, end, style, project, near, 0.01 * range);
+  }
 }
 
 // Eye-dome lighting: a pixel is darkened by how far it lies behind its neighbours; far pixels fade into the paper.
-function shade(data, buffer, width, height, paper, nearest, range) {
-  const reach = width > 1200 ? 2 : 1;
+function shade(data, buffer, width, height, paper, nearest, range, reach) {
   for (let r = 0; r < height; r++) {
     for (let c = 0; c < width; c++) {
       const pixel = r * width + c;
@@ -175,7 +175,7 @@ function shade(data, buffer, width, height, paper, nearest, range) {
   }
 }
 
-function drawLine(image, buffer, start, end, color, project, near, bias) {
+function drawLine(image, buffer, start, end, { color, half, dash }, project, near, bias) {
   const { width, height, data } = image;
   const [a, b] = [[0, 0, 0], [0, 0, 0]];
   project(...start, a);
@@ -190,8 +190,8 @@ function drawLine(image, buffer, start, end, color, project, near, bias) {
   const along = Math.abs(b[0] - a[0]) >= Math.abs(b[1] - a[1]) ? 0 : 1;
   const [first, last] = a[along] <= b[along] ? [a, b] : [b, a];
   const stop = Math.min(Math.floor(last[along]), (along ? height : width) - 1);
-  const half = width > 1200 ? 1 : 0;
   for (let step = Math.max(Math.floor(first[along]), 0); step <= stop; step++) {
+    if (dash && Math.floor((step - first[along]) / dash) % 2) continue;
     const share = Math.min(Math.max((step + 0.5 - first[along]) / Math.max(last[along] - first[along], 1e-9), 0), 1);
     const middle = Math.floor(first[1 - along] * (1 - share) + last[1 - along] * share);
     const z = 1 / ((1 - share) / first[2] + share / last[2]);

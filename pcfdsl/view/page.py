@@ -4,20 +4,36 @@ import base64
 import html
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from pcfdsl.rng import stream
 from pcfdsl.store.atomic import write_file
 from pcfdsl.view.camera import check_points
-from pcfdsl.view.render import BOX_COLOR, HEIGHT_RAMP, check_boxes, check_colors
+from pcfdsl.view.render import BOX_COLOR, HEIGHT_RAMP, TRUTH_COLOR, check_boxes, check_colors
 from pcfdsl.view.sheet import png_bytes
 
-__all__ = ["PageItem", "Picture", "Section", "Table", "Viewer", "page_html", "write_page", "write_report"]
+__all__ = [
+    "CLOUD_POINTS",
+    "PageItem",
+    "Picture",
+    "Section",
+    "Table",
+    "Viewer",
+    "page_html",
+    "thinned",
+    "write_page",
+    "write_report",
+]
 
 STEPS = 65535
+CLOUD_POINTS = 200_000  # most points of one cloud in a page: 1.6 MB, or 2.4 MB with colours
+VIEWER_POINTS = 1_000_000  # most points of all clouds in a viewer, unless they are so many that each has few
+FEW_POINTS = 5_000
+SCRIPTS = ("draw.js", "boxes.js", "viewer.js")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +44,12 @@ class PageItem:
         points: [N, 3] metres, z up; finite.
         colors: [N, 3] uint8; None colours by height.
         boxes: [K, 7] cx cy cz dx dy dz yaw.
-        box_labels: K texts, or none.
+        box_labels: K names of what is in them, or none; the page has a switch for each name.
         box_colors: [K, 3] uint8; None draws all red.
+        box_scores: [K] how certain a detector is of each, 0 to 1; None where nobody guessed.
+        truth_boxes: [M, 7] what is really there, drawn dashed, to be held against `boxes`.
+        truth_labels: M names, or none.
+        truth_colors: [M, 3] uint8; None draws all green.
         caption: Text in the list and below the picture.
         num_points: Size of the whole cloud if `points` is a subset; None if it is all.
         notes: What its reader had to change.
@@ -40,19 +60,32 @@ class PageItem:
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 7)))
     box_labels: Sequence[str] = ()
     box_colors: np.ndarray | None = None
+    box_scores: np.ndarray | None = None
+    truth_boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 7)))
+    truth_labels: Sequence[str] = ()
+    truth_colors: np.ndarray | None = None
     caption: str = ""
     num_points: int | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_points(self.points)
-        num_boxes = len(check_boxes(self.boxes))
         if self.colors is not None:
             check_colors(self.colors, len(self.points), "colors")
-        if self.box_colors is not None:
-            check_colors(self.box_colors, num_boxes, "box_colors")
-        if len(self.box_labels) not in (0, num_boxes):
-            raise ValueError(f"{len(self.box_labels)} box_labels for {num_boxes} boxes; give one per box or none")
+        for kind, all_boxes, labels, colors in (
+            ("box", self.boxes, self.box_labels, self.box_colors),
+            ("truth", self.truth_boxes, self.truth_labels, self.truth_colors),
+        ):
+            num_boxes = len(check_boxes(all_boxes))
+            if colors is not None:
+                check_colors(colors, num_boxes, f"{kind}_colors")
+            if len(labels) not in (0, num_boxes):
+                raise ValueError(f"{len(labels)} {kind}_labels for {num_boxes} boxes; give one per box or none")
+        scores = self.box_scores
+        if scores is not None and (np.shape(scores) != (len(self.boxes),) or not np.isfinite(scores).all()):
+            raise ValueError(
+                f"box_scores has shape {np.shape(scores)} for {len(self.boxes)} boxes; give one finite number per box"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,7 +124,8 @@ def write_page(path: str | Path, items: Sequence[PageItem], *, title: str = "pcf
     """Write one HTML file that shows the clouds in any browser, without a network and without WebGL.
 
     Coordinates are quantised to 16 bits within the cloud's bounding box, an error of at most 1/131070 of its extent;
-    10,000 points take 80 kB, or 120 kB with colours.
+    10,000 points take 80 kB, or 120 kB with colours. Larger clouds than `CLOUD_POINTS` are thinned out, and clouds that
+    together have more than `VIEWER_POINTS` to equal shares of it; the page says how many points it shows of how many.
 
     Raises:
         ValueError: Without items.
@@ -127,13 +161,24 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
     return Path(path)
 
 
+def thinned(item: PageItem, max_points: int) -> PageItem:
+    """The item with at most `max_points` of its points, drawn evenly, always the same ones; it keeps their number."""
+    if len(item.points) <= max_points:
+        return item
+    keep = np.sort(stream(0, "view", "thin").permutation(len(item.points))[:max_points])
+    return replace(
+        item,
+        points=item.points[keep],
+        colors=None if item.colors is None else item.colors[keep],
+        num_points=len(item.points) if item.num_points is None else item.num_points,
+    )
+
+
 def _stored(item: PageItem) -> dict:
     points = np.asarray(item.points, dtype=np.float64)
     low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (np.zeros(3), np.zeros(3))
     step = (high - low) / STEPS
     steps = np.rint((points - low) / np.where(step > 0, step, 1.0)).astype("<u2")
-    boxes = np.asarray(item.boxes, dtype=np.float64)
-    box_colors = np.tile(BOX_COLOR, (len(boxes), 1)) if item.box_colors is None else item.box_colors
     return {
         "caption": item.caption,
         "num_points": len(points) if item.num_points is None else item.num_points,
@@ -141,16 +186,28 @@ def _stored(item: PageItem) -> dict:
         "step": step.tolist(),
         "points": base64.b64encode(steps.tobytes()).decode(),
         "colors": None if item.colors is None else base64.b64encode(item.colors.tobytes()).decode(),
-        "boxes": boxes.round(5).tolist(),
-        "box_labels": [str(label) for label in item.box_labels],
-        "box_colors": np.asarray(box_colors).tolist(),
+        **_stored_boxes("box", item.boxes, item.box_labels, item.box_colors, BOX_COLOR),
+        "box_scores": None if item.box_scores is None else np.asarray(item.box_scores, np.float64).round(4).tolist(),
+        **_stored_boxes("truth", item.truth_boxes, item.truth_labels, item.truth_colors, TRUTH_COLOR),
+    }
+
+
+def _stored_boxes(
+    kind: str, boxes: np.ndarray, labels: Sequence[str], colors: np.ndarray | None, color: tuple[int, int, int]
+) -> dict[str, list]:
+    return {
+        "boxes" if kind == "box" else f"{kind}_boxes": np.asarray(boxes, dtype=np.float64).round(5).tolist(),
+        f"{kind}_labels": [str(label) for label in labels],
+        f"{kind}_colors": np.asarray(np.tile(color, (len(boxes), 1)) if colors is None else colors).tolist(),
     }
 
 
 def _viewer(items: Iterable[PageItem], *, whole_page: bool) -> str:
-    stored = [_stored(item) for item in items]
-    if not stored:
+    items = list(items)
+    if not items:
         raise ValueError("there is nothing to show: the list of items is empty")
+    share = min(CLOUD_POINTS, max(VIEWER_POINTS // len(items), FEW_POINTS))
+    stored = [_stored(thinned(item, share)) for item in items]
     # "<" is escaped so that no caption can end the script element.
     data = json.dumps(stored, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     kind = "viewer whole-page" if whole_page else "viewer"
@@ -160,7 +217,7 @@ def _viewer(items: Iterable[PageItem], *, whole_page: bool) -> str:
 def _document(title: str, body: str) -> str:
     folder = resources.files("pcfdsl.view")
     style = (folder / "page.css").read_text(encoding="utf-8")
-    script = "\n".join((folder / name).read_text(encoding="utf-8") for name in ("draw.js", "viewer.js"))
+    script = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     script = script.replace("__HEIGHT_RAMP__", json.dumps(HEIGHT_RAMP.astype(int).tolist()))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -9,9 +9,10 @@ from pcfdsl.scene.boxes import box_corners
 from pcfdsl.view.camera import Camera, check_points
 from pcfdsl.view.zbuffer import SUPERSAMPLING, blank, draw_line, shade, shrink, splat
 
-__all__ = ["BOX_COLOR", "Camera", "box_lines", "height_colors", "label_colors", "render_points"]
+__all__ = ["BOX_COLOR", "TRUTH_COLOR", "Camera", "box_lines", "height_colors", "label_colors", "render_points"]
 
 BOX_COLOR = (214, 40, 40)
+TRUTH_COLOR = (24, 150, 84)
 UNLABELLED = (170, 170, 170)
 
 # Violet to orange: lightness rises with height but stays legible on white and on black.

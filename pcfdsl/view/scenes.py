@@ -8,7 +8,7 @@ from pcfdsl.scene.boxes import Scene
 from pcfdsl.view.page import PageItem
 from pcfdsl.view.render import label_colors
 
-__all__ = ["scene_items"]
+__all__ = ["detection_item", "scene_items"]
 
 
 def scene_items(
@@ -36,3 +36,39 @@ def scene_items(
             )
         )
     return items
+
+
+def detection_item(
+    points: np.ndarray,
+    *,
+    boxes: np.ndarray,
+    names: Sequence[str],
+    scores: np.ndarray,
+    classes: Sequence[str],
+    truth: Scene | None = None,
+    caption: str = "",
+) -> PageItem:
+    """A cloud with what a detector found in it, and what is there where that is known; a colour for each class.
+
+    Args:
+        points: [N, 3] metres.
+        boxes: [K, 7] found.
+        names: Class name of each.
+        scores: [K] certainty of each, 0 to 1.
+        classes: Names of all classes.
+        truth: The same cloud with its labels; where the only class is "object", every box is one.
+        caption: What it is called.
+    """
+    colors = label_colors(np.arange(len(classes)))
+    true_categories = np.zeros(0, np.int64) if truth is None else truth.categories * (len(classes) > 1)
+    return PageItem(
+        points=points,
+        boxes=boxes,
+        box_labels=names,
+        box_colors=colors[[list(classes).index(name) for name in names]].reshape(-1, 3),
+        box_scores=scores,
+        truth_boxes=np.zeros((0, 7)) if truth is None else truth.boxes,
+        truth_labels=[classes[k] for k in true_categories.tolist()],
+        truth_colors=colors[true_categories],
+        caption=caption,
+    )

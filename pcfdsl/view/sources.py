@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from pcfdsl.readers.folders import files_in, has_ending
 from pcfdsl.readers.hints import scan_hints, summarize_notes
 from pcfdsl.readers.pictures import PICTURE_FILES
 from pcfdsl.recipes import find_recipe
-from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.synthesize import FractalScenes
@@ -26,7 +25,7 @@ from pcfdsl.store.manifest import read_manifest
 from pcfdsl.store.pictures import decode_png
 from pcfdsl.store.stored import open_set
 from pcfdsl.view.clouds import FILE_KINDS, item_of_file, points_item
-from pcfdsl.view.page import PageItem, Picture, Section, write_page, write_report
+from pcfdsl.view.page import PageItem, Picture, Section, thinned, write_page, write_report
 from pcfdsl.view.pictures import (
     Catalogue,
     fit,
@@ -35,7 +34,7 @@ from pcfdsl.view.pictures import (
     pictures_of_recipe,
     pictures_of_set,
 )
-from pcfdsl.view.render import render_points
+from pcfdsl.view.render import BOX_COLOR, TRUTH_COLOR, render_points
 from pcfdsl.view.scenes import scene_items
 from pcfdsl.view.sheet import contact_sheet
 
@@ -101,7 +100,7 @@ tars of pictures |
         if isinstance(item, PageItem):
             is_scan = Path(path).is_file() and catalogue.num_items == 1
             notes[item.caption] = (*item.notes, *(scan_hints(item.points) if is_scan else ()))
-            item = _subsampled(item, max_points)
+            item = thinned(item, max_points)
         items.append(item)
     if not items:
         raise errors[0]
@@ -123,7 +122,8 @@ def render_items(
 ) -> np.ndarray:
     """Contact sheet of the items with their captions: [height, width, 3] uint8.
 
-    Clouds with several boxes are rooms: their near sides are cut open.
+    Clouds with several boxes are rooms: their near sides are cut open. Where the truth is known it is green, and what
+    was found is red.
     """
     pictures, captions = [], []
     for item in items:
@@ -132,7 +132,12 @@ def render_items(
             image = item.image if isinstance(item.image, np.ndarray) else decode_png(item.image)
             pictures.append(fit(image, max(size) if image.shape[0] == image.shape[1] else 2 * max(size)))
             continue
-        how = {"boxes": item.boxes, "box_colors": item.box_colors, "open_sides": len(item.boxes) > 1}
+        boxes, box_colors = item.boxes, item.box_colors
+        if len(item.truth_boxes):
+            boxes = np.concatenate([item.truth_boxes, item.boxes])
+            each = (len(item.truth_boxes), len(item.boxes))
+            box_colors = np.repeat(np.array([TRUTH_COLOR, BOX_COLOR], np.uint8), each, axis=0)
+        how = {"boxes": boxes, "box_colors": box_colors, "open_sides": len(boxes) > 1}
         pictures.append(render_points(item.points, colors=item.colors, size=size, **how))
     return contact_sheet(pictures, captions, columns=columns)
 
@@ -222,11 +227,3 @@ def _load_recipe(path: Path) -> PCFractalConfig | FractalScenesConfig | ImageSet
             known = {field.name for field in fields(kind)}
             refusals.append((sum(key.split(".")[0] not in known for key, _ in error.problems), error))
     raise min(refusals, key=lambda refusal: refusal[0])[1]
-
-
-def _subsampled(item: PageItem, max_points: int) -> PageItem:
-    if len(item.points) <= max_points:
-        return item
-    keep = np.sort(stream(0, "view", "thin").permutation(len(item.points))[:max_points])
-    colors = None if item.colors is None else item.colors[keep]
-    return replace(item, points=item.points[keep], colors=colors, num_points=len(item.points))

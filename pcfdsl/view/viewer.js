@@ -1,4 +1,4 @@
-// The viewer itself: list, canvas, mouse, touch and keys. It follows draw.js in one script.
+// The viewer itself: list, canvas, mouse, touch and keys. It follows draw.js and boxes.js in one script.
 // The page holds one <div class="viewer"> with a <script type="application/json"> inside for every viewer.
 
 function element(parent, tag, attributes = {}, text = "") {
@@ -13,26 +13,65 @@ function mountViewer(root) {
   const items = JSON.parse(root.querySelector("script").textContent).map((item) => ({ item, cloud: null }));
   const cloudAt = (k) => (items[k].cloud ??= decodeItem(items[k].item));
   const paper = () => (matchMedia("(prefers-color-scheme: dark)").matches ? [24, 26, 30] : [255, 255, 255]);
-  const HELP = "Drag or arrow keys: turn. Wheel or + −: zoom. Shift-drag: move. 0: reset. N, P: next, previous. B: boxes. O: open sides.";
+  const HELP = "Drag or arrow keys: turn. Wheel or + −: zoom. Shift-drag: move. 0: reset. N, P: next, previous. B: boxes. T: truth. O: open sides. Point at a box: what it is.";
 
   const list = element(root, "ul", { class: "items", "aria-label": "Clouds" });
   const stage = element(root, "div", { class: "stage" });
   const canvas = element(stage, "canvas", { tabindex: 0, role: "img" });
   const bar = element(stage, "div", { class: "bar" });
   const status = element(bar, "output", { "aria-live": "polite" });
-  const sizeLabel = element(bar, "label", {}, "Point size ");
-  const sizeInput = element(sizeLabel, "input", { type: "range", min: 0.5, max: 8, step: 0.25, value: 2 });
-  const boxesLabel = element(bar, "label", {}, " Boxes");
-  const boxesInput = element(boxesLabel, "input", { type: "checkbox", checked: "" });
-  boxesLabel.prepend(boxesInput);
-  const openLabel = element(bar, "label", {}, " Open near sides");
-  const openInput = element(openLabel, "input", { type: "checkbox" });
-  openLabel.prepend(openInput);
+  const [, sizeInput] = slider("Point size", { min: 0.5, max: 8, step: 0.25, value: 2 });
+  const [boxesLabel, boxesInput] = box("Boxes", true);
+  const [truthLabel, truthInput] = box("Truth, dashed", true);
+  const [openLabel, openInput] = box("Open near sides", false);
+  const scores = items.flatMap(({ item }) => item.box_scores ?? []);
+  const least = Math.floor(100 * Math.min(1, ...scores)) / 100;
+  const [scoreLabel, scoreInput, scoreText] = slider("Score from", { min: least, max: 1, step: 0.01, value: least, name: "score" });
+  scoreLabel.hidden = scores.length === 0;
   const reset = element(bar, "button", { type: "button" }, "Reset view");
   element(bar, "small", {}, HELP);
+  const hint = element(stage, "div", { class: "hint", role: "status", hidden: "" });
+
+  function slider(text, attributes) {
+    const label = element(bar, "label", {}, text);
+    const input = element(label, "input", { type: "range", ...attributes });
+    return [label, input, element(label, "span", { class: "value" })];
+  }
+  function box(text, checked) {
+    const label = element(bar, "label");
+    const input = element(label, "input", { type: "checkbox", ...(checked ? { checked: "" } : {}) });
+    label.append(text);
+    return [label, input];
+  }
+
+  // A switch for each class, and one for all of them.
+  const classes = classesOf(items.map(({ item }) => item));
+  const hidden = new Set();
+  const chips = element(stage, "div", { class: "classes", role: "group", "aria-label": "Classes" });
+  chips.hidden = classes.length < 2;
+  const chip = (text, action) => {
+    const button = element(chips, "button", { type: "button" }, text);
+    button.addEventListener("click", () => { action(); refilter(); });
+    return button;
+  };
+  const allChip = chip("All", () => { if (hidden.size) hidden.clear(); else classes.forEach(({ name }) => hidden.add(name)); });
+  const classChips = classes.map(({ name, color }) => {
+    const button = chip(name, () => hidden.delete(name) || hidden.add(name));
+    if (color) button.style.setProperty("--dot", `rgb(${color})`);
+    return button;
+  });
+  function refilter() {
+    allChip.setAttribute("aria-pressed", hidden.size === 0);
+    classChips.forEach((button, k) => button.setAttribute("aria-pressed", !hidden.has(classes[k].name)));
+    scoreText.textContent = Number(scoreInput.value).toFixed(2);
+    describe();
+    point(null);
+  }
 
   const context = canvas.getContext("2d");
-  let [current, view, waiting, still, buffer] = [0, null, false, 0, new Float32Array(0)];
+  let [current, view, waiting, still, buffer, hovered, untouched] = [0, null, false, 0, new Float32Array(0), null, true];
+  const passes = ({ truth, label, score }) => (truth ? truthInput.checked : score === null || score >= scoreInput.value) && !hidden.has(label);
+  const shownObjects = () => (boxesInput.checked ? cloudAt(current).objects.filter(passes) : []);
 
   function draw(scale) {
     const [width, height] = [Math.round(canvas.clientWidth * scale), Math.round(canvas.clientHeight * scale)];
@@ -40,30 +79,25 @@ function mountViewer(root) {
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     if (buffer.length !== width * height) buffer = new Float32Array(width * height);
     const image = context.createImageData(width, height);
-    const showBoxes = boxesInput.checked;
+    const objects = shownObjects();
     const pointSize = sizeInput.value * scale;
-    paint(image, buffer, cloudAt(current), view, { pointSize, paper: paper(), showBoxes, openSides: openInput.checked });
+    paint(image, buffer, cloudAt(current), view, { pointSize, paper: paper(), objects, hovered, openSides: openInput.checked, scale });
     context.putImageData(image, 0, 0);
-    if (showBoxes) drawLabels(width, height, scale);
+    drawLabels(context, objects, hovered, projection(view, width, height), scale, paper());
     canvas.dataset.drawn = items[current].item.caption;
   }
 
-  function drawLabels(width, height, scale) {
-    const { boxes, box_labels: labels, box_colors: colors } = cloudAt(current);
-    const project = projection(view, width, height);
-    const at = [0, 0, 0];
-    context.font = `${13 * scale}px system-ui, sans-serif`;
-    context.textAlign = "center";
-    context.lineWidth = 3 * scale;
-    context.lineJoin = "round";
-    context.strokeStyle = `rgb(${paper()})`;
-    labels.forEach((label, k) => {
-      project(boxes[k][0], boxes[k][1], boxes[k][2] + boxes[k][5] / 2, at);
-      if (at[2] <= 0) return;
-      context.fillStyle = `rgb(${colors[k]})`;
-      context.strokeText(label, at[0], at[1] - 4 * scale);
-      context.fillText(label, at[0], at[1] - 4 * scale);
-    });
+  // What the pointer is on: its line is thicker, and the hint names all boxes under it.
+  function point(event) {
+    const { left, top } = canvas.getBoundingClientRect();
+    const [x, y] = event ? [event.clientX - left, event.clientY - top] : [-1, -1];
+    const met = event ? boxesAt(shownObjects(), view, canvas.clientWidth, canvas.clientHeight, x, y).slice(0, 4) : [];
+    hint.hidden = met.length === 0;
+    hint.textContent = met.map((object) => `${nameOf(object)} · ${sizeOf(object.box)}`).join("\n");
+    const room = canvas.clientWidth - hint.offsetWidth - 8;
+    hint.style.left = `${Math.max(4, Math.min(x + 14, room))}px`;
+    hint.style.top = `${Math.max(4, y + 14 + hint.offsetHeight > canvas.clientHeight ? y - hint.offsetHeight - 10 : y + 14)}px`;
+    if (hovered !== (met[0] ?? null) || !event) { hovered = met[0] ?? null; redraw(); }
   }
 
   // While something moves the picture is drawn at screen resolution, and once at twice that when it rests.
@@ -79,6 +113,7 @@ function mountViewer(root) {
   }
 
   function fit() {
+    untouched = true;
     view = fittedView(cloudAt(current), canvas.clientWidth / Math.max(canvas.clientHeight, 1));
     redraw();
   }
@@ -92,26 +127,37 @@ function mountViewer(root) {
     const item = list.children[current].getBoundingClientRect(), view = list.getBoundingClientRect();
     list.scrollTop += item.top - view.top - (view.height - item.height) / 2;
     list.scrollLeft += item.left - view.left - (view.width - item.width) / 2;
-    const numBoxes = cloud.boxes.length;
-    const counted = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
-    const facts = [cloud.caption, counted(cloud.num_points, "point", "points")];
-    if (cloud.count < cloud.num_points) facts.push(`${cloud.count.toLocaleString("en")} shown`);
-    if (numBoxes) facts.push(counted(numBoxes, "box", "boxes"));
-    status.textContent = facts.filter(Boolean).join(" · ");
-    canvas.setAttribute("aria-label", `${status.textContent}. ${HELP}`);
-    boxesLabel.hidden = numBoxes === 0;
+    boxesLabel.hidden = cloud.objects.length === 0;
+    truthLabel.hidden = cloud.truth_boxes.length === 0;
+    refilter();
+    const numBoxes = cloud.objects.length;
     openInput.checked = numBoxes > 1; // a room
     sizeInput.value = Math.min(Math.max(0.9 * Math.sqrt((canvas.clientWidth * canvas.clientHeight) / 2.5 / (cloud.count + 1)), 1.25), 4);
     fit();
   }
 
+  function describe() {
+    const cloud = cloudAt(current);
+    const count = (n) => n.toLocaleString("en");
+    const some = (n, one) => `${count(n)} ${n === 1 ? one : one === "box" ? "boxes" : `${one}s`}`;
+    const facts = [cloud.caption, some(cloud.num_points, "point")];
+    if (cloud.count < cloud.num_points) facts[1] += `, of which ${count(cloud.count)} are shown`;
+    const [all, shown] = [cloud.boxes.length, cloud.objects.filter((object) => !object.truth && passes(object)).length];
+    if (all) facts.push(shown < all ? `${count(shown)} of ${some(all, "box")}` : some(all, "box"));
+    if (cloud.truth_boxes.length) facts.push(`${count(cloud.truth_boxes.length)} in truth`);
+    status.textContent = facts.filter(Boolean).join(" · ");
+    canvas.setAttribute("aria-label", `${status.textContent}. ${HELP}`);
+  }
+
   const turn = (dx, dy) => {
+    untouched = false;
     view.azimuth -= dx;
     view.elevation = Math.min(Math.max(view.elevation + dy, -Math.PI / 2), Math.PI / 2);
     redraw();
   };
-  const zoom = (factor) => { view.distance *= factor; redraw(); };
+  const zoom = (factor) => { untouched = false; view.distance *= factor; redraw(); };
   const pan = (dx, dy) => {
+    untouched = false;
     const { up, right } = axesOf(view);
     const metres = (2 * Math.tan(FIELD_OF_VIEW / 2) * view.distance) / canvas.clientHeight;
     view.target = moved(moved(view.target, right, -dx * metres), up, dy * metres);
@@ -121,12 +167,14 @@ function mountViewer(root) {
   const fingers = new Map();
   canvas.addEventListener("pointerdown", (event) => {
     fingers.set(event.pointerId, event);
+    if (fingers.size === 1) point(event); // a finger cannot hover
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
     const before = fingers.get(event.pointerId);
-    if (!before) return;
+    if (!before) return point(event);
     const [dx, dy] = [event.clientX - before.clientX, event.clientY - before.clientY];
+    if (dx || dy) point(null);
     fingers.set(event.pointerId, event);
     if (fingers.size === 2) {
       const [other] = [...fingers.values()].filter((f) => f.pointerId !== event.pointerId);
@@ -137,6 +185,7 @@ function mountViewer(root) {
     else turn(dx / 150, dy / 150);
   });
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => fingers.delete(event.pointerId));
+  canvas.addEventListener("pointerleave", () => fingers.size || point(null));
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("wheel", (event) => {
     // Inside a report the wheel scrolls the page until the picture has been clicked.
@@ -145,12 +194,13 @@ function mountViewer(root) {
     zoom(Math.exp(event.deltaY * (event.deltaMode ? 0.04 : 0.0015)));
   }, { passive: false });
   root.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target === sizeInput) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.type === "range") return;
     const keys = {
       ArrowLeft: () => turn(-0.1, 0), ArrowRight: () => turn(0.1, 0), ArrowUp: () => turn(0, 0.1), ArrowDown: () => turn(0, -0.1),
       "+": () => zoom(0.9), "=": () => zoom(0.9), "-": () => zoom(1 / 0.9), 0: fit,
       n: () => select(current + 1), p: () => select(current - 1),
-      b: () => { boxesInput.checked = !boxesInput.checked; redraw(); },
+      b: () => { boxesInput.checked = !boxesInput.checked; point(null); },
+      t: () => { truthInput.checked = !truthInput.checked; point(null); },
       o: () => { openInput.checked = !openInput.checked; redraw(); },
     };
     const action = keys[event.key] ?? keys[event.key.toLowerCase()];
@@ -159,7 +209,8 @@ function mountViewer(root) {
     action();
   });
   sizeInput.addEventListener("input", redraw);
-  boxesInput.addEventListener("change", redraw);
+  for (const input of [boxesInput, truthInput]) input.addEventListener("change", () => point(null));
+  scoreInput.addEventListener("input", refilter);
   openInput.addEventListener("change", redraw);
   reset.addEventListener("click", fit);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { redraw(); drawThumbnail(0); });
@@ -180,7 +231,7 @@ function mountViewer(root) {
     const cloud = cloudAt(k);
     const image = new ImageData(width, height);
     const thumbnailView = fittedView(cloud, width / height);
-    const options = { pointSize: 1.5, paper: paper(), showBoxes: true, openSides: cloud.boxes.length > 1 };
+    const options = { pointSize: 1.5, paper: paper(), objects: cloud.objects, openSides: cloud.objects.length > 1, scale: 1 };
     paint(image, new Float32Array(width * height), cloud, thumbnailView, options);
     small.getContext("2d").putImageData(image, 0, 0);
     setTimeout(() => drawThumbnail(k + 1));
@@ -190,7 +241,7 @@ function mountViewer(root) {
   let shape = 0;
   new ResizeObserver(() => {
     const aspect = canvas.clientWidth / canvas.clientHeight;
-    if (Math.abs(aspect - shape) > 0.01) fit(); else redraw();
+    if (untouched && Math.abs(aspect - shape) > 0.01) fit(); else redraw();
     shape = aspect;
   }).observe(canvas);
   setTimeout(() => drawThumbnail(0), 200);

@@ -11,9 +11,17 @@ import torch
 from pcfdsl.config import load
 from pcfdsl.datasets.sources import open_scenes
 from pcfdsl.evaluate.detector import detect_scenes
-from pcfdsl.infer.detector import Detector, Unread, detect_in_file, detect_in_files, evaluate_detector
+from pcfdsl.evaluate.pictures import detection_items
+from pcfdsl.infer.detector import (
+    Detector,
+    Unread,
+    detect_in_file,
+    detect_in_files,
+    evaluate_detector,
+    look_at_detections,
+)
 from pcfdsl.models.decode import DecodeOptions
-from pcfdsl.models.detector import build_detector, judged_decoder
+from pcfdsl.models.detector import build_detector, judged_decoder, shown_decoder
 from pcfdsl.samples.detection import scene_samples
 from pcfdsl.train.tasks.detection import DetectorConfig
 
@@ -104,3 +112,25 @@ def test_boxes_of_far_clouds_are_in_the_frame_of_the_file(detector, clouds, tmp_
     np.testing.assert_allclose(centers, far.boxes[:, :3].astype(np.float64) + far.offset, atol=1e-6)
     assert (np.abs(centers - place) < 50).all()
     np.testing.assert_allclose(far.points.astype(np.float64) + far.offset, near + place, atol=1e-4)
+
+
+def test_what_is_found_is_shown_beside_the_truth_of_its_scene(detector):
+    scenes = open_scenes(detector.config.validation)
+    samples = scene_samples(scenes.scenes, detector.config.points, seed=detector.config.evaluation.seed)
+    how = {"config": detector.config.evaluation, "confidence": 0.0, "indices": [1, 4]}
+    items = detection_items(detector.model, detector.config.model, samples, classes=detector.classes, **how)
+    decode = shown_decoder(detector.config.model, confidence=0.0)
+    found, _ = detect_scenes(detector.model, decode, samples, scenes=[1, 4], config=detector.config.evaluation)
+    for item, i in zip(items, [1, 4], strict=True):
+        truth, own = scenes.scenes[i], found.scene == i
+        assert own.any()
+        np.testing.assert_array_equal(item.points, truth.points)
+        np.testing.assert_array_equal(item.truth_boxes, truth.boxes)
+        assert list(item.truth_labels) == [detector.classes[k] for k in truth.categories]
+        np.testing.assert_allclose(item.boxes, found.boxes[own], **CLOSE)
+        assert list(item.box_labels) == [detector.classes[k] for k in found.classes[own].tolist()]
+        assert item.box_scores is not None
+        np.testing.assert_allclose(item.box_scores, found.scores[own], **CLOSE)
+        assert item.caption == f"scene {i}: {int(own.sum())} found"
+    captions = [item.caption.split(":")[0] for item in look_at_detections(detector, num_scenes=2)]
+    assert captions == ["scene 0", "scene 2"]

@@ -91,6 +91,66 @@ async function probe() {
   const status = root.querySelector("output").textContent;
   return { seen, wrong, decoded, thumbnails, status, label: canvas.ariaLabel };
 }
+</script>"""
+BOXES = """<script>
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+async function probe() {
+  const root = document.querySelector(".viewer");
+  const canvas = root.querySelector(".stage canvas");
+  canvas.setPointerCapture = () => {};
+  const [hint, bar] = [root.querySelector(".hint"), root.querySelector(".bar")];
+  const look = async () => {
+    await pause(400);
+    const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    const said = { hint: hint.hidden ? null : hint.textContent, status: bar.querySelector("output").textContent };
+    const seen = { blue: 0, red: 0, green: 0, ...said };
+    for (let i = 0; i < data.length; i += 4) {
+      const [r, g, b] = [data[i], data[i + 1], data[i + 2]];
+      seen.red += r > 180 && g < 90 && b < 90;
+      seen.blue += b > 180 && r < 90 && g < 90;
+      seen.green += g > 120 && r < 90 && b < 120;
+    }
+    return seen;
+  };
+  const point = (x, y, z) => {
+    const { left, top, width, height } = canvas.getBoundingClientRect();
+    const cloud = decodeItem(JSON.parse(root.querySelector("script").textContent)[0]);
+    const at = [0, 0, 0];
+    projection(fittedView(cloud, width / height), width, height)(x, y, z, at);
+    const where = { clientX: left + at[0], clientY: top + at[1], pointerId: 1, bubbles: true };
+    canvas.dispatchEvent(new PointerEvent("pointermove", where));
+  };
+  const score = (value) => {
+    const slider = bar.querySelector("input[name=score]");
+    slider.value = value;
+    slider.dispatchEvent(new Event("input"));
+  };
+  const chips = [...root.querySelectorAll(".classes button")];
+  const chip = (name) => chips.find((button) => button.textContent === name).click();
+  const key = (name) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+  const steps = {
+    start: () => {},
+    hover: () => point(0, 0, 0.4),
+    away: () => point(-2, -2, 0),
+    sure: () => score(0.6),
+    all: () => score(0),
+    noChairs: () => chip("chair"),
+    chairs: () => chip("chair"),
+    none: () => chip("All"),
+    everything: () => chip("All"),
+    noTruth: () => key("t"),
+    truth: () => key("t"),
+  };
+  const seen = {};
+  for (const [name, step] of Object.entries(steps)) {
+    step();
+    seen[name] = await look();
+  }
+  const wide = document.documentElement.scrollWidth > innerWidth;
+  return { seen, wrong, wide, chips: chips.map((button) => button.textContent) };
+}
+</script>"""
+REPORT = """<script>
 probe()
   .catch((error) => ({ wrong: [String(error), error.stack] }))
   .then((report) => { document.body.dataset.report = JSON.stringify(report); });
@@ -103,15 +163,16 @@ def browse():
     if program is None:
         pytest.skip("needs chromium (or google-chrome) on the path")
 
-    def run(path, profile):
+    def run(path, profile, probe=PROBE, dark=False):
         text = path.read_text(encoding="utf-8")
         path.write_text(
-            text.replace("<title>", WATCH + "<title>").replace("</body>", PROBE + "</body>"), encoding="utf-8"
+            text.replace("<title>", WATCH + "<title>").replace("</body>", probe + REPORT + "</body>"), encoding="utf-8"
         )
         options = (
             "--headless=new --no-sandbox --disable-gpu --window-size=900,700 --virtual-time-budget=30000 --dump-dom"
         )
-        command = [program, *options.split(), f"--user-data-dir={profile}", path.as_uri()]
+        scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+        command = [program, *options.split(), scheme, f"--user-data-dir={profile}", path.as_uri()]
         result = subprocess.run(command, capture_output=True, text=True, timeout=120)
         report = re.search(r'data-report="([^"]*)"', result.stdout)
         assert report, f"the page never finished: {result.stderr[-800:]}"
@@ -159,6 +220,44 @@ def test_the_page_draws_and_answers(browse, items, tmp_path):
     for item, points in zip(items, report["decoded"][0], strict=True):
         expected = np.asarray(item.points, dtype=np.float64).reshape(-1)[:30]
         np.testing.assert_allclose(points, expected, atol=2.2 / 131070)
+
+
+def test_boxes_are_named_filtered_and_held_against_the_truth(browse, tmp_path):
+    grey = np.full((2000, 3), 128, dtype=np.uint8)
+    points = np.random.default_rng(0).uniform((-2, -2, 0), (2, 2, 0.05), (2000, 3))
+    item = PageItem(
+        points,
+        grey,
+        boxes=np.array([(0, 0, 0.5, 1.5, 1.5, 1, 0.2), (1.5, 1.5, 0.3, 0.6, 0.6, 0.6, 0)]),
+        box_labels=["chair", "lamp"],
+        box_scores=np.array([0.5, 0.875]),
+        box_colors=np.array([(255, 0, 0), (0, 0, 255)], np.uint8),
+        truth_boxes=np.array([(0, 0, 0.4, 1.2, 1.2, 0.8, 0)]),
+        truth_labels=["chair"],
+        caption="a room",
+    )
+    report = browse(write_page(tmp_path / "page.html", [item]), tmp_path / "profile", BOXES, dark=True)
+    assert report["wrong"] == []
+    assert report["chips"] == ["All", "chair", "lamp"]
+    assert not report["wide"], "the page scrolls sideways"
+    seen = report["seen"]
+    start = seen["start"]
+    assert start["status"] == "a room · 2,000 points · 2 boxes · 1 in truth"
+    assert min(start["red"], start["blue"], start["green"]) > 100
+    assert seen["hover"]["hint"] == "chair 0.50 · 1.50 × 1.50 × 1.00 m, 11°\ntruth: chair · 1.20 × 1.20 × 0.80 m"
+    assert (start["hint"], seen["away"]["hint"]) == (None, None)
+    assert seen["hover"]["red"] > 1.2 * start["red"], "the line of the box that the pointer is on is thicker"
+    colors = ("red", "blue", "green")
+    for step, gone in (
+        ("sure", ["red"]),
+        ("noChairs", ["red", "green"]),
+        ("none", ["red", "blue", "green"]),
+        ("noTruth", ["green"]),
+    ):
+        assert [color for color in colors if seen[step][color] < 0.05 * start[color]] == gone, step
+    assert seen["sure"]["status"] == "a room · 2,000 points · 1 of 2 boxes · 1 in truth"
+    for step in ("away", "all", "chairs", "everything", "truth"):
+        assert seen[step] == start, step
 
 
 def test_a_report_with_two_viewers_draws(browse, items, tmp_path):

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcfdsl.view.page import PageItem, Picture, Section, Table, Viewer, write_page, write_report
+from pcfdsl.view.page import (
+    CLOUD_POINTS,
+    PageItem,
+    Picture,
+    Section,
+    Table,
+    Viewer,
+    thinned,
+    write_page,
+    write_report,
+)
 from pcfdsl.view.render import BOX_COLOR
 
 VOID = {"meta", "link", "input", "img", "br"}
@@ -104,6 +114,31 @@ def test_ten_thousand_points_take_eighty_kilobytes(tmp_path):
     assert many - few == pytest.approx(80_000, abs=100)
 
 
+def test_millions_of_points_are_thinned_out_and_counted(tmp_path):
+    points, colors = np.random.default_rng(0).random((1_000_000, 3)), np.zeros((1_000_000, 3), dtype=np.uint8)
+    path = write_page(tmp_path / "page.html", [PageItem(points, colors)])
+    ((item,),) = stored_items(read(path))
+    assert path.stat().st_size < 2_500_000
+    assert item["num_points"] == 1_000_000
+    assert len(base64.b64decode(item["points"])) == 6 * CLOUD_POINTS
+    assert len(base64.b64decode(item["colors"])) == 3 * CLOUD_POINTS
+
+
+def test_many_clouds_share_the_points_of_a_page(tmp_path):
+    path = write_page(tmp_path / "page.html", [PageItem(cloud(0, 30_000), caption=str(k)) for k in range(50)])
+    (stored,) = stored_items(read(path))
+    assert [len(base64.b64decode(item["points"])) // 6 for item in stored] == [20_000] * 50
+
+
+def test_thinning_keeps_colours_with_their_points_and_the_whole_number():
+    points = np.random.default_rng(0).random((1000, 3))
+    item = PageItem(points, (points * 255).astype(np.uint8), num_points=5000)
+    few = thinned(item, 100)
+    np.testing.assert_array_equal(few.colors, (few.points * 255).astype(np.uint8))
+    assert (len(few.points), few.num_points) == (100, 5000)
+    assert thinned(few, 100) is few
+
+
 def test_a_report_has_its_blocks_in_order(tmp_path):
     table = Table(["run", "mAP"], [["scratch", 21.5], ["**pre-trained**", 26.4]], "Table 1")
     sections = [
@@ -136,6 +171,11 @@ def test_a_report_has_its_blocks_in_order(tmp_path):
             lambda path: PageItem(np.zeros((3, 3)), boxes=np.ones((1, 7)), box_labels=("a", "b")),
             ValueError,
             "2 box_labels",
+        ),
+        (
+            lambda path: PageItem(np.zeros((3, 3)), boxes=np.ones((1, 7)), box_scores=np.ones(2)),
+            ValueError,
+            "box_scores has shape",
         ),
     ],
 )
