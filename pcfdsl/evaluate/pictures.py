@@ -55,11 +55,12 @@ def detection_items(
     for place, i in enumerate(indices):
         scene = samples.scenes[i]
         own = found.scene == i
+        names: list[str] = [classes[k] for k in found.classes[own].tolist()]
         items.append(
             detection_item(
                 scene.points,
                 boxes=found.boxes[own].numpy(),
-                names=[classes[k] for k in found.classes[own].tolist()],
+                names=names,
                 scores=found.scores[own].numpy(),
                 classes=classes,
                 truth=scene,
