@@ -7,14 +7,16 @@ stderr. The exit code is 0 (done), 1 (something could not be read, written or ve
 import argparse
 import json
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pcfdsl.config import ConfigError, describe, load, to_yaml
 from pcfdsl.recipes import expand_home
 
-__all__ = ["add_config", "needs", "parse_shard", "positive", "resolve_config", "run", "whole"]
+__all__ = ["add_config", "add_open", "needs", "open_page", "parse_shard", "positive", "resolve_config", "run", "whole"]
 
 
 def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
@@ -33,6 +35,17 @@ def resolve_config(args: argparse.Namespace, config_class: type) -> Any:
         print(to_yaml(config), end="")
         raise SystemExit(0)
     return config
+
+
+def add_open(parser: argparse.ArgumentParser) -> None:
+    """Add `--open`, for a page that the command writes."""
+    parser.add_argument("--open", action="store_true", help="open the page in the browser when it is written")
+
+
+def open_page(path: str | Path) -> None:
+    """Open a page in the browser; where there is none, say so on stderr, for the page is there all the same."""
+    if not webbrowser.open(Path(path).resolve().as_uri()):
+        print(f"note: no browser could be opened here; open {path} in one", file=sys.stderr)
 
 
 def whole(text: str) -> int:

@@ -79,6 +79,8 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     {'data': {'recipe': {'rcdb': {'variant': 'released'}}}}
     >>> current_settings({"model": {"vote_factor": 1, "cluster_neighbors": 32}})
     {'model': {'cluster_neighbors': 32}}
+    >>> current_settings({"train": {"tensorboard": False, "seed": 1}})
+    {'train': {'sinks': [], 'seed': 1}}
     """
     both_ways = "num_pairs" not in settings  # RandomRooms contrasts both ways, PointContrast and CSC one
     settings = _translated(settings, {**_RETIRED, "symmetric": both_ways})
@@ -103,6 +105,10 @@ def current_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         kept = _CLOUD_FIELDS.get(clouds["kind"], tuple(clouds))
         settings["data"] = {"kind": clouds["kind"]} | {field: clouds[field] for field in kept}
     train = settings.get("train")
+    if isinstance(train, Mapping) and "tensorboard" in train:
+        sinks = ["tensorboard"] if train["tensorboard"] else []
+        train = {"sinks": sinks, **{name: value for name, value in train.items() if name != "tensorboard"}}
+        settings["train"] = train
     if isinstance(train, Mapping) and train.get("num_steps") is not None:  # then epochs is unused, and was null
         settings["train"] = {name: value for name, value in train.items() if name != "epochs"}
     return settings

@@ -50,9 +50,7 @@ _OF_OTHERS = (
 _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 
 # Settings that decide where and how fast a run computes, not what: a run can resume with other values.
-OPERATIONAL = frozenset(
-    {"device", "num_workers", "num_threads", "log_every", "checkpoint_every", "tensorboard", "compile"}
-)
+OPERATIONAL = frozenset({"device", "num_workers", "num_threads", "log_every", "checkpoint_every", "sinks", "compile"})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import add_config, resolve_config
+from pcfdsl.command_line import add_config, add_open, open_page, resolve_config
 
 __all__ = ["main"]
 
@@ -15,9 +15,12 @@ def main() -> dict:
     parser.set_defaults(config="demo/laptop")
     parser.add_argument("--out", metavar="DIR", help="folder of the demo")
     parser.add_argument("--meshes", metavar="DIR", help="fine-tune on these models, one sub-folder per class, metres")
+    add_open(parser)
     args = parser.parse_intermixed_args()
     config = resolve_config(args, DemoConfig)
     if args.out is None:
         parser.error("--out is required")
     report = run_demo(config, args.out, meshes=args.meshes)
+    if args.open:
+        open_page(report)
     return {"report": str(report), "markdown": str(report.with_suffix(".md"))}

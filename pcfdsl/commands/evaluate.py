@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from typing import get_args
 
-from pcfdsl.command_line import positive, whole
+from pcfdsl.command_line import add_open, open_page, positive, whole
 
 __all__ = ["main"]
 
@@ -32,7 +32,10 @@ def main() -> dict:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--out", metavar="NAME", help="write NAME.json and NAME.md")
     parser.add_argument("--html", metavar="FILE", help="write a page of up to 24 scenes: detections beside the truth")
+    add_open(parser)
     args = parser.parse_args()
+    if args.open and not args.html:
+        parser.error("--open needs a page: --html FILE")
     detector = load_detector(args.checkpoint, device=args.device)
     loading = {"batch_size": args.batch_size, "num_workers": args.workers}
     given = {name: value for name, value in loading.items() if value is not None}
@@ -43,5 +46,7 @@ def main() -> dict:
         write_reports(done.reports, detector.classes, args.out)
     if args.html:
         write_page(args.html, look_at_detections(detector, source=source, config=config), title=str(detector.path))
+        if args.open:
+            open_page(args.html)
     about = {"checkpoint": str(detector.path), "step": detector.step}
     return {**about, **mean_metrics(done.reports), **done.speed, "out": args.out, "html": args.html}

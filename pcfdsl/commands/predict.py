@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import get_args
 
-from pcfdsl.command_line import positive
+from pcfdsl.command_line import add_open, open_page, positive
 
 __all__ = ["main"]
 
@@ -36,7 +36,10 @@ def main() -> None:
     parser.add_argument("--batch-size", type=positive, default=8, help="clouds at a time (default 8)")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of matrix products")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_open(parser)
     args = parser.parse_args()
+    if args.open and not args.html:
+        parser.error("--open needs a page: --html FILE")
     names = [Path(cloud).stem for cloud in args.clouds]
     if args.out and len(set(names)) < len(names):
         parser.error(f"--out would write {max(names, key=names.count)}.json for more than one cloud; rename them")
@@ -59,6 +62,8 @@ def main() -> None:
     speed = round(len(objects) / (time.perf_counter() - started), 2)
     if args.html and items:
         write_page(args.html, items, title=args.clouds[0] if len(items) == 1 else f"{len(items)} clouds")
+        if args.open:
+            open_page(args.html)
     if args.png and items:
         save_png(args.png, render_items(items, size=(960, 720)))
     written = {"out": args.out, "html": args.html, "png": args.png}

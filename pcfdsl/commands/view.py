@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import positive
+from pcfdsl.command_line import add_open, open_page, positive
 
 __all__ = ["main"]
 
@@ -20,12 +20,17 @@ def main() -> dict | None:
     parser.add_argument("--num-items", type=positive, default=24, help="how many, spread evenly (default 24)")
     parser.add_argument("--columns", type=positive, help="pictures per row of the contact sheet")
     parser.add_argument("--bin-columns", type=positive, default=6, help="columns of .bin files (default 6)")
+    add_open(parser)
     args = parser.parse_args()
+    if args.open and not args.html:
+        parser.error("--open needs a page: --html FILE")
 
     items = load_shown(args.path, num_items=args.num_items, bin_columns=args.bin_columns)
     written = {}
     if args.html:
         written["html"] = str(write_items(args.html, items, title=args.path))
+        if args.open:
+            open_page(args.html)
     if args.png:
         written["png"] = str(save_png(args.png, render_items(items, columns=args.columns)))
     if not written:

@@ -1,14 +1,16 @@
-"""What a run says while it runs: JSON lines always, TensorBoard if wanted, a progress bar or lines on stderr."""
+"""What a run says while it runs: JSON lines always, other sinks if wanted, a progress bar or lines on stderr."""
 
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from pcfdsl.store.atomic import write_file
+from pcfdsl.train.sinks import Sink, SinkName, open_sinks
 
 __all__ = ["RunLog", "read_log"]
 
@@ -21,15 +23,26 @@ class RunLog:
     Lines of a killed run beyond the step it goes on from are removed, so that each step stands once.
 
     Args:
-        folder: The run's folder; gets `log.jsonl` and `tensorboard/`.
+        folder: The run's folder; gets `log.jsonl` and what the sinks write.
         num_steps: Length of the run.
         start: Steps made before.
-        tensorboard: Whether to write event files.
+        sinks: Where records go besides; these get pictures and histograms too.
         silent: Write nothing at all.
+
+    Raises:
+        ConfigError: If the package of a sink is not installed.
     """
 
-    def __init__(self, folder: str | Path, *, num_steps: int, start: int = 0, tensorboard: bool, silent: bool = False):
-        self._file = self._board = None
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        num_steps: int,
+        start: int = 0,
+        sinks: Sequence[SinkName] = (),
+        silent: bool = False,
+    ):
+        self._file, self._sinks = None, list[Sink]()
         self._num_steps, self._start, self._began = num_steps, start, time.monotonic()
         # A bar on a terminal, lines in a file
         self._bar = tqdm(total=num_steps, initial=start, disable=True if silent else None, leave=False)
@@ -40,11 +53,13 @@ class RunLog:
         if path.exists():
             kept = [record for record in read_log(folder) if record["step"] <= start] if start else []
             write_file(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        self._sinks = open_sinks(sinks, folder, start=start)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-            self._board = SummaryWriter(str(Path(folder) / "tensorboard"), purge_step=start + 1 if start else None)
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether a sink shows pictures and histograms, so that it is worth making them."""
+        return bool(self._sinks)
 
     def advance(self) -> None:
         """One step further on the bar, which shows the time that remains."""
@@ -60,10 +75,9 @@ class RunLog:
             return
         self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
         self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                if value is not None:
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+        known = {f"{kind}/{name}": value for name, value in values.items() if value is not None}
+        for sink in self._sinks:
+            sink.scalars(step, known)
         if self._lines:
             pace = (time.monotonic() - self._began) / max(1, step - self._start)
             said = [name for name in values if kind != "train" or name in BRIEFLY]
@@ -71,10 +85,22 @@ class RunLog:
             rest = f"{pace * (self._num_steps - step):.0f} s to go"
             print(f"{kind} step {step}/{self._num_steps} ({rest}): {numbers}", file=sys.stderr)
 
+    def show(
+        self, step: int, *, pictures: Mapping[str, np.ndarray] | None = None, histograms: Mapping[str, np.ndarray]
+    ) -> None:
+        """Pictures [H, W, 3] uint8 and values to make histograms of, for the sinks; what is not finite is left out."""
+        for sink in self._sinks:
+            for name, picture in (pictures or {}).items():
+                sink.picture(step, name, picture)
+            for name, values in histograms.items():
+                finite = values[np.isfinite(values)]
+                if finite.size:
+                    sink.histogram(step, name, finite)
+
     def close(self) -> None:
-        """Close the files and the bar."""
+        """Close the files, the sinks and the bar."""
         self._bar.close()
-        for output in (self._file, self._board):
+        for output in (self._file, *self._sinks):
             if output is not None:
                 output.close()
 

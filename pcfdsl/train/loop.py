@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -102,7 +103,7 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
                 out,
                 num_steps=num_steps,
                 start=progress.step,
-                tensorboard=config.tensorboard,
+                sinks=config.sinks,
                 silent=not group.is_main,
             )
             try:
@@ -159,6 +160,7 @@ def _steps(run: Run, progress: Progress, log: RunLog, interrupted: threading.Eve
             _evaluate(run, progress, log, judge)
         if checkpoint:
             save(run, progress)
+            _show(run, progress, log, pictures=evaluate and not stop)
             group.wait()
         if stop and not done:
             raise KeyboardInterrupt
@@ -266,6 +268,19 @@ def _evaluate(
         progress.best, progress.best_step = value, progress.step
         if run.group.is_main:
             keep(run, progress, "best")
+
+
+def _show(run: Run, progress: Progress, log: RunLog, *, pictures: bool) -> None:
+    """Histograms of the weights for the sinks, and pictures of what the network does."""
+    if not log.takes_pictures:
+        return
+    made: Mapping[str, np.ndarray] = {}
+    if pictures and run.task.pictures is not None:
+        with torch.no_grad():
+            made = run.task.pictures(run.weights.eval())
+        run.training_mode()
+    weights = {f"weights/{name}": value.detach().float().cpu().numpy() for name, value in run.model.named_parameters()}
+    log.show(progress.step, pictures=made, histograms=weights)
 
 
 def _non_finite(run: Run, step: int, batch: Any, found: str, scalars: Mapping[str, Tensor]) -> NonFiniteLossError:

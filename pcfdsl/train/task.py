@@ -13,6 +13,7 @@ from pcfdsl.config import option, validate
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.precision import Precision
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
+from pcfdsl.train.sinks import SinkName
 
 __all__ = ["Task", "TrainConfig", "TrainResult"]
 
@@ -59,7 +60,9 @@ class TrainConfig:
     compile: bool = option(False, "compile the network with torch.compile")
     log_every: int = option(10, "steps between log records", minimum=1)
     checkpoint_every: int = option(500, "steps between checkpoints; evaluations and the end make one too", minimum=1)
-    tensorboard: bool = option(True, "write TensorBoard files besides log.jsonl")
+    sinks: tuple[SinkName, ...] = option(
+        ("tensorboard",), "where curves, rooms with detections and histograms of weights go, besides log.jsonl"
+    )
 
     def __post_init__(self) -> None:
         validate(self)
@@ -82,6 +85,8 @@ class Task:
             model is; it may be a wrapper that runs in other precision or in several processes.
         evaluate: (model in evaluation mode, group) -> named results, None for one that there cannot be, the same in
             every process of the group, which share the work; None if nothing can be evaluated.
+        pictures: Model in evaluation mode -> named pictures [H, W, 3] uint8 of what it does, made by the main process
+            after an evaluation where a sink shows them.
         monitor: The result whose greatest value makes a checkpoint the best.
         settings: The resolved configuration as a plain dictionary; goes into every checkpoint.
         optimizer: Model with its frozen parts -> optimiser, where `train.optimizer` does not say enough. The schedule
@@ -94,6 +99,7 @@ class Task:
     collate: Callable[[list], Any]
     loss: Callable[[Callable, Any, np.random.Generator], tuple[Tensor, Mapping[str, Tensor]]]
     evaluate: Callable[[nn.Module, Processes], Mapping[str, float | None]] | None = None
+    pictures: Callable[[nn.Module], Mapping[str, np.ndarray]] | None = None
     monitor: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None

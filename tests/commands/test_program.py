@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 
 from pcfdsl.commands import program
@@ -86,3 +87,23 @@ def test_a_wheel_holds_the_command_and_the_recipes(tmp_path):
         )
         assert done.returncode == 0, done.stderr
         assert expected is None or list(json.loads(done.stdout)) == expected
+
+
+@pytest.mark.parametrize("there_is_one", [True, False])
+def test_open_opens_the_page_or_says_that_no_browser_is_there(tmp_path, monkeypatch, capsys, there_is_one):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or there_is_one)
+    page = tmp_path / "a page.html"
+    np.save(tmp_path / "cloud.npy", np.random.default_rng(0).random((50, 3)))
+    code, _, said = called(monkeypatch, capsys, "view", str(tmp_path / "cloud.npy"), "--html", str(page), "--open")
+    assert code == 0
+    assert opened == [page.resolve().as_uri()]
+    assert ("no browser could be opened here" in said) != there_is_one
+
+
+@pytest.mark.parametrize("name", ["view", "predict", "evaluate"])
+def test_open_needs_a_page(monkeypatch, capsys, name):
+    what = ("run", "cloud.npy") if name == "predict" else ("run",)
+    code, _, said = called(monkeypatch, capsys, name, *what, "--open")
+    assert code == 2
+    assert said.endswith("--open needs a page: --html FILE\n")

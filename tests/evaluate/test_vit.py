@@ -71,7 +71,7 @@ def test_pictures_of_networks_are_written(tmp_path):
         ("vit", {"name": "vit_tiny_patch16_224", "arguments": [f"{key}={value}" for key, value in SMALL.items()]}),
         ("resnet", {"name": "test_resnet"}),
     ):
-        run = {"num_steps": 1, "batch_size": 4, "tensorboard": False, "device": "cpu"}
+        run = {"num_steps": 1, "batch_size": 4, "sinks": (), "device": "cpu"}
         config = from_dict(ImageConfig, {"view": {"size": 32}, "model": model, "train": run})
         train(image_task(config, pictures), config.train, tmp_path / name)
     Image.fromarray(images[0]).save(tmp_path / "a.png")

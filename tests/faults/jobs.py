@@ -64,7 +64,7 @@ def training(out: str, *, num_steps: int = 16, seed: int = 0, overwrite: bool = 
             "validation={kind: fractals, scenes: {num_scenes: 2, num_points: 2048, objects: [2, 4]}, "
             "fractals: {num_categories: 4, num_instances: 8, search: {variance_threshold: 0.05}}}",
             "train={batch_size: 2, log_every: 1, checkpoint_every: 2, evaluations: 4, average: 0.9, "
-            f"tensorboard: false, device: cpu, seed: {seed}, num_steps: {num_steps}}}",
+            f"sinks: [], device: cpu, seed: {seed}, num_steps: {num_steps}}}",
         ],
     )
     return train_detector(config, out, overwrite=overwrite).to_dict()

@@ -50,7 +50,7 @@ def test_a_detector_comes_ready_and_goes_back_unchanged(spec, layout, tmp_path):
 def test_a_published_backbone_is_a_starting_point(tmp_path, capsys):
     torch.save({"state_dict": theirs(SCANNET, "samsunglabs")}, tmp_path / "theirs.pth")
     overrides = ["train.device=cpu", "train.num_steps=1", "train.batch_size=1", "train.evaluations=0"]
-    overrides += ["train.tensorboard=false", "model={detector: tr3d, voxel_size: 0.1}", "points.num_points=256"]
+    overrides += ["train.sinks=[]", "model={detector: tr3d, voxel_size: 0.1}", "points.num_points=256"]
     overrides += [f"init.checkpoint={tmp_path / 'theirs.pth'}"]
     train_detector(load(DetectorConfig, "tr3d/smoke_finetune", overrides), tmp_path / "run")
     assert "258 tensors loaded, 4 of the source are outside the chosen parts" in capsys.readouterr().err

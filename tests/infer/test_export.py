@@ -150,7 +150,7 @@ print([list(output.shape) for output in outputs])
 def image_run(folder: Path, name: str, *arguments: str) -> Path:
     pictures = ArrayPictures(np.zeros((4, 32, 32), np.uint8), np.arange(4) % 2)
     settings = {"view": {"size": 32}, "model": {"name": name, "arguments": arguments}}
-    run = {"num_steps": 1, "batch_size": 4, "tensorboard": False}
+    run = {"num_steps": 1, "batch_size": 4, "sinks": ()}
     task = image_task(from_dict(ImageConfig, settings | {"train": run}), pictures)
     for module in task.model.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -103,7 +103,7 @@ def test_mask_rcnn_learns_on_a_backbone_of_timm(tmp_path, name, keywords):
 
 def trained_run(folder, name):
     pictures = ArrayPictures(np.zeros((4, 32, 32), np.uint8), np.arange(4) % 2)
-    run = {"num_steps": 1, "batch_size": 4, "tensorboard": False}
+    run = {"num_steps": 1, "batch_size": 4, "sinks": ()}
     task = image_task(from_dict(ImageConfig, {"view": {"size": 32}, "model": {"name": name}, "train": run}), pictures)
     for module in task.model.modules():
         if isinstance(module, nn.BatchNorm2d):

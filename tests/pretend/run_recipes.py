@@ -28,7 +28,7 @@ FULL += ["train.accumulate=2", "train.average=0.9"]
 def train(task: str, recipe: str, out: Path, overrides: list[str], *, on: str) -> None:
     """Train as `pcfdsl train` does."""
     config_class, run = TASKS[task]()
-    config = load(config_class, find_recipe(recipe), [*overrides, f"train.device={on}", "train.tensorboard=false"])
+    config = load(config_class, find_recipe(recipe), [*overrides, f"train.device={on}", "train.sinks=[]"])
     run(config, out)
 
 

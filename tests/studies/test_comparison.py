@@ -16,7 +16,7 @@ from pcfdsl.train.tasks.classification import ClassificationConfig, train_classi
 from pcfdsl.train.tasks.detection import DetectorConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-QUICK = ("train.tensorboard=false", "train.device=cpu", "train.num_steps=2", "train.log_every=1", "train.batch_size=4")
+QUICK = ("train.sinks=[]", "train.device=cpu", "train.num_steps=2", "train.log_every=1", "train.batch_size=4")
 
 
 @pytest.fixture(scope="module")

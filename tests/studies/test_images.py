@@ -19,7 +19,7 @@ def config(tmp_path):
     labels = np.array([-1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, -1])
     np.savez(tmp_path / "furniture.npz", label=labels, fold=np.arange(12) % 2, class_names=np.array(["bed", "sofa"]))
     network = {"view": {"size": 32, "crop": 1.0}, "augment": {"kind": "crop"}, "model": {"name": "test_resnet"}}
-    run = {"num_steps": 2, "batch_size": 4, "tensorboard": False, "device": "cpu"}
+    run = {"num_steps": 2, "batch_size": 4, "sinks": (), "device": "cpu"}
     return from_dict(
         ImageStudyConfig,
         {

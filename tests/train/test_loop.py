@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,7 +20,7 @@ from pcfdsl.checkpoints.run import find_weights, load_checkpoint
 from pcfdsl.config import ConfigError
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.ops.backends.choice import NotFiniteError
-from pcfdsl.train.log import read_log
+from pcfdsl.train.log import RunLog, read_log
 from pcfdsl.train.loop import NonFiniteLossError, _gradients, _Meter, train
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
 from pcfdsl.train.run import prepare
@@ -32,7 +33,7 @@ SETTINGS = {
     "log_every": 1,
     "checkpoint_every": 3,
     "evaluations": 4,
-    "tensorboard": False,
+    "sinks": (),
     "average": 0.9,
     "device": "cpu",
     "schedule": {"kind": "cosine", "bn_momentum": 0.5, "bn_epochs": 2},
@@ -162,7 +163,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path, toy_script):
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, toy):
-    config = TrainConfig(num_steps=6, batch_size=4, evaluations=2, tensorboard=False, device="cpu")
+    config = TrainConfig(num_steps=6, batch_size=4, evaluations=2, sinks=(), device="cpu")
     first = train(toy.toy_task(), config, tmp_path)
     task = toy.toy_task()
     again = train(task, config, tmp_path)
@@ -175,7 +176,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, toy):
 
 
 def test_the_best_checkpoint_is_that_of_the_best_evaluation(tmp_path, toy):
-    config = TrainConfig(num_steps=12, batch_size=4, evaluations=6, tensorboard=True, device="cpu")
+    config = TrainConfig(num_steps=12, batch_size=4, evaluations=6, sinks=("tensorboard",), device="cpu")
     result = train(toy.toy_task(), config, tmp_path)
     scores = {record["step"]: record["score"] for record in read_log(tmp_path, kind="evaluation")}
     assert list(scores) == [2, 4, 6, 8, 10, 12]
@@ -188,9 +189,28 @@ def test_the_best_checkpoint_is_that_of_the_best_evaluation(tmp_path, toy):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+def test_sinks_get_pictures_at_evaluations_and_weights_at_checkpoints_and_change_nothing(tmp_path, toy, monkeypatch):
+    shown = []
+    monkeypatch.setattr(RunLog, "show", lambda log, step, **what: shown.append((step, what)))
+    how = {"num_steps": 6, "batch_size": 4, "evaluations": 2, "checkpoint_every": 2, "device": "cpu"}
+    task = toy.toy_task()
+
+    def pictures(model):
+        assert not model.training
+        return {"net": np.zeros((2, 2, 3), np.uint8)}
+
+    train(replace(task, pictures=pictures), TrainConfig(**how), tmp_path / "shown")
+    assert [(step, sorted(what["pictures"])) for step, what in shown] == [(2, []), (3, ["net"]), (4, []), (6, ["net"])]
+    assert sorted(shown[0][1]["histograms"]) == sorted(f"weights/{name}" for name, _ in task.model.named_parameters())
+    plain = toy.toy_task()
+    train(plain, TrainConfig(**how, sinks=()), tmp_path / "plain")
+    assert len(shown) == 4
+    assert all(torch.equal(value, plain.model.state_dict()[name]) for name, value in task.model.state_dict().items())
+
+
 def test_the_toy_task_is_learned(tmp_path, toy):
     optimizer = OptimizerConfig(name="adamw", learning_rate=0.02, clip=10.0)
-    config = TrainConfig(num_steps=150, batch_size=8, optimizer=optimizer, tensorboard=False, device="cpu")
+    config = TrainConfig(num_steps=150, batch_size=8, optimizer=optimizer, sinks=(), device="cpu")
     train(toy.toy_task(), config, tmp_path)
     losses = [record["loss"] for record in read_log(tmp_path, kind="train")]
     assert losses[-1] < losses[0] / 5
@@ -198,7 +218,7 @@ def test_the_toy_task_is_learned(tmp_path, toy):
 
 def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path, toy):
     for parts in (1, 4):
-        config = TrainConfig(num_steps=5, batch_size=8, accumulate=parts, log_every=1, tensorboard=False, device="cpu")
+        config = TrainConfig(num_steps=5, batch_size=8, accumulate=parts, log_every=1, sinks=(), device="cpu")
         train(toy.toy_task(), config, tmp_path / str(parts))
     whole, parted = (torch.tensor(curve(tmp_path / name)) for name in ("1", "4"))
     torch.testing.assert_close(parted, whole, rtol=1e-5, atol=1e-6)
@@ -207,7 +227,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole(tmp_path, toy):
 def test_frozen_parts_do_not_move(tmp_path, toy):
     task = toy.toy_task(norm=True)
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
-    config = TrainConfig(num_steps=5, batch_size=8, freeze=("0", "1"), tensorboard=False, device="cpu")
+    config = TrainConfig(num_steps=5, batch_size=8, freeze=("0", "1"), sinks=(), device="cpu")
     train(task, config, tmp_path)
     changed = {name for name, value in task.model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"4.weight", "4.bias"}
@@ -216,14 +236,14 @@ def test_frozen_parts_do_not_move(tmp_path, toy):
 def test_bfloat16_runs_in_bfloat16(tmp_path, toy):
     task, types = toy.toy_task(), set()
     task.model[4].register_forward_hook(lambda module, inputs, output: types.add(output.dtype))
-    config = TrainConfig(num_steps=2, precision="bfloat16", evaluations=0, tensorboard=False, device="cpu")
+    config = TrainConfig(num_steps=2, precision="bfloat16", evaluations=0, sinks=(), device="cpu")
     train(task, config, tmp_path)
     assert types == {torch.bfloat16}
     assert all(parameter.dtype == torch.float32 for parameter in task.model.parameters())
 
 
 def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(tmp_path, toy):
-    config = TrainConfig(num_steps=10, batch_size=4, tensorboard=False, device="cpu")
+    config = TrainConfig(num_steps=10, batch_size=4, sinks=(), device="cpu")
     with pytest.raises(NonFiniteLossError, match=r"loss is nan at step \d.*bad_batch_step\d_rank0.pt") as error:
         train(toy.toy_task(bad=5), config, tmp_path)
     saved = torch.load(next(tmp_path.glob("bad_batch*.pt")), weights_only=True)
@@ -238,7 +258,7 @@ def test_a_network_that_makes_points_of_nan_is_said_to_have_diverged(tmp_path, t
         raise NotFiniteError("votes hold NaN or infinity")
 
     task.model.register_forward_hook(refuse)
-    config = TrainConfig(num_steps=9, batch_size=4, tensorboard=False, device="cpu")
+    config = TrainConfig(num_steps=9, batch_size=4, sinks=(), device="cpu")
     with pytest.raises(
         NonFiniteLossError, match=r"votes hold NaN or infinity at step 0; .*Lower the learning rate \(0\.001\)"
     ):
@@ -257,7 +277,7 @@ def test_settings_that_do_not_fit_are_named(tmp_path, toy):
 
 def test_gradients_of_all_parts_but_the_last_stay_in_the_process(tmp_path, toy):
     """Data parallel networks ask in the forward pass whether to synchronise in the backward pass."""
-    config = TrainConfig(num_steps=1, batch_size=8, accumulate=4, tensorboard=False, device="cpu")
+    config = TrainConfig(num_steps=1, batch_size=8, accumulate=4, sinks=(), device="cpu")
     task, apart, seen = toy.toy_task(), [], []
     run = prepare(
         task, config, tmp_path, device=torch.device("cpu"), group=Processes(), num_steps=1, settings=dict(task.settings)
@@ -285,7 +305,7 @@ def test_without_clipping_an_infinite_gradient_harms_no_other_weight(tmp_path, t
     bias.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
     optimizer = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.0)
-    config = TrainConfig(num_steps=1, batch_size=4, evaluations=0, optimizer=optimizer, tensorboard=False, device="cpu")
+    config = TrainConfig(num_steps=1, batch_size=4, evaluations=0, optimizer=optimizer, sinks=(), device="cpu")
     train(task, config, tmp_path)
     assert curve(tmp_path, "gradient_norm") == [(float("inf"),)]
     for name, value in task.model.state_dict().items():
@@ -297,11 +317,9 @@ def test_without_clipping_an_infinite_gradient_harms_no_other_weight(tmp_path, t
 
 
 def test_another_run_in_the_folder_is_not_continued(tmp_path, toy):
-    config = TrainConfig(num_steps=2, tensorboard=False, device="cpu")
+    config = TrainConfig(num_steps=2, sinks=(), device="cpu")
     train(toy.toy_task(), config, tmp_path)
-    other = TrainConfig(
-        num_steps=3, tensorboard=False, device="cpu", num_workers=1, schedule=ScheduleConfig(warmup_steps=1)
-    )
+    other = TrainConfig(num_steps=3, sinks=(), device="cpu", num_workers=1, schedule=ScheduleConfig(warmup_steps=1))
     with pytest.raises(ValueError, match=r"other settings:\n  train.num_steps: was 2, is 3") as error:
         train(toy.toy_task(), other, tmp_path)
     assert "train.schedule.warmup_steps: was 0, is 1" in str(error.value)
@@ -320,7 +338,7 @@ def test_another_run_in_the_folder_is_not_continued(tmp_path, toy):
 def test_a_prolonged_run_is_one_that_was_so_long_from_the_start(schedule, tmp_path, toy, capsys):
     def run(folder, **length):
         config = TrainConfig(
-            batch_size=8, tensorboard=False, device="cpu", schedule=schedule, average=0.9, log_every=1, **length
+            batch_size=8, sinks=(), device="cpu", schedule=schedule, average=0.9, log_every=1, **length
         )
         return train(toy.toy_task(norm=True, dropout=0.2), config, tmp_path / folder)
 
@@ -340,9 +358,7 @@ def test_a_prolonged_run_is_one_that_was_so_long_from_the_start(schedule, tmp_pa
 
 
 def test_a_run_is_not_prolonged_where_its_schedule_was_made_for_its_length(tmp_path, toy):
-    config = TrainConfig(
-        num_steps=4, tensorboard=False, device="cpu", schedule=ScheduleConfig(kind="cosine", final=0.5)
-    )
+    config = TrainConfig(num_steps=4, sinks=(), device="cpu", schedule=ScheduleConfig(kind="cosine", final=0.5))
     train(toy.toy_task(), config, tmp_path)
     before = (tmp_path / "resume.pt").read_bytes()
     with pytest.raises(ValueError, match=r"a run of 4 steps, which the settings make 6; with .*kind=cosine it cannot"):
@@ -355,7 +371,7 @@ def test_a_run_is_not_prolonged_where_its_schedule_was_made_for_its_length(tmp_p
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(1, 1), (4, 4)])
 def test_batch_norm_on_one_sample_names_the_settings(batch_size, accumulate, tmp_path, toy):
     config = TrainConfig(
-        num_steps=2, batch_size=batch_size, accumulate=accumulate, tensorboard=False, device="cpu", evaluations=0
+        num_steps=2, batch_size=batch_size, accumulate=accumulate, sinks=(), device="cpu", evaluations=0
     )
     with pytest.raises(
         ValueError, match=f"train.batch_size {batch_size} / train.accumulate {accumulate} comes to; rai"
@@ -374,7 +390,7 @@ def test_a_missing_result_is_null_and_never_the_best(tmp_path, toy):
 
 
 def test_damaged_and_missing_checkpoints_are_named(tmp_path, toy):
-    config = TrainConfig(num_steps=2, tensorboard=False, device="cpu", evaluations=0)
+    config = TrainConfig(num_steps=2, sinks=(), device="cpu", evaluations=0)
     train(toy.toy_task(), config, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"holds neither best.safetensors nor last.safetensors"):
         find_weights(tmp_path.parent / ".")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from pcfdsl.datasets.sources import FractalSource, NoSource, SceneSet, SceneSour
 from pcfdsl.datasets.spec import SPECS, DatasetSpec, spec_of
 from pcfdsl.datasets.subsets import nested_subset
 from pcfdsl.evaluate.detector import EvaluationConfig, evaluate_scenes, mean_metrics
+from pcfdsl.evaluate.pictures import detection_items, spread
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.detector import DetectorModel, build_detector, detector_loss
@@ -25,8 +27,11 @@ from pcfdsl.samples.detection import DetectionBatch, PointsConfig, collate, scen
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
+from pcfdsl.view.sources import render_items
 
 __all__ = ["DetectorConfig", "detection_task", "train_detector"]
+
+NUM_SHOWN = 4  # rooms in the pictures of an evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +122,21 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
         reports = evaluate_scenes(network, config.model, samples, config=config.evaluation, group=group)
         return mean_metrics(reports)
 
+    def pictures(network: nn.Module) -> dict[str, np.ndarray]:
+        assert validation is not None
+        samples = scene_samples(validation.scenes, config.points, seed=config.evaluation.seed)
+        how = {"classes": classes, "config": replace(config.evaluation, num_workers=0)}
+        chosen = spread(len(samples), NUM_SHOWN)
+        rooms = detection_items(network, config.model, samples, **how, indices=chosen)
+        return {"rooms": render_items(rooms, size=(480, 360), columns=2)}
+
     return Task(
         model=model,
         dataset=scene_samples(training, config.points, seed=config.train.seed, augment=config.augment),
         collate=collate,
         loss=_loss_function(config),
         evaluate=None if validation is None else evaluate,
+        pictures=None if validation is None else pictures,
         monitor=config.evaluation.monitor,
         settings={**to_dict(config), "classes": list(classes)},
     )

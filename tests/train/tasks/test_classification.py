@@ -18,7 +18,7 @@ from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.classification import ClassificationConfig, train_classifier
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
-QUICK = ("train.tensorboard=false", "train.device=cpu", "train.log_every=1", "train.num_steps=3")
+QUICK = ("train.sinks=[]", "train.device=cpu", "train.log_every=1", "train.num_steps=3")
 SRUNET = (
     "points.use_height=false",
     "model.backbone_type=srunet",

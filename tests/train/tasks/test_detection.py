@@ -20,7 +20,7 @@ from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task, train_detector
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "votenet"
-QUICK = ("train.tensorboard=false", "train.device=cpu", "data.scenes.num_scenes=8", "validation.scenes.num_scenes=2")
+QUICK = ("train.sinks=[]", "train.device=cpu", "data.scenes.num_scenes=8", "validation.scenes.num_scenes=2")
 FEW = (*QUICK, "train.num_steps=3", "train.batch_size=2", "train.log_every=1", "train.evaluations=1")
 
 
@@ -69,7 +69,7 @@ def test_one_batch_is_learned_by_heart(tmp_path):
         layout: {yaw: axis_aligned, stacking: 0, gap: 0.4}, cameras: {number: [0, 0]},
         room: {share: 0.2, walls: 0, clutter: [0, 0]}}"""
     config = finetuning(
-        "train.tensorboard=false",
+        "train.sinks=[]",
         "train.device=cpu",
         "train.num_steps=250",
         "train.batch_size=2",
@@ -89,6 +89,21 @@ def test_one_batch_is_learned_by_heart(tmp_path):
     assert result.metrics["mAP@0.25"] == 1.0
     records = read_log(tmp_path, kind="train")
     assert records[-1]["loss"] < records[0]["loss"] / 5
+
+
+def test_an_evaluation_shows_rooms_with_what_was_found(tmp_path):
+    config = finetuning(*FEW, "train.num_steps=1", "train.evaluations=1", "train.sinks=[tensorboard]")
+    train_detector(config, tmp_path)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    rooms = board.Images("rooms")[0]
+    assert rooms.step == 1
+    assert rooms.width > 960, "two rooms in a row"
+    assert len(rooms.encoded_image_string) > 10_000, "there is something in the picture"
+    assert "evaluation/mAP@0.25" in board.Tags()["scalars"]
+    assert any(name.startswith("weights/backbone_net.") for name in board.Tags()["histograms"])
 
 
 def test_a_stopped_detector_goes_on_bit_for_bit(tmp_path):

@@ -26,7 +26,7 @@ def config(train=None, **settings):
         "augment": {"kind": "none"},
         "model": {"name": "test_resnet"},
     }
-    run = {"num_steps": 4, "batch_size": 4, "evaluations": 1, "tensorboard": False, "device": "cpu", "log_every": 1}
+    run = {"num_steps": 4, "batch_size": 4, "evaluations": 1, "sinks": (), "device": "cpu", "log_every": 1}
     return from_dict(ImageConfig, common | {"train": run | (train or {})} | settings)
 
 

@@ -30,7 +30,7 @@ MAKE = {
     "random_rooms": random_rooms_task,
     "segmentation": segmentation_task,
 }
-QUICK = ("train.tensorboard=false", "train.device=cpu", "train.log_every=1", "train.batch_size=2")
+QUICK = ("train.sinks=[]", "train.device=cpu", "train.log_every=1", "train.batch_size=2")
 SRUNET = (
     "points.use_height=false",
     "model.backbone_type=srunet",

@@ -14,7 +14,7 @@ from pcfdsl.models.srunet import SRUNet
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task, train_detector
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "votenet"
-QUICK = ("train.tensorboard=false", "train.device=cpu")
+QUICK = ("train.sinks=[]", "train.device=cpu")
 
 
 def test_a_trained_one_is_loaded_judged_and_used(tmp_path):

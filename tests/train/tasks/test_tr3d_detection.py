@@ -22,7 +22,7 @@ from pcfdsl.train.loop import train
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task, train_detector
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "tr3d"
-QUICK = ("train.tensorboard=false", "train.device=cpu", "data.scenes.num_scenes=8", "train.batch_size=2")
+QUICK = ("train.sinks=[]", "train.device=cpu", "data.scenes.num_scenes=8", "train.batch_size=2")
 FEW = (*QUICK, "validation.scenes.num_scenes=2", "train.num_steps=3", "train.log_every=1", "train.evaluations=1")
 
 
