@@ -55,7 +55,7 @@ def detection_items(
     for place, i in enumerate(indices):
         scene = samples.scenes[i]
         own = found.scene == i
-        names: list[str] = [classes[k] for k in found.classes[own].tolist()]
+        names: list[str] = [classes[int(k)] for k in found.classes[own]]
         items.append(
             detection_item(
                 scene.points,

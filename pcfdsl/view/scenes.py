@@ -68,7 +68,7 @@ def detection_item(
         box_colors=colors[[list(classes).index(name) for name in names]].reshape(-1, 3),
         box_scores=scores,
         truth_boxes=np.zeros((0, 7)) if truth is None else truth.boxes,
-        truth_labels=[classes[k] for k in true_categories.tolist()],
+        truth_labels=[classes[int(k)] for k in true_categories],
         truth_colors=colors[true_categories],
         caption=caption,
     )
