@@ -42,7 +42,7 @@ def first_step(pair: str, out: Path, device: str, *overrides: str) -> dict[str, 
     """The record of the first of two steps; the second has to be finite, too."""
     task, recipe = pair.split(":")
     config_class, train = TASKS[task]()
-    settings = ["train.num_steps=2", "train.log_every=1", "train.evaluations=1", "train.tensorboard=false"]
+    settings = ["train.num_steps=2", "train.log_every=1", "train.evaluations=1", "train.sinks=[]"]
     train(load(config_class, find_recipe(recipe), [*settings, f"train.device={device}", *overrides]), out)
     records = read_log(out, kind="train")
     assert len(records) == 2
@@ -84,7 +84,7 @@ def test_a_compiled_network_makes_the_same_step(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_two_processes_over_nccl_train_as_one(tmp_path):
-    settings = {"num_steps": 10, "batch_size": 8, "log_every": 1, "tensorboard": False, "device": "auto"}
+    settings = {"num_steps": 10, "batch_size": 8, "log_every": 1, "sinks": (), "device": "auto"}
     for count in (1, 2):
         command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
         subprocess.run([*command, TWO_PROCESSES, tmp_path / str(count), json.dumps(settings)], check=True)
