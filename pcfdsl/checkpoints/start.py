@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.checkpoints.run import note_unfinished
+from pcfdsl.checkpoints.run_folder import note_unfinished
 from pcfdsl.checkpoints.weights import not_finite, read_weights
 from pcfdsl.config import option, validate
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pcfdsl.checkpoints.containers import find_network, state_dicts
 from pcfdsl.checkpoints.files import is_safetensors, read_safetensors
 from pcfdsl.checkpoints.layouts import Layout, detect_layout, in_layouts, to_ours
-from pcfdsl.checkpoints.run import find_weights
+from pcfdsl.checkpoints.run_folder import find_weights
 from pcfdsl.checkpoints.torch_file import Inert, load_torch_file
 from pcfdsl.datasets.spec import SPECS, DatasetSpec
 

@@ -24,9 +24,9 @@ import numpy as np
 from numba import njit
 
 from pcfdsl.config import ConfigError, option, validate
-from pcfdsl.formula.accept import filling_rate, scaled_variances
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, chaos_game, choice_thresholds, draw_states, play, tabulate
+from pcfdsl.formula.measures import filling_rate, scaled_variances
 from pcfdsl.formula.moments import moments, solve_moments
 from pcfdsl.formula.sample import SystemBatch, contractive, uniform
 from pcfdsl.rng import stream

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pcfdsl.checkpoints.files import load_weights, write_weights
 from pcfdsl.checkpoints.layouts import Layout, from_ours
-from pcfdsl.checkpoints.run import find_weights
+from pcfdsl.checkpoints.run_folder import find_weights
 from pcfdsl.checkpoints.weights import Headings, benchmark_of, not_finite, read_weights
 from pcfdsl.config import to_dict
 from pcfdsl.datasets.sources import NoSource

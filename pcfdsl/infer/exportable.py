@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import pcfdsl
 from pcfdsl.checkpoints.older import current_settings
-from pcfdsl.checkpoints.run import Checkpoint, load_checkpoint, settings_digest
+from pcfdsl.checkpoints.run_folder import Checkpoint, load_checkpoint, settings_digest
 from pcfdsl.infer.detector import Detector, load_detector
 from pcfdsl.models.decode import decode_boxes
 from pcfdsl.models.votenet import VoteNetConfig

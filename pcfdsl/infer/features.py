@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pcfdsl.checkpoints.older import current_settings
-from pcfdsl.checkpoints.run import load_checkpoint
+from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.datasets.augment import Draws, choose_rows
 from pcfdsl.infer.trained import check_finite

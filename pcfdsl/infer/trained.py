@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from torch import nn
 
-from pcfdsl.checkpoints.run import Checkpoint, load_checkpoint, settings_of
+from pcfdsl.checkpoints.run_folder import Checkpoint, load_checkpoint, settings_of
 from pcfdsl.checkpoints.weights import not_finite
 from pcfdsl.train.distributed import choose_device
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pcfdsl.checkpoints.run import OPERATIONAL, find_weights, remove_weights
+from pcfdsl.checkpoints.run_folder import OPERATIONAL, find_weights, remove_weights
 from pcfdsl.config import ConfigError, to_dict
 from pcfdsl.datasets.clouds import open_clouds
 from pcfdsl.datasets.folds import held_out_values, split_clouds

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from pcfdsl.checkpoints.run import load_checkpoint, load_resume, remove_run
+from pcfdsl.checkpoints.run_folder import load_checkpoint, load_resume, remove_run
 from pcfdsl.config import to_dict
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.batch_norm import set_bn_momentum
@@ -67,7 +67,7 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
     Args:
         task: What is trained; its model is changed in place.
         config: How.
-        out: Folder of the run; made if needed. See `pcfdsl.checkpoints.run` for what it holds.
+        out: Folder of the run; made if needed. See `pcfdsl.checkpoints.run_folder` for what it holds.
         overwrite: Start from scratch, whatever the folder holds.
 
     Raises:

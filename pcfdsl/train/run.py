@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pcfdsl.checkpoints.run import save_checkpoint, save_resume
+from pcfdsl.checkpoints.run_folder import save_checkpoint, save_resume
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.batch_norm import synchronize_batch_norm
 from pcfdsl.models.layers import freeze

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcfdsl.checkpoints.run import find_weights, load_checkpoint, shipped_weights
+from pcfdsl.checkpoints.run_folder import find_weights, load_checkpoint, shipped_weights
 from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import from_dict
 from pcfdsl.infer.features import load_backbone

@@ -8,7 +8,7 @@ import jobs
 import pytest
 from folders import content, differences, trained
 
-from pcfdsl.checkpoints.run import load_checkpoint
+from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.generate.driver import RunOptions
 from pcfdsl.generate.images import StoredImages, verify_images
 from pcfdsl.generate.pcfractal import StoredPCFractalDB

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pcfdsl.config import ConfigError
-from pcfdsl.formula.accept import filling_rate, scaled_variances
 from pcfdsl.formula.iterate import draw_states
+from pcfdsl.formula.measures import filling_rate, scaled_variances
 from pcfdsl.formula.moments import moments
 from pcfdsl.formula.normalize import (
     center,

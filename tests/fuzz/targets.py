@@ -20,7 +20,7 @@ import trimesh
 from safetensors.torch import save
 
 from pcfdsl.checkpoints.files import load_weights
-from pcfdsl.checkpoints.run import load_checkpoint, load_resume
+from pcfdsl.checkpoints.run_folder import load_checkpoint, load_resume
 from pcfdsl.checkpoints.weights import read_state
 from pcfdsl.config import load
 from pcfdsl.datasets.detection_set import DetectionSet

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pcfdsl.config import ConfigError, from_dict, to_dict
-from pcfdsl.formula.accept import filling_rate
 from pcfdsl.formula.ifs import IFS
+from pcfdsl.formula.measures import filling_rate
 from pcfdsl.formula.search import FillingSearchConfig, search_by_filling
 from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, orient, weight_factors, weighted
 from pcfdsl.image.raster import DrawConfig, count_ink

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.checkpoints.run import save_checkpoint
+from pcfdsl.checkpoints.run_folder import save_checkpoint
 from pcfdsl.config import from_dict, load, to_dict
 from pcfdsl.datasets.images import ArrayPictures
 from pcfdsl.infer.detector import load_detector

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcfdsl.checkpoints.run import save_checkpoint
+from pcfdsl.checkpoints.run_folder import save_checkpoint
 from pcfdsl.config import from_dict, to_dict
 from pcfdsl.infer.features import extract_features, load_backbone
 from pcfdsl.models.votenet import VoteNet

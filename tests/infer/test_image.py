@@ -13,7 +13,7 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import MultiScaleRoIAlign
 
-from pcfdsl.checkpoints.run import save_checkpoint
+from pcfdsl.checkpoints.run_folder import save_checkpoint
 from pcfdsl.config import from_dict
 from pcfdsl.datasets.images import ArrayPictures
 from pcfdsl.infer.image import PyramidBackbone, export_torchvision_backbone, load_image_classifier

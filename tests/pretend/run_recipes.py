@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import device  # type: ignore[import-not-found]
 
 import pcfdsl.train.loop
-from pcfdsl.checkpoints.run import load_checkpoint
+from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.config import load
 from pcfdsl.recipes import find_recipe
 from pcfdsl.train.log import read_log

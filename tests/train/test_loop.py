@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pcfdsl.checkpoints.run import find_weights, load_checkpoint
+from pcfdsl.checkpoints.run_folder import find_weights, load_checkpoint
 from pcfdsl.config import ConfigError
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.ops.backends.choice import NotFiniteError

@@ -43,13 +43,13 @@ from pcfdsl.train.tasks.image_model import (
     start_image_model,
 )
 
-__all__ = ["ImageConfig", "MixConfig", "evaluate_pictures", "image_task", "train_image"]
+__all__ = ["ImageConfig", "BatchMixConfig", "evaluate_pictures", "image_task", "train_image"]
 
 EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixConfig:
+class BatchMixConfig:
     """What is done to a batch and to its labels; timm's Mixup."""
 
     mixup: float = option(0.0, "alpha of mixup; 0 for none", minimum=0.0)
@@ -76,7 +76,7 @@ class ImageConfig:
     subset_seed: int = option(0, "which share; keep it when runs are compared")
     view: ImageViewConfig = option(ImageViewConfig(), "what the network sees")
     augment: ImageAugmentConfig = option(ImageAugmentConfig(), "augmentation of training pictures")
-    mix: MixConfig = option(MixConfig(), "mixing within batches")
+    mix: BatchMixConfig = option(BatchMixConfig(), "mixing within batches")
     model: ImageModelConfig = option(ImageModelConfig(), "the network")
     init: ImageInitConfig = option(ImageInitConfig(), "where the weights start from")
     freeze_stages: int = option(0, "leading stages that are not trained: Conv1..5 of a ResNet, blocks", minimum=0)
@@ -173,7 +173,7 @@ def evaluate_pictures(
     return classification_report(predicted, np.asarray(pictures.labels), num_classes=len(pictures.classes))
 
 
-def _loss_function(config: MixConfig, num_classes: int) -> Callable:
+def _loss_function(config: BatchMixConfig, num_classes: int) -> Callable:
     mixer: Any = None
     if config.mixes:
         mixer = Mixup(

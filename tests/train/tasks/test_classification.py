@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pcfdsl.checkpoints.files import save_weights
-from pcfdsl.checkpoints.run import load_checkpoint
+from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.checkpoints.start import transfer
 from pcfdsl.config import ConfigError, from_dict, load
 from pcfdsl.datasets.clouds import open_clouds

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pcfdsl.checkpoints.files import save_weights
-from pcfdsl.checkpoints.run import load_checkpoint, note_unfinished, save_checkpoint
+from pcfdsl.checkpoints.run_folder import load_checkpoint, note_unfinished, save_checkpoint
 from pcfdsl.config import ConfigError, load, to_dict
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
 from pcfdsl.datasets.sources import DetectionSetSource, mean_box_sizes, open_scenes

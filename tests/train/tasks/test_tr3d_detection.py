@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pcfdsl.checkpoints.older import current_settings
-from pcfdsl.checkpoints.run import load_checkpoint
+from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.config import ConfigError, from_dict, load, to_dict
 from pcfdsl.datasets.sources import open_scenes
 from pcfdsl.datasets.spec import SPECS, SUNRGBD
