@@ -56,7 +56,10 @@ def load_torch_file(path: str | Path, *, leave_out_objects: bool = False) -> Any
     except OSError:
         raise
     except Exception as error:  # torch raises all kinds of exceptions on damaged files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        with open(path, "rb") as file:
+            start = file.read(24)
+        is_pickle = start[:1] == b"\x80" or start[:2] == b"PK"
+        reason = (str(error).splitlines() or [type(error).__name__])[0] if is_pickle else f"it begins with {start!r}"
         raise ValueError(f"{path} is damaged, or not a torch checkpoint ({reason})") from error
 
 

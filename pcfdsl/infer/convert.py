@@ -94,6 +94,9 @@ def import_checkpoint(
     missing: tuple[str, ...] = ()
     if spec is not None:
         config, more = published_settings(weights.state, spec)
+        notes += [
+            f"taken for a detector of {spec.name} by the size of its last layer; of others the boxes mean nothing"
+        ]
         notes += more
         try:
             missing = tuple(build_detector(config.model).load_state_dict(weights.state, strict=False).missing_keys)
@@ -128,8 +131,11 @@ def export_checkpoint(
         ValueError: If nothing in it fits the layout.
     """
     state, metadata = load_weights(find_weights(source))
-    model = metadata.get("settings", {}).get("model", {})
+    settings = metadata.get("settings", {})
+    model = settings.get("model", {})
     spec = benchmark_of(state)
+    if spec is not None and tuple(settings.get("classes", spec.classes)) != spec.classes:
+        spec = None  # another detector whose last layer happens to have that size
     conversion = from_ours(
         state,
         layout=layout,

@@ -109,3 +109,13 @@ def test_a_pickle_cannot_change_torch(tmp_path):
         assert _rebuild_tensor_v2.__defaults__ == before
     finally:
         _rebuild_tensor_v2.__defaults__ = before
+
+
+@pytest.mark.parametrize(
+    "content", [b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1", b"\x1f\x8b\x08", b""]
+)
+def test_what_is_no_checkpoint_is_shown(tmp_path, content):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.pth is damaged, or not a torch checkpoint \(it begins with b'") as caught:
+        load_torch_file(tmp_path / "a.pth")
+    assert repr(content[:24]) in str(caught.value)

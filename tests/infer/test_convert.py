@@ -53,6 +53,14 @@ def test_a_detector_comes_ready_and_goes_back_unchanged(spec, layout, tmp_path):
     assert ("mmdet3d_version" in meta) == (layout == "mmdetection3d")
 
 
+def test_a_detector_of_other_classes_is_not_called_a_benchmarks(tmp_path):
+    """Its last layer has ScanNet's size: 97 outputs."""
+    report = export_checkpoint("votenet-pointnet2-fractal", tmp_path / "theirs.tar", layout="votenet")
+    assert report.detector is None
+    report = import_checkpoint(tmp_path / "theirs.tar", tmp_path / "ours.safetensors")
+    assert report.notes[0].startswith("taken for a detector of ScanNetV2 by the size of its last layer")
+
+
 @pytest.mark.parametrize(("version", "mirrored"), [("0.17.1", False), ("1.0.0rc1", True), (None, True)])
 def test_headings_go_by_the_version(version, mirrored, tmp_path):
     state = random_state(SUNRGBD)
