@@ -1,5 +1,6 @@
 """What surrounds the code for its release: workflows, hooks, templates, version, citation, licences."""
 
+import hashlib
 import os
 import re
 import tomllib
@@ -119,4 +120,5 @@ def test_weights_that_come_along_have_a_licence_wherever_they_are_described():
         assert f"`{name}.safetensors`" in card
         section = page.partition(f"### {name}\n")[2].partition("\n#")[0]
         assert f"| licence | {PROJECT['project']['license']}" in section
+        assert hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest() in section
     assert f"Licence: {PROJECT['project']['license']}" in card
