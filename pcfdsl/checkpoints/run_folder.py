@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pcfdsl.checkpoints.files import is_safetensors, load_weights, save_weights
 from pcfdsl.checkpoints.older import current_settings
 from pcfdsl.checkpoints.torch_file import load_torch_file
-from pcfdsl.config import ConfigError, from_dict
+from pcfdsl.config import ConfigError, check_argument, from_dict
 from pcfdsl.readers.folders import has_ending
 from pcfdsl.store.atomic import write_file
 
@@ -103,6 +103,7 @@ def find_weights(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: If there is no such file.
     """
+    check_argument("path", path, str | Path)
     path = Path(path)
     candidates = [path / "best.safetensors", path / "last.safetensors"] if path.is_dir() else [path]
     for candidate in candidates:

@@ -4,6 +4,7 @@ A component declares its settings beside itself as a frozen keyword-only datacla
 The field docs are the help text; types and bounds are checked wherever the dataclass is made, from a file or in Python.
 """
 
+from pcfdsl.config.arguments import check_argument
 from pcfdsl.config.help import describe
 from pcfdsl.config.reading import from_dict, load
 from pcfdsl.config.settings import REQUIRED, ConfigError, Settings, digest, option, to_dict, to_yaml, validate
@@ -13,6 +14,7 @@ __all__ = [
     "REQUIRED",
     "ConfigError",
     "Settings",
+    "check_argument",
     "describe",
     "digest",
     "from_dict",

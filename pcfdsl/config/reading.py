@@ -31,6 +31,8 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
         ConfigError: With every unknown key, wrong type, value out of range and inconsistency, by key path.
         OSError: If the file cannot be read.
     """
+    if not dataclasses.is_dataclass(cls):
+        raise TypeError(f"cls is {cls!r}; expected a settings class, such as pcfdsl.DetectorConfig")
     settings: dict = {}
     problems: list[tuple[str, str]] = []
     if path is not None:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.config import REQUIRED, ConfigError, Settings, option
+from pcfdsl.config import REQUIRED, ConfigError, Settings, check_argument, option
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
 from pcfdsl.datasets.scene_shards import SceneShards
@@ -151,6 +151,7 @@ def open_scenes(source: SceneSource) -> SceneSet:
         OSError, ValueError: If a folder cannot be used.
         ConfigError: If the source is none.
     """
+    check_argument("source", source, SceneSource)
     match source:
         case FractalSource() | ReleasedSource():
             database = open_pcfractal(source.fractals)

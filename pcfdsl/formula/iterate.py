@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numba import njit
 
+from pcfdsl.config import check_argument
 from pcfdsl.formula.ifs import IFS
 
 __all__ = [
@@ -75,6 +76,8 @@ def chaos_game(
     >>> chaos_game(square, 5000, stream(0)).points.mean(axis=0).round(1)
     array([1., 1.], dtype=float32)
     """
+    check_argument("ifs", ifs, IFS)
+    check_argument("rng", rng, np.random.Generator)
     return chaos_games([ifs], num_points, [rng], dtype=dtype, burn_in=burn_in, start=start)[0]
 
 

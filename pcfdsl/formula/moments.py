@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from pcfdsl.config import check_argument
 from pcfdsl.formula.ifs import IFS
 
 __all__ = ["Moments", "moments", "solve_moments"]
@@ -37,6 +38,7 @@ def moments(ifs: IFS) -> Moments | None:
     array([[0.33333333, 0.        ],
            [0.        , 0.33333333]])
     """
+    check_argument("ifs", ifs, IFS)
     mean, covariance = np.empty(ifs.dim), np.empty((ifs.dim, ifs.dim))
     probabilities = ifs.probabilities / ifs.probabilities.sum()
     if not solve_moments(ifs.matrices, ifs.offsets, probabilities, mean, covariance):

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.config import from_dict
+from pcfdsl.config import check_argument, from_dict
 from pcfdsl.formula.csv_io import format_ifs, systems_checksum
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.generate.driver import RunOptions, Summary, generate, make_sample, manifest_of
@@ -114,6 +114,7 @@ def generate_images(
         ConfigError: If settings are inconsistent.
         ValueError, OSError: As for `generate` and `read_systems`.
     """
+    check_argument("config", config, ImageSetConfig)
     stages = _stages(config, None if categories is None else read_systems(categories)[0])
 
     def make(images: ImageRecipe) -> Summary:

@@ -14,7 +14,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.config import from_dict, option
+from pcfdsl.config import check_argument, from_dict, option
 from pcfdsl.formula.csv_io import format_ifs, systems_checksum
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.search import SearchConfig
@@ -110,6 +110,7 @@ def generate_pcfractal(
     Raises:
         ValueError, OSError: As for `generate` and `read_systems`.
     """
+    check_argument("config", config, PCFractalConfig)
     given, ignored = (None, []) if categories is None else read_systems(categories)
     result = generate_both(_stages(config, given), out, options=options)
     return result | ({"ignored": ignored} if ignored else {})

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.config import ConfigError, check_argument, option, validate
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.image.baselines import Bezier, BezierConfig, Perlin, PerlinConfig
 from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
@@ -70,6 +70,7 @@ def open_images(config: ImageSetConfig, categories: Sequence[IFS] | None = None)
     >>> len(db), db[4].category
     (6, 1)
     """
+    check_argument("config", config, ImageSetConfig)
     if config.dataset in FRACTAL_SETS:
         return (open_fractaldb if config.dataset == "fractaldb" else ExFractalDB)(config.chosen, categories)
     if categories is not None:

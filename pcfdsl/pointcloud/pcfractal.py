@@ -12,7 +12,7 @@ from typing import Literal, overload
 
 import numpy as np
 
-from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.config import ConfigError, check_argument, option, validate
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.search import CategorySearch, SearchConfig, search_category
 from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, weighted
@@ -68,6 +68,7 @@ class FractalCloud:
 
 def open_pcfractal(config: PCFractalConfig, categories: Sequence[IFS] | None = None) -> "PCFractalDB":
     """The data set of a recipe, native or as released by `config.variant`; arguments as for `PCFractalDB`."""
+    check_argument("config", config, PCFractalConfig)
     if config.variant == "native":
         return PCFractalDB(config, categories)
     from pcfdsl.pointcloud.released import ReleasedPCFractalDB  # imports this module

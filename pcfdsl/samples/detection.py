@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from pcfdsl.config import Settings, option
+from pcfdsl.config import Settings, check_argument, option
 from pcfdsl.datasets.augment import AugmentConfig, Draws, axis_aligned_hull, draw_sample
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import TensorBatch
@@ -181,6 +181,7 @@ def scene_samples(
     scenes: Sequence[Scene], config: PointsConfig, *, seed: int, augment: AugmentConfig | None = None
 ) -> DetectionDataset:
     """Make a data set of scenes as the settings say."""
+    check_argument("config", config, PointsConfig)
     return DetectionDataset(
         scenes,
         num_points=config.num_points,
@@ -195,8 +196,16 @@ def scene_samples(
 
 
 def collate(samples: Sequence[DetectionSample]) -> DetectionBatch:
-    """Stack samples with equally many points into a batch; boxes are padded."""
-    num_boxes = max(1, *(len(sample.boxes) for sample in samples)) if samples else 1
+    """Stack samples with equally many points into a batch; boxes are padded.
+
+    Raises:
+        TypeError, ValueError: If there is none, or one is something else.
+    """
+    if not samples:
+        raise ValueError("samples is empty; a batch needs at least one")
+    for sample in samples:
+        check_argument("samples", sample, DetectionSample)
+    num_boxes = max(1, *(len(sample.boxes) for sample in samples))
     boxes = np.zeros((len(samples), num_boxes, 7), np.float32)
     classes = np.zeros((len(samples), num_boxes), np.int64)
     mask = np.zeros((len(samples), num_boxes), bool)

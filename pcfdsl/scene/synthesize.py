@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pcfdsl.config import check_argument
 from pcfdsl.pointcloud.pcfractal import PCFractalDB, open_pcfractal
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, SceneSequence, points_in_boxes, tight_box
@@ -41,6 +42,7 @@ class Scenes(SceneSequence):
     """
 
     def __init__(self, settings: SceneConfig, source: ObjectSource, *, name: str = "scenes"):
+        check_argument("settings", settings, SceneConfig)
         self.settings, self.source, self.name = settings, source, name
         self.config: Any = settings
 
@@ -76,6 +78,7 @@ class FractalScenes(Scenes):
     """
 
     def __init__(self, config: FractalScenesConfig, database: PCFractalDB | None = None):
+        check_argument("config", config, FractalScenesConfig)
         database = open_pcfractal(config.fractals) if database is None else database
         super().__init__(config.scenes, FractalObjects(database), name="fractal_scenes")
         self.config = config

@@ -135,7 +135,9 @@ def _points(thing: Showable) -> np.ndarray:
     if isinstance(thing, FractalCloud | Scene):
         return thing.points
     if not isinstance(thing, np.ndarray):
-        raise TypeError(f"expected an IFS, a fractal cloud, a scene or an array of points, got {type(thing).__name__}")
+        raise TypeError(
+            f"things holds a {type(thing).__name__}; expected an IFS, a fractal cloud, a scene or an array of points"
+        )
     if thing.ndim != 2 or thing.shape[1] not in (2, 3):
         raise ValueError(f"points has shape {thing.shape}; expected [N, 3] or [N, 2]")
     return thing if thing.shape[1] == 2 else check_points(thing)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfdsl.checkpoints.start import InitConfig, start_from
-from pcfdsl.config import ConfigError, option, to_dict, validate
+from pcfdsl.config import ConfigError, check_argument, option, to_dict, validate
 from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.sources import FractalSource, NoSource, SceneSet, SceneSource, mean_box_sizes, open_scenes
 from pcfdsl.datasets.spec import SPECS, DatasetSpec, spec_of
@@ -90,6 +90,7 @@ def train_detector(
         ConfigError, OSError, ValueError: If settings, data or an earlier run in the folder do not fit.
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
+    check_argument("config", config, DetectorConfig)
     scenes = open_scenes(config.data)
     validation = None if config.validation.kind == "none" else open_scenes(config.validation)
     return train_seeds(
@@ -103,6 +104,8 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
     Raises:
         ConfigError: If the validation set has other classes than the training set, or the model does not fit them.
     """
+    check_argument("config", config, DetectorConfig)
+    check_argument("scenes", scenes, SceneSet)
     if validation is not None and not config.points.class_agnostic and validation.classes != scenes.classes:
         raise ConfigError(
             [("validation", f"has the classes {validation.classes}, the training set {scenes.classes}; use equal ones")]
