@@ -55,7 +55,7 @@ def test_what_cannot_be_shown_is_named():
         show()
     with pytest.raises(ValueError, match="captions has 1 texts for 2 things"):
         show(TRIANGLE, TRIANGLE, captions=["one"])
-    with pytest.raises(TypeError, match="got str"):
+    with pytest.raises(TypeError, match="things holds a str"):
         plot("a")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"points has shape \(4, 4\)"):
         show(np.zeros((4, 4)))
