@@ -170,7 +170,9 @@ class ArrayPictures:
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
             raise ValueError(f"images are {images.dtype} {images.shape}; expected uint8 [N, H, W] or [N, H, W, 3]")
         if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or not len(labels):
-            raise ValueError(f"labels are {labels.dtype} {labels.shape}; expected {len(images)} > 0 integers")
+            raise ValueError(
+                f"labels are {labels.dtype} {labels.shape}; expected integers [{len(images)}], at least one"
+            )
         self.images, self.labels = images, labels.astype(np.int64)
         self.classes = tuple(classes or map(str, range(int(labels.max()) + 1)))
         if labels.min() < 0 or labels.max() >= len(self.classes):
