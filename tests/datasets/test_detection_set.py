@@ -138,7 +138,7 @@ def test_errors_in_points_name_the_file(tmp_path):
     (tmp_path / "points.doc").write_text("0 0 0")
     for name, message in {
         "two.npy": r"expected numbers \[N, 3 or more\]",
-        "none.npy": "with N > 0",
+        "none.npy": "has no points",
         "text.npy": "expected numbers",
         "nan.npy": r"has no finite points \(2 in all\)",
         "cut.npy": "cut.npy declares 2400 bytes",

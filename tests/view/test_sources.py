@@ -134,7 +134,7 @@ def test_items_make_a_sheet(tmp_path):
     [
         ("a.doc", b"1 2 3", "unknown ending .doc"),
         ("a.bin", b"\0" * 50, "not a multiple of a row of 6 float32"),
-        ("a.bin", b"", "with N > 0"),
+        ("a.bin", b"", "has no points"),
         ("a.npy", b"", "a.npy is not a valid array"),
         ("a.npy", b"\x93NUMPY broken", "a.npy is not a valid array"),
         ("a.npz", b"PK broken", "a.npz is not a valid .npz"),
@@ -154,7 +154,7 @@ def test_broken_files_are_named(tmp_path, name, content, message):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"cloud": np.zeros((3, 3))}, "holds cloud; expected an array `points`"),
+        ({"cloud": np.zeros((3, 3)), "other": np.zeros((3, 3))}, "holds cloud, other; expected an array `points`"),
         ({"points": np.zeros((3, 2))}, r"float64 \(3, 2\)"),
         ({"points": np.zeros(3)}, r"float64 \(3,\)"),
         ({"points": np.array([["a", "b", "c"]])}, "expected numbers"),
