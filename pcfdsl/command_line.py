@@ -16,7 +16,18 @@ from typing import Any, NoReturn
 from pcfdsl.config import ConfigError, describe, load, to_yaml
 from pcfdsl.recipes import expand_home
 
-__all__ = ["add_config", "add_open", "needs", "open_page", "parse_shard", "positive", "resolve_config", "run", "whole"]
+__all__ = [
+    "add_config",
+    "add_open",
+    "needs",
+    "open_page",
+    "parse_shard",
+    "positive",
+    "require_page",
+    "resolve_config",
+    "run",
+    "whole",
+]
 
 
 def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
@@ -40,6 +51,12 @@ def resolve_config(args: argparse.Namespace, config_class: type) -> Any:
 def add_open(parser: argparse.ArgumentParser) -> None:
     """Add `--open`, for a page that the command writes."""
     parser.add_argument("--open", action="store_true", help="open the page in the browser when it is written")
+
+
+def require_page(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """A usage error where `--open` was given but no page is written: `--html` is missing."""
+    if args.open and not args.html:
+        parser.error("--open needs a page: --html FILE")
 
 
 def open_page(path: str | Path) -> None:

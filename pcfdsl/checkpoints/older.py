@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pcfdsl.models.losses import TOTAL_WEIGHT, WEIGHTS
+
 __all__ = ["current_settings"]
 
 # Settings that came later, with the value that says what went before: by the name of the group, and a setting in it.
@@ -43,17 +45,7 @@ _RETIRED = {
     "color_jitter": 0.4,
     "evaluation_batch": 256,
     "head": False,
-    "loss": {
-        "total": 10.0,
-        "vote": 1.0,
-        "objectness": 0.5,
-        "center": 1.0,
-        "heading_class": 0.1,
-        "heading_residual": 1.0,
-        "size_class": 0.1,
-        "size_residual": 1.0,
-        "semantic": 0.1,
-    },
+    "loss": {"total": TOTAL_WEIGHT, **WEIGHTS},
     "min_share": 0.2,
     "ratio": [0.75, 1.3333],
     "switch": 0.5,

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from typing import get_args
 
-from pcfdsl.command_line import add_open, open_page, positive, whole
+from pcfdsl.command_line import add_open, open_page, positive, require_page, whole
 
 __all__ = ["main"]
 
@@ -34,8 +34,7 @@ def main() -> dict:
     parser.add_argument("--html", metavar="FILE", help="write a page of up to 24 scenes: detections beside the truth")
     add_open(parser)
     args = parser.parse_args()
-    if args.open and not args.html:
-        parser.error("--open needs a page: --html FILE")
+    require_page(parser, args)
     detector = load_detector(args.checkpoint, device=args.device)
     loading = {"batch_size": args.batch_size, "num_workers": args.workers}
     given = {name: value for name, value in loading.items() if value is not None}

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import get_args
 
-from pcfdsl.command_line import add_open, open_page, positive
+from pcfdsl.command_line import add_open, open_page, positive, require_page
 
 __all__ = ["main"]
 
@@ -38,8 +38,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_open(parser)
     args = parser.parse_args()
-    if args.open and not args.html:
-        parser.error("--open needs a page: --html FILE")
+    require_page(parser, args)
     names = [Path(cloud).stem for cloud in args.clouds]
     if args.out and len(set(names)) < len(names):
         parser.error(f"--out would write {max(names, key=names.count)}.json for more than one cloud; rename them")

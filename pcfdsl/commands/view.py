@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import add_open, open_page, positive
+from pcfdsl.command_line import add_open, open_page, positive, require_page
 
 __all__ = ["main"]
 
@@ -22,8 +22,7 @@ def main() -> dict | None:
     parser.add_argument("--bin-columns", type=positive, default=6, help="columns of .bin files (default 6)")
     add_open(parser)
     args = parser.parse_args()
-    if args.open and not args.html:
-        parser.error("--open needs a page: --html FILE")
+    require_page(parser, args)
 
     items = load_shown(args.path, num_items=args.num_items, bin_columns=args.bin_columns)
     written = {}

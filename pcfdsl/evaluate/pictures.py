@@ -10,19 +10,9 @@ from pcfdsl.samples.detection import DetectionDataset
 from pcfdsl.view.page import PageItem
 from pcfdsl.view.scenes import detection_item
 
-__all__ = ["SHOWN", "detection_items", "spread"]
+__all__ = ["SHOWN", "detection_items"]
 
 SHOWN = 0.3  # least probability of a box in pictures
-
-
-def spread(num_items: int, num_chosen: int) -> list[int]:
-    """At most `num_chosen` of the indices below `num_items`, evenly.
-
-    >>> spread(10, 3)
-    [0, 3, 6]
-    """
-    num_chosen = min(num_items, num_chosen)
-    return [k * num_items // num_chosen for k in range(num_chosen)]
 
 
 def detection_items(

@@ -1,8 +1,10 @@
 """The processes that train or evaluate together, under torchrun or alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -54,6 +56,23 @@ class Processes:
         parts: list[Any] = [None] * self.count
         dist.all_gather_object(parts, part)
         return parts
+
+    def in_batches(
+        self, evaluate: Callable[[range], tuple[np.ndarray, ...]], count: int, batch_size: int
+    ) -> tuple[np.ndarray, ...]:
+        """What a function gives for each of `count` things, in their order, on each of the processes that share them.
+
+        Args:
+            evaluate: Some of the things by number -> arrays with a row for each.
+            count: How many there are, at least 1.
+            batch_size: How many the function is given at a time.
+        """
+        share = self.share(count)
+        batches = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
+        parts = self.gather([(rows, evaluate(rows)) for rows in batches])
+        done = [batch for part in parts for batch in part]
+        order = np.argsort([number for rows, _ in done for number in rows])
+        return tuple(np.concatenate(column)[order] for column in zip(*(values for _, values in done), strict=True))
 
     def equalize(self, model: nn.Module) -> None:
         """Give the model's buffers, which every process keeps from its own batches, the values of the main process."""

@@ -13,7 +13,7 @@ from torch import nn
 from pcfdsl.datasets.sources import SceneSource, open_scenes
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.evaluate.detector import EvaluationConfig, detect, evaluate_scenes
-from pcfdsl.evaluate.pictures import detection_items, spread
+from pcfdsl.evaluate.pictures import detection_items
 from pcfdsl.infer.trained import Trained, load_trained
 from pcfdsl.models.detector import build_detector, shown_decoder
 from pcfdsl.models.precision import Precision
@@ -24,6 +24,7 @@ from pcfdsl.samples.detection import DetectionSample, collate, scene_samples
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.view.page import PageItem
+from pcfdsl.view.sources import spread
 
 __all__ = [
     "Detector",

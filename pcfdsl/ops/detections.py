@@ -62,8 +62,11 @@ class _LabelledBoxes:
 
     def by_scene(self) -> Self:
         """A copy in the order of the scenes; those of one scene stay in their order."""
-        order = self.scene.argsort(stable=True)
-        return type(self)(**{field.name: getattr(self, field.name)[order] for field in fields(self)})
+        return self.rows(self.scene.argsort(stable=True))
+
+    def rows(self, rows: Tensor) -> Self:
+        """A copy with these rows, in this order."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def cpu(self) -> Self:
         """A copy on the CPU."""

@@ -16,31 +16,23 @@ import csv
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from pcfdsl.readers.labelling import RawBox, corner_box
-from pcfdsl.readers.text import number, separator
+from pcfdsl.readers.text import cells_of, number, separator
 
 __all__ = ["read_table"]
 
-_CLASS = ("class", "classname", "label", "category", "type", "objecttype", "objectclass", "object", "name")
 _YAW = ("yaw", "heading", "yawangle", "headingangle", "rotationz", "rotz", "rz", "angle", "rotation")
 _TILT = ("roll", "pitch", "rotationx", "rotationy", "rotx", "roty", "rx", "ry")
-_CENTER = (
-    "c{}",
-    "center{}",
-    "centre{}",
-    "{}center",
-    "{}centre",
-    "centroid{}",
-    "position{}",
-    "pos{}",
-    "location{}",
-    "{}",
-)
-_SIZE = ("d{}", "size{}", "{}size", "extent{}", "dimension{}", "dim{}", "scale{}", "s{}")
+_CENTER = "c{} center{} centre{} {}center {}centre centroid{} position{} pos{} location{} {}"
+_SIZE = "d{} size{} {}size extent{} dimension{} dim{} scale{} s{}"
 _LENGTHS = {"x": ("length", "l"), "y": ("width", "w"), "z": ("height", "h")}
+_CENTERS = {f"c{axis}": _CENTER.replace("{}", axis).split() for axis in "xyz"}
+_SIZES = {f"d{axis}": (*_SIZE.replace("{}", axis).split(), *_LENGTHS[axis]) for axis in "xyz"}
+_CLASS = ("class", "classname", "label", "category", "type", "objecttype", "objectclass", "object", "name")
 _UNIT = re.compile(r"[\[(]\s*([^\])]*?)\s*[\])]")
 _METRES, _RADIANS, _DEGREES = (
     ("m", "metre", "metres", "meter", "meters"),
@@ -70,7 +62,7 @@ def read_table(lines: Sequence[str], *, angle: str = "radians") -> tuple[Iterato
             continue
         is_comment = lines[k].lstrip().startswith("#")
         header = lines[k].lstrip().lstrip("#")
-        cells = _cells(header, cut or separator(header))
+        cells = cells_of(header, cut or separator(header))
         columns = _columns(cells, k + 1)
         form = _form(columns, angle, k + 1)
         first = first or (k, columns, cells)
@@ -104,13 +96,16 @@ def _rows(lines: Sequence[str], start: int, cut: str | None, width: int, form: "
         yield RawBox(place, row[form.name], values, tilt)
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Form:
-    """Where a table has what; `box` makes (seven values, tilt) of a row."""
+    """Which columns of a table hold what; `box` makes (seven values, tilt) of a row."""
 
-    def __init__(
-        self, name: int, numbers: Sequence[int], kind: str, yaw: int | None, factor: float, tilt: Sequence[int]
-    ):
-        self.name, self.numbers, self.kind, self.yaw, self.factor, self.tilt = name, numbers, kind, yaw, factor, tilt
+    kind: str  # what the numbers are: centre and extents, limits or corners
+    name: int
+    numbers: Sequence[int]
+    yaw: int | None
+    factor: float  # of the values of yaw
+    tilt: Sequence[int]
 
     def box(self, row: Sequence[str]) -> tuple[Sequence[float], float]:
         numbers = [number(row[k]) for k in self.numbers]
@@ -132,14 +127,13 @@ def _form(columns: Mapping[str, int], angle: str, line: int) -> _Form | None:
         return None
     yaw, factor = _yaw(columns, angle, line)
     tilt = [columns[key] for key in _TILT if key in columns]
-    centers = [_first(columns, [spelling.format(axis) for spelling in _CENTER]) for axis in "xyz"]
-    sizes = [_first(columns, (*[s.format(axis) for s in _SIZE], *_LENGTHS[axis])) for axis in "xyz"]
+    parts = [_first(columns, spellings) for spellings in (_CENTERS | _SIZES).values()]
     limits = [_first(columns, (f"{axis}{end}", f"{end}{axis}")) for end in ("min", "max") for axis in "xyz"]
     corners = [[columns.get(f"{axis}{k}") for k in range(first, first + 8) for axis in "xyz"] for first in (0, 1)]
-    for kind, found in (("center", centers + sizes), ("limits", limits), *(("corners", c) for c in corners)):
+    for kind, found in (("center", parts), ("limits", limits), *(("corners", c) for c in corners)):
         present = [k for k in found if k is not None]
         if len(present) == len(found):
-            return _Form(name, present, kind, yaw, factor, tilt)
+            return _Form(kind=kind, name=name, numbers=present, yaw=yaw, factor=factor, tilt=tilt)
     return None
 
 
@@ -159,9 +153,7 @@ _MAY_BE_YAW = re.compile(r"yaw|heading|theta|orientation|azimuth|^rot|^angle")
 
 def _expected(columns: Mapping[str, int]) -> str:
     """What the header of a table lacks."""
-    wanted = {"class": _CLASS}
-    wanted |= {f"c{axis}": [spelling.format(axis) for spelling in _CENTER] for axis in "xyz"}
-    wanted |= {f"d{axis}": (*[s.format(axis) for s in _SIZE], *_LENGTHS[axis]) for axis in "xyz"}
+    wanted = {"class": _CLASS, **_CENTERS, **_SIZES}
     missing = [key for key, spellings in wanted.items() if _first(columns, spellings) is None]
     return (
         f"no column {', '.join(missing)}; expected class,cx,cy,cz,dx,dy,dz,yaw (yaw is optional), or class with "
@@ -190,9 +182,3 @@ def _columns(cells: Sequence[str], line: int) -> dict[str, int]:
 
 def _first(columns: Mapping[str, int], names: Sequence[str]) -> int | None:
     return next((columns[name] for name in names if name in columns), None)
-
-
-def _cells(line: str, cut: str | None) -> list[str]:
-    if cut is None:
-        return line.split()
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=cut, skipinitialspace=True), [])]

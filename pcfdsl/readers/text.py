@@ -9,7 +9,7 @@ import numpy as np
 
 from pcfdsl.readers.columns import RawCloud, color_columns, may_be_colors
 
-__all__ = ["begins_with_rows", "decoded", "number", "read_text_points", "separator"]
+__all__ = ["begins_with_rows", "cells_of", "decoded", "number", "read_text_points", "separator"]
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?\Z")
@@ -92,7 +92,7 @@ def read_text_points(path: Path) -> RawCloud:
     if first is None:
         raise ValueError("has no row of three numbers or more")
     cut = separator(lines[first])
-    width = _numeric_width(_cells(lines[first], cut))
+    width = _numeric_width(cells_of(lines[first], cut))
     table = _table(lines[first:], cut, width)
     names = _names(lines[:first], width)
     columns = {name: table[:, k] for name, k in names.items()}
@@ -123,14 +123,15 @@ def _table(lines: list[str], cut: str | None, width: int) -> np.ndarray:
         pass
     table = np.empty((len(rows), width))
     for k, line in enumerate(rows):
-        cells = _cells(line, cut)
+        cells = cells_of(line, cut)
         if _numeric_width(cells) < width:
             raise ValueError(f"has the row {line[:80]!r}, which does not begin with {width} numbers as its first does")
         table[k] = [number(cell) for cell in cells[:width]]
     return table
 
 
-def _cells(line: str, cut: str | None) -> list[str]:
+def cells_of(line: str, cut: str | None) -> list[str]:
+    """The cells of a line, without blanks around them; see `separator`."""
     if cut is None:
         return line.split()
     return [cell.strip() for cell in next(csv.reader([line], delimiter=cut, skipinitialspace=True), [])]
@@ -147,14 +148,14 @@ def _numeric_width(cells: list[str]) -> int:
 
 
 def _is_row(line: str) -> bool:
-    return bool(line.strip()) and _numeric_width(_cells(line, separator(line))) >= 3
+    return bool(line.strip()) and _numeric_width(cells_of(line, separator(line))) >= 3
 
 
 def _names(lines: list[str], width: int) -> dict[str, int]:
     """Columns by the last line before the rows that is no number of points, if it has a name for each of them."""
     for line in reversed([line for line in lines if line.strip()]):
         bare = line.strip().lstrip("#/").strip()
-        names = [_UNIT.sub("", name.strip('"')).casefold() for name in _cells(bare, separator(bare))]
+        names = [_UNIT.sub("", name.strip('"')).casefold() for name in cells_of(bare, separator(bare))]
         if len(names) == 1 and names[0].isdecimal():
             continue
         if len(names) >= width and len(set(names)) == len(names):

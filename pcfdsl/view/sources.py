@@ -38,7 +38,7 @@ from pcfdsl.view.render import BOX_COLOR, TRUTH_COLOR, render_points
 from pcfdsl.view.scenes import scene_items
 from pcfdsl.view.sheet import contact_sheet
 
-__all__ = ["load_items", "load_shown", "render_items", "write_items"]
+__all__ = ["load_items", "load_shown", "render_items", "spread", "write_items"]
 
 RECIPE_KINDS = (".yaml", ".yml")
 RECIPES = (PCFractalConfig, FractalScenesConfig, ImageSetConfig)
@@ -88,10 +88,8 @@ tars of pictures |
     catalogue = _catalogue(Path(path), bin_columns)
     if catalogue.num_items == 0:
         raise ValueError(f"{path} holds no clouds or pictures; expected {' '.join(FILE_KINDS + PICTURE_FILES)}")
-    num_items = min(num_items, catalogue.num_items)
-    chosen = [i * catalogue.num_items // num_items for i in range(num_items)]
     items, notes, errors = [], {}, []
-    for i in tqdm(chosen, desc="reading", unit="item", disable=None):
+    for i in tqdm(spread(catalogue.num_items, num_items), desc="reading", unit="item", disable=None):
         try:
             item = catalogue.read(i)
         except (OSError, ValueError) as error:  # one bad file among many costs only itself
@@ -107,6 +105,16 @@ tars of pictures |
     for line in (*map(str, errors), *summarize_notes(notes, num_items=len(items))):
         print(f"note: {line}", file=sys.stderr)
     return items
+
+
+def spread(num_items: int, num_chosen: int) -> list[int]:
+    """At most `num_chosen` of the indices below `num_items`, evenly.
+
+    >>> spread(10, 3)
+    [0, 3, 6]
+    """
+    num_chosen = min(num_items, num_chosen)
+    return [k * num_items // num_chosen for k in range(num_chosen)]
 
 
 def write_items(path: str | Path, items: Sequence[PageItem | Picture], *, title: str) -> Path:

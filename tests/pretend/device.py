@@ -19,7 +19,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-__all__ = ["NAME", "Ledger", "Pretending", "ledger"]
+__all__ = ["FREE", "NAME", "Ledger", "Pretending", "ledger"]
 
 NAME = "pretend"
 
@@ -29,21 +29,10 @@ _WAITS = frozenset(
     ["_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "bincount", *_UNIQUE]
 )
 # What launches nothing: views, and memory that is only asked for.
-_VIEWS = [
-    "view",
-    "_unsafe_view",
-    "_reshape_alias",
-    "as_strided",
-    "alias",
-    "detach",
-    "expand",
-    "select",
-    "slice",
-    "narrow",
-]
-_VIEWS += ["transpose", "t", "permute", "movedim", "unsqueeze", "squeeze", "unbind", "split", "split_with_sizes"]
-_VIEWS += ["unfold", "diagonal", "lift_fresh", "is_same_size"]
-_FREE = frozenset([*_VIEWS, "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"])
+_VIEWS = ["view", "_unsafe_view", "_reshape_alias", "as_strided", "alias", "detach", "expand", "select", "slice"]
+_VIEWS += ["narrow", "transpose", "t", "permute", "movedim", "unsqueeze", "squeeze", "unbind", "split"]
+_VIEWS += ["split_with_sizes", "unfold", "diagonal", "lift_fresh", "is_same_size"]
+FREE = frozenset([*_VIEWS, "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"])
 # Kernels that one call of an operator launches on CUDA, as far as it is more than one; guesses after its sources.
 _KERNELS = {
     **dict.fromkeys(("sort", "argsort"), 6),
@@ -190,7 +179,7 @@ def _count(name, line, args, kwargs, target, ours, out) -> None:
     unsized = name == "repeat_interleave" and kwargs.get("output_size") is None
     if name in _WAITS or downloads or by_mask or unsized:
         ledger.waits[line] += 1
-    if name in _FREE:
+    if name in FREE:
         return
     ledger.launches[line] += _KERNELS.get(name, 1)
     written = sum(leaf.nbytes for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))

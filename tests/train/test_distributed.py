@@ -2,9 +2,11 @@
 
 from itertools import islice
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcfdsl.evaluate.processes import Processes
 from pcfdsl.train.distributed import batch_keys, sample_keys
 
 
@@ -45,3 +47,22 @@ def test_epochs_and_seeds_differ_in_order():
     other = [i for _, i in islice(sample_keys(100, seed=2), 100)]
     assert first[:100] != first[100:]
     assert first[:100] != other
+
+
+def test_things_evaluated_in_batches_come_in_their_order_from_any_number_of_processes():
+    def squares(rows):
+        return np.array(rows) ** 2, np.array(rows)[:, None] * np.ones(2)
+
+    class Three(Processes):
+        """The last of three, as if the others had done their parts."""
+
+        def gather(self, part):
+            own = [Processes(rank, 3).share(5) for rank in range(3)]
+            others = [[(rows[k : k + 2], squares(rows[k : k + 2])) for k in range(0, len(rows), 2)] for rows in own]
+            assert [rows for rows, _ in part] == [rows for rows, _ in others[self.rank]]
+            return others
+
+    for group in (Processes(), Three(2, 3)):
+        first, second = group.in_batches(squares, 5, 2)
+        np.testing.assert_array_equal(first, np.arange(5) ** 2)
+        np.testing.assert_array_equal(second, np.arange(5)[:, None] * np.ones(2))

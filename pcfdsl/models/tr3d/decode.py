@@ -55,17 +55,13 @@ def decode_tr3d(output: TR3DOutput, config: TR3DConfig) -> Detections:
     picked = nms_bev(
         found.boxes, found.scores, threshold=config.nms_threshold, classes=found.classes, scene=found.scene
     )
-    return _rows(found, picked)
+    return found.rows(picked)
 
 
 def one_class_each(found: Detections, *, threshold: float) -> Detections:
     """The detections that no likelier one of any class overlaps by more than a threshold, seen from above."""
     alike = torch.zeros_like(found.classes)
-    return _rows(found, nms_bev(found.boxes, found.scores, threshold=threshold, classes=alike, scene=found.scene))
-
-
-def _rows(found: Detections, rows: Tensor) -> Detections:
-    return Detections(**{name: values[rows] for name, values in vars(found).items()})
+    return found.rows(nms_bev(found.boxes, found.scores, threshold=threshold, classes=alike, scene=found.scene))
 
 
 def _most_probable(scores: Tensor, scene: Tensor, count: int) -> Tensor:

@@ -148,19 +148,11 @@ def evaluate_clouds(
     if not len(samples):
         raise ValueError("the set to evaluate on has no clouds")
     device = next(network.parameters()).device
-    group = group or Processes()
-    share = group.share(len(samples))
-    predicted = np.zeros(len(samples), np.int64)
-    labels = np.zeros(len(samples), np.int64)
-    found, num_classes = [], 0
-    for start in range(0, len(share), batch_size):
-        rows = share[start : start + batch_size]
+
+    def probabilities(rows: range) -> tuple[np.ndarray, np.ndarray]:
         batches = [collate_clouds([samples[vote, i] for i in rows]).to(device) for vote in range(votes)]
-        probabilities = torch.stack([network(batch.points).softmax(1) for batch in batches]).mean(0)
-        found.append((list(rows), probabilities.argmax(1).cpu().numpy(), batches[0].labels.cpu().numpy()))
-        num_classes = probabilities.shape[1]
-    parts = group.gather((found, num_classes))
-    for part, _ in parts:
-        for rows, guesses, true in part:
-            predicted[rows], labels[rows] = guesses, true
-    return classification_report(predicted, labels, num_classes=max(count for _, count in parts))
+        means = torch.stack([network(batch.points).softmax(1) for batch in batches]).mean(0)
+        return means.cpu().numpy(), batches[0].labels.cpu().numpy()
+
+    found, labels = (group or Processes()).in_batches(probabilities, len(samples), batch_size)
+    return classification_report(found.argmax(1), labels, num_classes=found.shape[1])

@@ -16,7 +16,7 @@ from pcfdsl.datasets.sources import FractalSource, NoSource, SceneSet, SceneSour
 from pcfdsl.datasets.spec import SPECS, DatasetSpec, spec_of
 from pcfdsl.datasets.subsets import nested_subset
 from pcfdsl.evaluate.detector import EvaluationConfig, evaluate_scenes, mean_metrics
-from pcfdsl.evaluate.pictures import detection_items, spread
+from pcfdsl.evaluate.pictures import detection_items
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.decode import DecodeOptions
 from pcfdsl.models.detector import DetectorModel, build_detector, detector_loss
@@ -27,7 +27,7 @@ from pcfdsl.samples.detection import DetectionBatch, PointsConfig, collate, scen
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
-from pcfdsl.view.sources import render_items
+from pcfdsl.view.sources import render_items, spread
 
 __all__ = ["DetectorConfig", "detection_task", "train_detector"]
 

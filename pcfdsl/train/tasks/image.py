@@ -156,20 +156,15 @@ def evaluate_pictures(
     model: nn.Module, pictures: Pictures, config: ImageConfig, *, group: Processes | None = None
 ) -> ClassificationReport:
     """What a network, in evaluation mode, takes the pictures for; processes of a group share them."""
-    group = group or Processes()
-    share = group.share(len(pictures.labels))
     samples = ImageDataset(pictures, view=config.view)
     device = next(model.parameters()).device
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(share), EVALUATION_BATCH):
-            rows = share[start : start + EVALUATION_BATCH]
-            batch = collate_images([samples[i] for i in rows]).to(device)
-            found.append((list(rows), model(batch.images).argmax(1).cpu().numpy()))
-    predicted = np.zeros(len(samples), np.int64)
-    for part in group.gather(found):
-        for rows, guesses in part:
-            predicted[rows] = guesses
+
+    @torch.inference_mode()
+    def guesses(rows: range) -> tuple[np.ndarray]:
+        batch = collate_images([samples[i] for i in rows]).to(device)
+        return (model(batch.images).argmax(1).cpu().numpy(),)
+
+    (predicted,) = (group or Processes()).in_batches(guesses, len(samples), EVALUATION_BATCH)
     return classification_report(predicted, np.asarray(pictures.labels), num_classes=len(pictures.classes))
 
 

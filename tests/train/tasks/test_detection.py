@@ -106,7 +106,7 @@ def test_an_evaluation_shows_rooms_with_what_was_found(tmp_path):
     assert any(name.startswith("weights/backbone_net.") for name in board.Tags()["histograms"])
 
 
-def test_a_stopped_detector_goes_on_bit_for_bit(tmp_path):
+def test_a_stopped_detector_goes_on_bit_for_bit(tmp_path, train_until_step_4):
     config = finetuning(*FEW, "train.num_steps=6", "train.checkpoint_every=2", "model.cluster_sampling=random")
     train_detector(config, tmp_path / "whole")
     train_until_step_4(config, tmp_path / "parts")
@@ -119,23 +119,6 @@ def test_a_stopped_detector_goes_on_bit_for_bit(tmp_path):
     assert whole == parts
     states = [load_checkpoint(tmp_path / run / "last.safetensors").state for run in ("whole", "parts")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
-def train_until_step_4(config, folder):
-    """Fail in step 4, after the checkpoint of step 4 was written."""
-    from pcfdsl.train.loop import train
-
-    task = detection_task(config, open_scenes(config.data), open_scenes(config.validation))
-    calls = []
-
-    def failing_loss(network, batch, rng):
-        calls.append(1)
-        if len(calls) > 4:
-            raise RuntimeError("power cut")
-        return task.loss(network, batch, rng)
-
-    with pytest.raises(RuntimeError, match="power cut"):
-        train(replace(task, loss=failing_loss), config.train, folder)
 
 
 def test_backbone_and_voting_are_taken_over(tmp_path, pretrained, capsys):
