@@ -1,4 +1,4 @@
-"""Labelled clouds: fractals by category, shapes in a .npz file, or a folder of meshes and clouds by class."""
+"""Labelled clouds: fractals by category, shapes in .npz or HDF5 files, or a folder of meshes and clouds by class."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from pcfdsl.config import REQUIRED, Settings, option
 from pcfdsl.datasets.augment import choose_rows
+from pcfdsl.datasets.cloud_hdf5 import read_hdf5_shapes
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.readers.clouds import cloud_files
 from pcfdsl.readers.hints import class_hints, summarize_notes
-from pcfdsl.scene.objects import read_shape
+from pcfdsl.scene.objects import read_shape, z_up
 
 __all__ = [
     "ArrayClouds",
@@ -24,9 +25,11 @@ __all__ = [
     "CloudSourceConfig",
     "FolderClouds",
     "FractalClouds",
+    "HDF5Clouds",
     "fractal_clouds",
     "open_clouds",
     "read_cloud_folder",
+    "read_cloud_hdf5",
     "read_cloud_npz",
 ]
 
@@ -97,7 +100,15 @@ class FolderClouds(Settings):
     bin_columns: int = option(6, "columns of .bin files", minimum=3)
 
 
-CloudSourceConfig = FractalClouds | ArrayClouds | FolderClouds
+@dataclass(frozen=True, kw_only=True)
+class HDF5Clouds(Settings):
+    """ModelNet40 or ScanObjectNN."""
+
+    kind: Literal["hdf5"] = option("hdf5", "ModelNet40 or ScanObjectNN, see `read_cloud_hdf5`")
+    path: str = option(REQUIRED, "the folder of the .h5 files, or one of them where it holds several versions")
+
+
+CloudSourceConfig = FractalClouds | ArrayClouds | FolderClouds | HDF5Clouds
 
 
 def open_clouds(config: CloudSourceConfig) -> CloudSet:
@@ -120,6 +131,8 @@ def open_clouds(config: CloudSourceConfig) -> CloudSet:
             if clouds.skipped or clouds.notes:
                 print(clouds.report(), file=sys.stderr)
             return clouds
+        case HDF5Clouds():
+            return read_cloud_hdf5(config.path)
 
 
 def fractal_clouds(database: PCFractalDB) -> CloudSet:
@@ -172,6 +185,26 @@ def read_cloud_npz(path: str | Path) -> CloudSet:
     )
 
 
+def read_cloud_hdf5(path: str | Path) -> CloudSet:
+    """Read ModelNet40's or ScanObjectNN's .h5 files, whose y axis points up.
+
+    Args:
+        path: Their folder, or the file of one version where it holds several.
+
+    Returns:
+        The set; its tag `split` is train or test, as the files' names say.
+
+    Raises:
+        OSError, ValueError: As `pcfdsl.datasets.cloud_hdf5.read_hdf5_shapes`, or if a shape is not finite or has no
+            extent.
+    """
+    points, labels, parts, classes = read_hdf5_shapes(path)
+    source = _Arrays(z_up(points), np.ones(len(points), np.float32))
+    if bad := np.flatnonzero(~source.usable()).tolist():
+        raise ValueError(f"{path}: {len(bad)} shapes are not finite or have no extent; the first is {bad[0]}")
+    return CloudSet(source=source, labels=labels, classes=classes, tags={"split": parts})
+
+
 def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6) -> CloudSet:
     """Read all meshes and clouds of a folder into memory: CLASS/NAME, at any depth.
 
@@ -181,7 +214,8 @@ def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6
         bin_columns: Columns of .bin files.
 
     Returns:
-        The set; files that cannot be used are in `skipped`. Classes without usable files are left out.
+        The set; files that cannot be used are in `skipped`. Classes without usable files are left out. Where all files
+        are in sub-folders train, val or test of their classes, as ModelNet40's, the tag `split` says in which.
 
     Raises:
         OSError: If there is no such folder.
@@ -211,11 +245,13 @@ def read_cloud_folder(folder: str | Path, *, up: str = "z", bin_columns: int = 6
             f"{len(skipped)} unusable" + "".join(f"\n  {name}: {reason}" for name, reason in skipped[:5])
         )
     classes = tuple(sorted(set(owners)))
+    parts = [Path(name).parts[1] for name in names]
     return CloudSet(
         source=_Shapes(tuple(shapes)),
         labels=np.array([classes.index(owner) for owner in owners], np.int64),
         classes=classes,
         names=tuple(names),
+        tags={"split": np.array(parts)} if set(parts) <= {"train", "val", "test"} else {},
         skipped=tuple(skipped),
         notes=(*class_hints(classes), *summarize_notes(notes, num_items=len(shapes))),
     )

@@ -10,7 +10,7 @@ from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.readers.clouds import cloud_files, read_cloud
 from pcfdsl.readers.hints import class_hints, summarize_notes
 
-__all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "Shape", "read_shape", "sample_surface"]
+__all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "Shape", "read_shape", "sample_surface", "z_up"]
 
 
 class ObjectSource(Protocol):
@@ -174,6 +174,11 @@ def _cumulative_areas(corners: np.ndarray) -> np.ndarray:
     return areas
 
 
+def z_up(points: np.ndarray) -> np.ndarray:
+    """Points [..., 3] of a frame with y up and the front towards +z, in ours: z up, the front towards -y."""
+    return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
+
+
 def read_shape(path: Path, *, up: str = "z", bin_columns: int = 6) -> Shape:
     """The content of a file, z up and front towards -y.
 
@@ -189,5 +194,5 @@ def read_shape(path: Path, *, up: str = "z", bin_columns: int = 6) -> Shape:
     if triangles is not None:
         _cumulative_areas(points[triangles])
     if up == "y":
-        points = np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
+        points = z_up(points)
     return Shape(points, triangles, cloud.notes)
