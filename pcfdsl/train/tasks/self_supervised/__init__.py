@@ -1,0 +1,1 @@
+"""Self-supervised pre-training of image networks: the rows without labels of the papers' tables."""
