@@ -26,10 +26,15 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
     config_class, train = TASKS[task]()
     add_config(parser, config_class)
     parser.add_argument("--train-fraction", type=float, metavar="F", help="share of the training set to use")
-    if task == "image":
+    if task in ("image", "self_supervised"):
         parser.add_argument("--model", metavar="NAME", help="any timm model: sets model.name")
-        parser.add_argument("--freeze-stages", type=whole, metavar="K", help="keep the first K stages as they are")
-        own = {"model.name": "model", "freeze_stages": "freeze_stages"}
+        own = {"model.name": "model"}
+        if task == "image":
+            parser.add_argument("--freeze-stages", type=whole, metavar="K", help="keep the first K stages as they are")
+            own["freeze_stages"] = "freeze_stages"
+        else:
+            parser.add_argument("--method", metavar="NAME", help="mocov2, simclr, mae, ...: sets method.kind")
+            own["method.kind"] = "method"
     else:
         parser.add_argument(
             "--backbone", choices=("pointnet2", "srunet"), help="srunet also turns points.use_height off"

@@ -130,7 +130,7 @@ def _image_network(checkpoint: Checkpoint) -> Exportable:
     shape = (2, view.channels, view.size, view.size)
     mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (view.mean, view.std))
     about = {
-        "task": "image classification",
+        "task": "image classification" if trained.classes else "image features",
         "network": trained.config.model.name,
         "size": view.size,
         "channels": ["red", "green", "blue"] if view.channels == 3 else ["grey"],
@@ -142,7 +142,7 @@ def _image_network(checkpoint: Checkpoint) -> Exportable:
     return Exportable(
         module=trained.model,
         input="images",
-        outputs=("logits",),
+        outputs=("logits",) if trained.classes else ("features",),
         examples=tuple((torch.rand(shape, generator=generator) - mean) / std for _ in range(_NUM_EXAMPLES)),
         any_batch=True,
         row_dims=1,

@@ -10,25 +10,31 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.infer.trained import Trained, load_trained
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.tasks.image import ImageConfig
 from pcfdsl.train.tasks.image_model import create_network
+from pcfdsl.train.tasks.self_supervised.settings import SelfSupervisedConfig
 
 __all__ = ["ImageClassifier", "PyramidBackbone", "export_torchvision_backbone", "load_image_classifier"]
 
 
-ImageClassifier = Trained[nn.Module, ImageConfig]
+ImageClassifier = Trained[nn.Module, ImageConfig | SelfSupervisedConfig]
 
 
 def load_image_classifier(path: str | Path, *, device: str = "auto") -> ImageClassifier:
-    """Load a trained image network, which is timm's; arguments and errors as for `load_trained`."""
+    """Load a trained image network, which is timm's; arguments and errors as for `load_trained`.
 
-    def build(config: ImageConfig, classes: tuple[str, ...]) -> nn.Module:
+    One that was trained without labels has no classes: it gives features.
+    """
+
+    def build(config: ImageConfig | SelfSupervisedConfig, classes: tuple[str, ...]) -> nn.Module:
         view = config.view
         return create_network(config.model, size=view.size, channels=view.channels, num_classes=len(classes))
 
-    return load_trained(path, ImageConfig, build, network="an image network", device=device)
+    config_class = SelfSupervisedConfig if "method" in load_checkpoint(path).settings else ImageConfig
+    return load_trained(path, config_class, build, network="an image network", device=device)
 
 
 class PyramidBackbone(nn.Module):

@@ -95,7 +95,7 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
                 check_length(resume, config, num_steps, num_samples=len(task.dataset), folder=out, say=group.is_main)
             task.model.to(device)
             if resume is not None and resume["step"] >= num_steps:
-                task.model.load_state_dict(load_checkpoint(out / "last.safetensors").state)
+                task.kept(task.model).load_state_dict(load_checkpoint(out / "last.safetensors").state)
                 return TrainResult(folder=out, skipped=True, **resume["progress"])
             run = prepare(task, config, out, device=device, group=group, num_steps=num_steps, settings=settings)
             progress = Progress() if resume is None else restore(run, resume)
@@ -138,10 +138,13 @@ class _Meter:
 def _steps(run: Run, progress: Progress, log: RunLog, interrupted: threading.Event) -> None:
     config, group = run.config, run.group
     meter = _Meter(progress.step)
-    batches = iter(_loader(run, progress.step))
+    batches, epoch = iter(_loader(run, progress.step)), None
     judge = run.task.evaluate
     evaluate_at = _evaluation_steps(run.num_steps, config.evaluations) if judge else set()
     while progress.step < run.num_steps:
+        if run.task.start_epoch is not None and int(run.epoch(progress.step)) != epoch:
+            epoch = int(run.epoch(progress.step))
+            batches = _start_epoch(run, progress.step, epoch, run.task.start_epoch)
         scheduled = _set_schedules(run, progress.step)
         stop = _gradients(run, progress.step, batches, meter, interrupted)
         norm = _update(run)
@@ -188,6 +191,17 @@ def _loader(run: Run, step: int) -> DataLoader:
         worker_init_fn=ignore_interrupts,
         generator=torch.Generator().manual_seed(config.seed),  # leaves the global one alone
     )
+
+
+def _start_epoch(
+    run: Run, step: int, epoch: int, start: Callable[[nn.Module, int, Processes], None]
+) -> Iterator[Any]:
+    """Let the task start an epoch; gives the batches from there on, by workers that know of it."""
+    run.group.equalize(run.model)
+    with torch.no_grad():
+        start(run.model.eval(), epoch, run.group)
+    run.training_mode()
+    return iter(_loader(run, step))
 
 
 def _set_schedules(run: Run, step: int) -> dict[str, float]:

@@ -217,7 +217,7 @@ def restore(run: Run, content: dict[str, Any]) -> Progress:
 def keep(run: Run, progress: Progress, name: str) -> None:
     """Write the weights to use, under a name such as best."""
     about = {"step": progress.step, "num_steps": run.num_steps, "metrics": progress.metrics}
-    save_checkpoint(run.out, name, model=run.weights, settings=run.settings, **about)
+    save_checkpoint(run.out, name, model=run.task.kept(run.weights), settings=run.settings, **about)
 
 
 def save(run: Run, progress: Progress) -> None:

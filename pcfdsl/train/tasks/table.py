@@ -26,6 +26,15 @@ def _image() -> _Entry:
     return ImageConfig, train_image
 
 
+def _self_supervised() -> _Entry:
+    with needs("ssl"):  # lightly and faiss
+        import faiss  # noqa: F401
+
+        from pcfdsl.train.tasks.self_supervised.settings import SelfSupervisedConfig
+        from pcfdsl.train.tasks.self_supervised.task import train_self_supervised
+    return SelfSupervisedConfig, train_self_supervised
+
+
 TASKS: Mapping[str, Callable[[], _Entry]] = MappingProxyType(
     {
         "detection": lambda: (DetectorConfig, train_detector),
@@ -35,5 +44,6 @@ TASKS: Mapping[str, Callable[[], _Entry]] = MappingProxyType(
         "segmentation": lambda: (SegmentationConfig, partial(pretrain, segmentation_task)),
         "classification": lambda: (ClassificationConfig, train_classifier),
         "image": _image,
+        "self_supervised": _self_supervised,
     }
 )
