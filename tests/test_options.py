@@ -36,7 +36,7 @@ KEPT = {
         "frequency_min octaves gain least_ink"
     ),
     "How pictures look is part of the papers' ablations": "color ink keep_aspect background clouds",
-    "Sets that the command line chooses": "visualatom segrcdb num_images mask",
+    "Sets that the command line chooses": "visualatom segrcdb num_images",
     "Rooms and scanners differ from ours": (
         "boxes coverage max_room_aspect ceiling height roughness resolution tolerance camera jitter"
     ),
@@ -44,7 +44,7 @@ KEPT = {
     "Files of others have other names, axes and columns": "images_key labels_key channels up bin_columns",
     "Given on the command line, or by the tool that is run": "checkpoint device freeze_stages fashion icons furniture",
     "Runs on shares of the data are compared on several shares": "subset_seed shots",
-    "Fine-tuning of foreign networks by their own recipes": "timm layer_decay freeze average",
+    "Fine-tuning of foreign networks by their own recipes": "layer_decay freeze average",
     "Machines differ": "sync_batch_norm compile backend tf32",
     "VoteNet's batch-norm schedule, for batches of another size": "bn_factor bn_epochs bn_floor",
     "Bugs and choices of released code, which decide whether its figures come out": (
@@ -56,7 +56,7 @@ KEPT = {
     ),
     "Objects and scenes of another size than furniture in rooms": "cluster_radius level_side max_locations",
     "Benchmarks differ in what they judge": "nms_threshold iou_thresholds monitor",
-    "Parameters of the papers' losses": "temperature num_azimuths num_elevations",
+    "Parameters of the papers' losses": "num_azimuths num_elevations",
     "Shapes that have no upright pose": "any_orientation",
 }
 

@@ -193,9 +193,7 @@ def _loader(run: Run, step: int) -> DataLoader:
     )
 
 
-def _start_epoch(
-    run: Run, step: int, epoch: int, start: Callable[[nn.Module, int, Processes], None]
-) -> Iterator[Any]:
+def _start_epoch(run: Run, step: int, epoch: int, start: Callable[[nn.Module, int, Processes], None]) -> Iterator[Any]:
     """Let the task start an epoch; gives the batches from there on, by workers that know of it."""
     run.group.equalize(run.model)
     with torch.no_grad():

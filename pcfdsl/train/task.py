@@ -92,10 +92,10 @@ class Task:
         optimizer: Model with its frozen parts -> optimiser, where `train.optimizer` does not say enough. The schedule
             sets every group's learning rate, times the group's own `lr_scale` where it has one.
         freeze: Parts that are not trained besides those of `train.freeze`.
-        start_epoch: (model in evaluation mode, epoch, group) -> nothing: called before the first step that is made in an
-            epoch, and again where a run resumes within one. It may change the model, and what the data set gives from
-            then on, by (model, epoch) alone; what it has to remember goes into the model's buffers. The samples of a
-            batch in which an epoch ends are those of the ending one.
+        start_epoch: (model in evaluation mode, epoch, group) -> nothing: called before the first step that is made in
+            an epoch, and again where a run resumes within one. It may change the model, and what the data set gives
+            from then on, by (model, epoch) alone; what it has to remember goes into the model's buffers. The samples of
+            a batch in which an epoch ends are those of the ending one.
         kept: Model -> the part of it whose weights a run leaves; all of it goes into what a run resumes from.
     """
 

@@ -40,7 +40,7 @@ class MoCoNetwork(nn.Module):
         self.momentum, self.temperature = config.momentum ** (1 / updates), config.temperature
 
     def forward(self, views: Tensor) -> Tensor:
-        """[B, 2, C, H, W] -> logits [B, 1 + queue], the first of which is the right one; the queue takes the keys in."""
+        """[B, 2, C, H, W] -> logits [B, 1 + queue], of which the first is the right one; the keys go into the queue."""
         queries = F.normalize(self.head(self.trunk(views[:, 0])).float(), dim=1)
         with torch.no_grad():
             update_momentum(self.trunk, self.twin[0], self.momentum)
@@ -52,7 +52,7 @@ class MoCoNetwork(nn.Module):
         return logits
 
     def _keys(self, images: Tensor) -> Tensor:
-        """The twin's view, in shuffled groups: batch norm over the queries' batch would give away which key is theirs."""
+        """The twin's features, in shuffled groups: batch norm would give away which are of the same batch."""
         order = torch.randperm(len(images), device=images.device)
         groups = order.chunk(max(1, min(_GROUPS, len(images) // _LEAST)))
         return torch.cat([self.twin(images[group]) for group in groups])[order.argsort()]

@@ -13,7 +13,8 @@ from pcfdsl.samples.picture_views import PictureViews
 
 __all__ = ["DeepClusterNetwork", "balanced_rows", "cluster", "start_epoch"]
 
-_COMPONENTS = 256  # that features are reduced to
+_COMPONENTS = 256  # that features are reduced to, at most
+_PICTURES = 8  # for each component: whitening by fewer makes all pictures equally far from each other
 _BATCH = 256
 
 
@@ -55,10 +56,10 @@ class ClusteredViews(PictureViews):
         return self.views(row, stream(self.seed, "views", epoch, i)), int(self.clusters[row])
 
 
-def start_epoch(network: DeepClusterNetwork, views: ClusteredViews, epoch: int, group: Processes) -> None:
+def start_epoch(views: ClusteredViews, network: Any, epoch: int, group: Processes) -> None:
     """Cluster the pictures by the network's features, start its classifier anew, and set what the epoch draws.
 
-    Where the clusters of this epoch are there already, as in a run that resumes, only the latter is done.
+    `network` is a DeepClusterNetwork. Where the clusters of this epoch are there already, as in a run that resumes, only the latter is done.
     """
     if network.epoch.item() != epoch:
         features = _features(network.trunk, views, group)
@@ -117,7 +118,8 @@ def _whitened(features: np.ndarray) -> np.ndarray:
     """[N, F] -> [N, up to 256], of unit length; directions in which hardly anything varies are left out."""
     centred = features - features.mean(0)
     values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-    values, vectors = values[::-1][:_COMPONENTS], vectors[:, ::-1][:, :_COMPONENTS]
+    num = min(_COMPONENTS, max(2, len(features) // _PICTURES))
+    values, vectors = values[::-1][:num], vectors[:, ::-1][:, :num]
     kept = values > 1e-6 * max(values[0], 1e-12)
     reduced = centred @ vectors[:, kept] / np.sqrt(values[kept])
     return reduced / np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-12)

@@ -35,10 +35,14 @@ class MAENetwork(nn.Module):
     def __init__(self, trunk: nn.Module, config: MAE, *, fresh: bool):
         super().__init__()
         if not isinstance(trunk, VisionTransformer) or trunk.num_prefix_tokens != 1:
-            problem = "mae hides patches of a ViT with a class token, which this network is not; take vit_... or deit_..."
+            problem = (
+                "mae hides patches of a ViT with a class token, which this network is not; take one such as vit_..."
+            )
             raise ConfigError([("model.name", problem)])
-        how = {} if fresh else {"weight_initialization": "skip", "pos_embed_initialization": "skip"}
-        self.encoder = MaskedVisionTransformerTIMM(trunk, **how)
+        weights, positions = ("", "sincos") if fresh else ("skip", "skip")
+        self.encoder = MaskedVisionTransformerTIMM(
+            trunk, weight_initialization=weights, pos_embed_initialization=positions
+        )
         self.encoder.mask_token.requires_grad_(False)  # what is hidden from the encoder is left out, not replaced
         self.mask = config.mask
         width, patches = config.decoder_width, trunk.patch_embed.num_patches
@@ -54,7 +58,7 @@ class MAENetwork(nn.Module):
         return self.encoder.vit
 
     def hidden(self, num_pictures: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Tokens that are seen [B, K], the class token among them, and patches that are hidden [B, M], counted from 1."""
+        """Tokens that are seen [B, K], with the class token, and patches that are hidden [B, M], counted from 1."""
         shape = num_pictures, self.encoder.sequence_length
         return random_token_mask(shape, self.mask, device=device)
 

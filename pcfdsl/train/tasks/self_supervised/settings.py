@@ -91,7 +91,8 @@ class SelfSupervisedConfig:
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
-        if self.optimizer.layer_decay is not None:
-            yield "optimizer", "layer_decay is for fine-tuning; leave it out"
         if self.method.kind == "simclr" and self.train.batch_size // self.train.accumulate < 2:
-            yield "train", "simclr compares the pictures of a part: train.batch_size / train.accumulate must be 2 or more"
+            yield (
+                "train",
+                "simclr compares pictures of a part: train.batch_size / train.accumulate must be 2 or more",
+            )

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcfdsl.config import ConfigError, to_dict
 from pcfdsl.datasets.images import Pictures, open_pictures
@@ -43,9 +44,7 @@ def train_self_supervised(
     A run leaves the weights of timm's network without a classifier, as `train_image` takes them to start from.
     """
     pictures = open_pictures(config.data)
-    return train_seeds(
-        lambda own: self_supervised_task(own, pictures), config, out, seeds=seeds, overwrite=overwrite
-    )
+    return train_seeds(lambda own: self_supervised_task(own, pictures), config, out, seeds=seeds, overwrite=overwrite)
 
 
 def self_supervised_task(config: SelfSupervisedConfig, pictures: Pictures) -> Task:
@@ -55,6 +54,8 @@ def self_supervised_task(config: SelfSupervisedConfig, pictures: Pictures) -> Ta
         ConfigError: If timm cannot make the network, or the method cannot use it or the pictures.
         OSError, ValueError: If the weights to start from cannot be used.
     """
+    if config.optimizer.layer_decay is not None:
+        raise ConfigError([("optimizer.layer_decay", "is for fine-tuning; leave it out")])
     torch.manual_seed(config.train.seed)
     trunk = create_network(config.model, size=config.view.size, channels=config.view.channels, num_classes=0)
     start_image_model(config.init, trunk)
@@ -82,8 +83,7 @@ def self_supervised_task(config: SelfSupervisedConfig, pictures: Pictures) -> Ta
             network = DeepClusterNetwork(trunk, width, method.clusters, len(pictures.labels))
             dataset = clustered = ClusteredViews(pictures, **seen)
 
-            def at_start(model: nn.Module, epoch: int, group: Any) -> None:
-                start_epoch(model, clustered, epoch, group)  # type: ignore[arg-type]
+            at_start = partial(start_epoch, clustered)
 
     return Task(
         model=network,
@@ -93,7 +93,7 @@ def self_supervised_task(config: SelfSupervisedConfig, pictures: Pictures) -> Ta
         settings=to_dict(config),
         optimizer=optimizer_builder(config.optimizer, config.train.optimizer),
         start_epoch=at_start,
-        kept=lambda model: model.trunk,  # type: ignore[arg-type, return-value]
+        kept=attrgetter("trunk"),
     )
 
 
