@@ -59,8 +59,8 @@ class ClusteredViews(PictureViews):
 def start_epoch(views: ClusteredViews, network: Any, epoch: int, group: Processes) -> None:
     """Cluster the pictures by the network's features, start its classifier anew, and set what the epoch draws.
 
-    `network` is a DeepClusterNetwork. Where the clusters of this epoch are there already, as in a run that resumes, only
-    the latter is done.
+    `network` is a DeepClusterNetwork. Where the clusters of this epoch are there already, as in a run that resumes,
+    only the latter is done.
     """
     if network.epoch.item() != epoch:
         features = _features(network.trunk, views, group)
