@@ -199,8 +199,8 @@ def _objects(rng: np.random.Generator, source: ObjectSource, settings: SceneConf
     """Draw objects: clouds [limit, 3] in metres."""
     num_objects = int(rng.integers(settings.objects[0], settings.objects[1] + 1))
     limit = int(2 * settings.num_points * settings.cameras.oversampling / max(num_objects, 1)) + 1
-    clouds, _, sizes = draw_objects(rng, source, num_objects, limit, config=settings.sizes)
-    return [stretch(cloud, size) for cloud, size in zip(clouds, sizes, strict=True)]
+    objects, _, sizes = draw_objects(rng, source, num_objects, limit, config=settings.sizes)
+    return [stretch(thing.points, size) for thing, size in zip(objects, sizes, strict=True)]
 
 
 def _seen_by_camera(rng: np.random.Generator, points: np.ndarray, config: ViewConfig) -> np.ndarray:

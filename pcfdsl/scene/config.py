@@ -107,6 +107,9 @@ class SceneConfig:
         "boxes enclose the whole object, or only its visible points",
     )
     min_points: int = option(30, "objects with fewer points are left unlabelled", minimum=1)
+    colors: Literal["none", "random"] = option(
+        "none", "colours of points: none, or random: a smooth field over each thing, around a colour for each part"
+    )
 
     def __post_init__(self) -> None:
         validate(self)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,7 +10,16 @@ from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.readers.clouds import cloud_files, read_cloud
 from pcfdsl.readers.hints import class_hints, summarize_notes
 
-__all__ = ["FractalObjects", "MeshFolder", "ObjectSource", "Shape", "read_shape", "sample_surface", "z_up"]
+__all__ = [
+    "FractalObjects",
+    "MeshFolder",
+    "ObjectSource",
+    "PartSource",
+    "Shape",
+    "read_shape",
+    "sample_surface",
+    "z_up",
+]
 
 
 class ObjectSource(Protocol):
@@ -26,6 +35,15 @@ class ObjectSource(Protocol):
 
         The points are in random order: the first n are a uniform sample, too.
         """
+        ...
+
+
+@runtime_checkable
+class PartSource(ObjectSource, Protocol):
+    """A source that knows the parts of its objects, which are then coloured one by one."""
+
+    def sample_in_parts(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int, np.ndarray, int]:
+        """What `sample` gives, by the same draws; the part of each point [num_points] int64; the number of parts."""
         ...
 
 

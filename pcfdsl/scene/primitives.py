@@ -79,20 +79,30 @@ class PrimitiveFurniture:
         return len(self.classes)
 
     def sample(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int]:
+        points, category, _, _ = self.sample_in_parts(rng, num_points)
+        return points, category
+
+    def sample_in_parts(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int, np.ndarray, int]:
+        """See `pcfdsl.scene.objects.PartSource`."""
         category = int(rng.integers(self.num_categories))
         parts = CLASSES[self.classes[category]](Proportions(rng, self.split))
-        return sample_parts(rng, parts, num_points=num_points), category
+        points, owner = sample_parts(rng, parts, num_points=num_points)
+        return points, category, owner, len(parts)
 
 
-def sample_parts(rng: np.random.Generator, parts: list[Part], *, num_points: int) -> np.ndarray:
-    """[num_points, 3] float32 points on the surfaces of parts, proportional to their areas, in random order."""
+def sample_parts(rng: np.random.Generator, parts: list[Part], *, num_points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points on the surfaces of parts, proportional to their areas, in random order.
+
+    Returns:
+        [num_points, 3] float32, and the part of each, [num_points] int64.
+    """
     areas = np.array([part.area for part in parts])
     owner = rng.choice(len(parts), num_points, p=areas / areas.sum())
     points = np.empty((num_points, 3))
     for index, part in enumerate(parts):
         rows = np.flatnonzero(owner == index)
         points[rows] = part.center + _SURFACES[part.kind](rng, part, len(rows)) * np.array(part.size) / 2
-    return points.astype(np.float32)
+    return points.astype(np.float32), owner
 
 
 def _block_surface(rng, part, num_points):

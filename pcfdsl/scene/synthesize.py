@@ -1,6 +1,7 @@
 """Scenes on the fly: objects in a room, seen by depth cameras. Scene i is a pure function of (config, seed, i)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ from pcfdsl.config import check_argument
 from pcfdsl.pointcloud.pcfractal import PCFractalDB, open_pcfractal
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, SceneSequence, points_in_boxes, tight_box
+from pcfdsl.scene.colors import Thing, draw_colors
 from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, RoomConfig, SceneConfig, SizeConfig
 from pcfdsl.scene.layout import Layout, lay_out
-from pcfdsl.scene.objects import FractalObjects, ObjectSource
+from pcfdsl.scene.objects import FractalObjects, ObjectSource, PartSource
 from pcfdsl.scene.visibility import visible_from
 
 __all__ = [
@@ -56,7 +58,9 @@ class Scenes(SceneSequence):
 
     def scene(self, index: int) -> Scene:
         """Compose scene `index`."""
-        return compose(stream(self.settings.seed, "scene", index), self.source, config=self.settings)
+        seed, colored = self.settings.seed, self.settings.colors != "none"
+        color_rng = stream(seed, "scene_colors", index) if colored else None
+        return compose(stream(seed, "scene", index), self.source, config=self.settings, color_rng=color_rng)
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
         """Scene `index` as named arrays for storage."""
@@ -84,15 +88,23 @@ class FractalScenes(Scenes):
         self.config = config
 
 
-def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConfig) -> Scene:
+def compose(
+    rng: np.random.Generator,
+    source: ObjectSource,
+    *,
+    config: SceneConfig,
+    color_rng: np.random.Generator | None = None,
+) -> Scene:
     """One scene.
 
     Without cameras and noise, each box is touched by its object's points on all six faces.
 
     Args:
-        rng: Source of all randomness.
+        rng: Source of all randomness but that of colours.
         source: Where objects come from.
         config: What the scene looks like.
+        color_rng: Source of the colours, see `draw_colors`; None: there are none, whatever the settings say. Points
+            are the same with and without.
 
     Returns:
         A scene with exactly `config.num_points` points; if fewer are visible, points are repeated (and get noise of
@@ -105,12 +117,13 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
     num_cameras = int(rng.integers(config.cameras.number[0], config.cameras.number[1] + 1))
     budget = round(config.num_points * (config.cameras.oversampling if num_cameras else 1))
     num_room = 0 if config.room.empty else budget if num_objects == 0 else round(budget * config.room.share)
-    clouds, categories, layout = _objects(rng, source, num_objects, budget - num_room, config)
+    clouds, categories, things, layout = _objects(rng, source, num_objects, budget - num_room, config)
     counts = [len(cloud) for cloud in clouds]
     num_room = (
         0 if config.room.empty else budget - sum(counts)
     )  # the room gets the points of objects that were not placed
-    walls = _room_points(rng, layout.room, num_room, config.room)
+    surfaces = _room_surfaces(rng, layout.room, num_room, config.room)
+    walls = np.concatenate([np.zeros((0, 3)), *surfaces])
 
     points = np.concatenate([*clouds, walls]).astype(np.float32)
     if len(points) == 0:
@@ -119,6 +132,9 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
         )
     ids = np.repeat(np.arange(-1, len(clouds)), [0, *counts]) if clouds else np.zeros(0, np.int64)
     ids = np.concatenate([ids, np.full(len(walls), -1)])
+    colors = None
+    if color_rng is not None:
+        colors = draw_colors(color_rng, [*things, *(Thing(points=surface) for surface in surfaces)])
     yaws = layout.yaws[layout.placed]
     boxes = np.array([tight_box(points[ids == k], yaws[k]) for k in range(len(clouds))], np.float32).reshape(-1, 7)
 
@@ -126,10 +142,10 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
         seen = _seen(rng, points, layout.room, boxes, num_cameras, config.cameras)
         if not seen.any():
             raise ValueError(f"no camera sees any of {len(points)} points; widen cameras.fov")
-        points, ids = points[seen], ids[seen]
+        points, ids, colors = points[seen], ids[seen], None if colors is None else colors[seen]
     if len(points) != config.num_points:
         kept = rng.choice(len(points), config.num_points, replace=len(points) < config.num_points)
-        points, ids = points[kept], ids[kept]
+        points, ids, colors = points[kept], ids[kept], None if colors is None else colors[kept]
     points = points + rng.normal(0, config.noise, points.shape).astype(np.float32) if config.noise else points
 
     num_seen = np.bincount(ids[ids >= 0], minlength=len(boxes))
@@ -143,6 +159,7 @@ def compose(rng: np.random.Generator, source: ObjectSource, *, config: SceneConf
         boxes=boxes[labelled],
         categories=np.array(categories, np.int32)[labelled],
         instance_ids=rows[ids],
+        colors=colors,
     )
 
 
@@ -154,7 +171,7 @@ def draw_objects(
     *,
     config: SizeConfig,
     turned: bool = False,
-) -> tuple[list[np.ndarray], list[int], np.ndarray]:
+) -> tuple[list[Thing], list[int], np.ndarray]:
     """Draw objects, and the sizes that they are to have; `stretch` gives them these sizes.
 
     Args:
@@ -166,13 +183,22 @@ def draw_objects(
         turned: Rotate each about z by a random angle.
 
     Returns:
-        (clouds, categories, sizes): K arrays [num_points, 3] float64, K categories, full extents [K, 3] in metres.
+        (objects, categories, sizes): K objects of `num_points` points float64, K categories, full extents [K, 3] in
+        metres.
     """
-    samples = [source.sample(rng, num_points) for _ in range(num_objects)]
-    clouds = [np.asarray(points, np.float64) for points, _ in samples]
+    objects, categories = [], []
+    for _ in range(num_objects):
+        if isinstance(source, PartSource):
+            points, category, parts, num_parts = source.sample_in_parts(rng, num_points)
+        else:
+            (points, category), parts, num_parts = source.sample(rng, num_points), None, 1
+        objects.append(Thing(points=np.asarray(points, np.float64), parts=parts, num_parts=num_parts))
+        categories.append(category)
     if turned:
-        clouds = [cloud @ turn_about_z(rng.uniform(-np.pi, np.pi)).T for cloud in clouds]
-    return clouds, [category for _, category in samples], _draw_sizes(rng, clouds, config)
+        objects = [
+            replace(thing, points=thing.points @ turn_about_z(rng.uniform(-np.pi, np.pi)).T) for thing in objects
+        ]
+    return objects, categories, _draw_sizes(rng, [thing.points for thing in objects], config)
 
 
 def stretch(cloud: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -191,11 +217,11 @@ def _draw_sizes(rng: np.random.Generator, clouds: Sequence[np.ndarray], config: 
     return extents * (sizes / np.maximum(extents, 1e-9)).min(axis=1, keepdims=True)
 
 
-def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray], list[int], Layout]:
-    """Placed clouds in scene coordinates, their categories, and the layout they came from."""
+def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray], list[int], list[Thing], Layout]:
+    """Placed clouds in scene coordinates, their categories, what they are as drawn, and the layout they came from."""
     limit = max(1, -(-2 * budget // max(num_objects, 1)))  # a large object may have twice the average
     turned = config.layout.yaw == "axis_aligned"
-    clouds, categories, sizes = draw_objects(rng, source, num_objects, limit, config=config.sizes, turned=turned)
+    things, categories, sizes = draw_objects(rng, source, num_objects, limit, config=config.sizes, turned=turned)
     layout = lay_out(rng, np.maximum(sizes, 1e-3), config=config.layout)
 
     areas = sizes[:, 0] * sizes[:, 1] + (sizes[:, 0] + sizes[:, 1]) * sizes[:, 2]
@@ -203,7 +229,8 @@ def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray]
     counts = np.maximum(counts, layout.placed)  # even the smallest has a point, hence a box
     placed: dict[int, np.ndarray] = {}
     for k in layout.order[layout.placed[layout.order]].tolist():
-        cloud = stretch(clouds[k][: counts[k]], sizes[k]) - [*sizes[k, :2] / 2, 0]
+        things[k] = things[k].first(counts[k])
+        cloud = stretch(things[k].points, sizes[k]) - [*sizes[k, :2] / 2, 0]
         cloud = cloud @ turn_about_z(float(layout.yaws[k])).T
         cloud[:, :2] += layout.positions[k]
         if layout.supports[k] >= 0:
@@ -212,7 +239,7 @@ def _objects(rng, source, num_objects, budget, config) -> tuple[list[np.ndarray]
             )
         placed[k] = cloud
     rows = np.flatnonzero(layout.placed).tolist()
-    return [placed[k] for k in rows], [categories[k] for k in rows], layout
+    return [placed[k] for k in rows], [categories[k] for k in rows], [things[k] for k in rows], layout
 
 
 def _allot(weights: np.ndarray, total: int, limit: int) -> np.ndarray:
@@ -232,8 +259,8 @@ def _height_below(support: np.ndarray, position: np.ndarray, size: np.ndarray, y
     return float(beneath.max() if len(beneath) else support[:, 2].max())
 
 
-def _room_points(rng, room, num_points, config) -> np.ndarray:
-    """Floor, walls and ceiling at one density of points per square metre, clutter at twice that."""
+def _room_surfaces(rng, room, num_points, config) -> list[np.ndarray]:
+    """Floor, ceiling, walls at one density of points per square metre, clutter at twice that; the points of each."""
     (length, width), height = room, rng.uniform(*config.height)
     half = room / 2
     surfaces = []  # area, middle, two half edges
@@ -250,7 +277,7 @@ def _room_points(rng, room, num_points, config) -> np.ndarray:
     things = [_clutter(rng, room) for _ in range(rng.integers(config.clutter[0], config.clutter[1] + 1))]
     areas = np.array([surface[0] for surface in surfaces] + [2 * thing[0] for thing in things])
     if num_points <= 0 or not len(areas):
-        return np.zeros((0, 3))
+        return []
     counts = np.diff(np.round(np.cumsum(areas) / areas.sum() * num_points).astype(np.int64), prepend=0)
     parts = []
     for (_, middle, first, second), count in zip(surfaces, counts, strict=False):
@@ -261,7 +288,7 @@ def _room_points(rng, room, num_points, config) -> np.ndarray:
         direction = rng.normal(size=(count, 3))
         direction /= (np.abs(direction) ** exponent).sum(axis=1, keepdims=True) ** (1 / exponent)
         parts.append(middle + direction * half_size)
-    return np.concatenate(parts)
+    return parts
 
 
 def _clutter(rng, room):

@@ -1,4 +1,4 @@
-"""Scenes as items of a page, a sheet or a window: each object in its own colour, boxes with their classes."""
+"""Scenes as items of a page, a sheet or a window: in their colours or one for each object, boxes with their classes."""
 
 from collections.abc import Iterable, Sequence
 
@@ -28,7 +28,7 @@ def scene_items(
         items.append(
             PageItem(
                 points=scene.points,
-                colors=label_colors(scene.instance_ids),
+                colors=label_colors(scene.instance_ids) if scene.colors is None else _bytes(scene.colors),
                 boxes=scene.boxes,
                 box_labels=labels,
                 box_colors=label_colors(np.arange(len(labels))),
@@ -36,6 +36,11 @@ def scene_items(
             )
         )
     return items
+
+
+def _bytes(colors: np.ndarray) -> np.ndarray:
+    """[N, 3] uint8 of colours in 0..1."""
+    return (colors * 255).round().astype(np.uint8)
 
 
 def detection_item(

@@ -9,7 +9,7 @@ from pcfdsl.scene.primitives import CLASSES, Part, PrimitiveFurniture, Proportio
 def test_furniture_stands_on_the_floor_and_has_the_size_of_furniture(name):
     for seed in range(30):
         parts = CLASSES[name](Proportions(stream(seed), "train"))
-        points = sample_parts(stream(seed), parts, num_points=4000)
+        points, _ = sample_parts(stream(seed), parts, num_points=4000)
         low, high = points.min(axis=0), points.max(axis=0)
         assert low[2] == pytest.approx(0, abs=0.06)
         assert low[2] >= -1e-6
@@ -34,7 +34,7 @@ def test_splits_share_no_proportion():
 )
 def test_points_cover_a_part_by_area(part, area):
     assert part.area == pytest.approx(area)
-    points = sample_parts(stream(0), [part], num_points=20_000)
+    points, _ = sample_parts(stream(0), [part], num_points=20_000)
     np.testing.assert_allclose(points.max(axis=0), np.array(part.size) / 2, atol=0.02)
     top = np.mean(points[:, 2] > part.size[2] / 2 - 1e-6)
     expected = {"block": 2 / 22, "cylinder": 1 / 8, "ellipsoid": 0}[part.kind]
