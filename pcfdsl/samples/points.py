@@ -13,7 +13,10 @@ def require_points(scene: Scene, index: int, *, use_color: bool) -> None:
     if len(scene.points) == 0:
         raise ValueError(f"scene {index} has no points; remove it from the set")
     if use_color and scene.colors is None:
-        raise ValueError(f"scene {index} has no colours; set use_color to false or store colours")
+        raise ValueError(
+            f"scene {index} has no colours; set use_color to false, store colours, or generate them "
+            "(scenes.colors=random)"
+        )
 
 
 def input_points(scene: Scene, draws: Draws, *, use_height: bool, use_color: bool) -> np.ndarray:
