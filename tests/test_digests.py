@@ -39,6 +39,10 @@ SIZES = {
     "segrcdb": "num_categories: 6, image_size: 64",
     "bezier": "num_categories: 2, num_instances: 5, image_size: 64",
     "perlin": "num_categories: 2, num_instances: 5, image_size: 64",
+    "dead_leaves": "num_categories: 2, num_instances: 5, image_size: 64",
+    "spectrum": "num_categories: 2, num_instances: 5, image_size: 64",
+    "moire": "num_categories: 2, num_instances: 5, image_size: 64",
+    "multi_fractal": "num_images: 10, image_size: 64, fractals: {num_categories: 6, image_size: 32, num_points: 2000}",
 }
 
 
@@ -70,6 +74,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "pcfractal": lambda: PCFractalDB(clouds()),
     "scenes": scenes,
     **{name: lambda name=name: open_images(images(name)) for name in SIZES},
+    "one_parameter": lambda: open_images(load(ImageSetConfig, "image/one_parameter", ["fractaldb.image_size=64"])),
     **{
         f"{name}_categories": lambda name=name: image_sets.searched_categories(images(name))
         for name in ("fractaldb", "rcdb")

@@ -11,7 +11,8 @@ import numpy as np
 from pcfdsl.config import REQUIRED, ConfigError, Settings, option
 from pcfdsl.generate.images import StoredImages
 from pcfdsl.image.labelled import ImageSet
-from pcfdsl.image.sets import ImageSetConfig, open_labelled_images
+from pcfdsl.image.multi_fractal import MultiFractal
+from pcfdsl.image.sets import ImageSetConfig, open_images, open_labelled_images
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.readers.folders import files_below, folders_in, has_ending
 from pcfdsl.readers.pictures import PICTURE_FILES, check_picture, pixels_of, read_picture
@@ -37,7 +38,8 @@ class Pictures(Protocol):
     """Labelled pictures; picklable, so that loaders can have several workers.
 
     Attributes:
-        labels: [N] int64, indices into `classes`.
+        labels: [N] int64, indices into `classes`; or [N, M] for pictures with up to M labels each, -1 where there are
+            fewer.
         classes: Names, in order.
     """
 
@@ -113,6 +115,10 @@ def open_pictures(source: PictureSource) -> Pictures:
     """
     match source:
         case RecipePictures():
+            if source.recipe.dataset == "multi_fractal":
+                images = open_images(source.recipe)
+                assert isinstance(images, MultiFractal)
+                return _ManyLabels(images)
             return _Generated(open_labelled_images(source.recipe))
         case ShardPictures():
             return _Generated(StoredImages(source.path))
@@ -135,14 +141,21 @@ def few_per_class(
 ) -> np.ndarray:
     """Rows of a class-balanced subset, ascending; at least one of each class. Smaller subsets are parts of larger ones.
 
+    Of pictures with several labels, [N, M], a share of all of them.
+
     Raises:
-        ValueError: If a class has fewer than `per_class`.
+        ValueError: If a class has fewer than `per_class`, or pictures have several labels and `per_class` is given.
 
     >>> labels = np.array([0, 0, 0, 1, 1, 1])
     >>> a, b = few_per_class(labels, per_class=1), few_per_class(labels, per_class=2)
     >>> labels[b].tolist(), set(a) < set(b)
     ([0, 0, 1, 1], True)
     """
+    if labels.ndim == 2:
+        if per_class is not None:
+            raise ValueError("per_class is for pictures with one label each; these have several: give train_fraction")
+        rows = stream(seed, "few per class").permutation(len(labels))
+        return np.sort(rows[: max(1, round(fraction * len(labels)))])
     kept = []
     for label in np.unique(labels).tolist():
         rows = np.flatnonzero(labels == label)
@@ -203,6 +216,16 @@ class _Generated:
 
     def picture(self, i: int) -> np.ndarray:
         return self.set[i].image
+
+
+class _ManyLabels:
+    def __init__(self, images: MultiFractal):
+        self.set = images
+        self.labels = images.labels()
+        self.classes = tuple(f"{k:05d}" for k in range(images.num_categories))
+
+    def picture(self, i: int) -> np.ndarray:
+        return self.set.arrays(i)["image"]
 
 
 class _Folder:

@@ -1,6 +1,7 @@
 """Image sets on disk, as shards, image folders or WebDataset tars: generating, verifying and reading.
 
-out/             the images: shards with image, category, instance, num_redraws (SegRCDB: image, mask), or files
+out/             the images: shards with image, category, instance, num_redraws (SegRCDB: image, mask; several fractals
+                 in one: image, category_mask), or files
 out/categories/  the parameters of each category, as a stored set of its own
 out/param/       for image folders: the same parameters as one CSV file per category, as released
 """
@@ -70,7 +71,7 @@ class StoredImages(ImageSet):
     def __init__(self, path: str | Path):
         self.stored: StoredSet = open_set(path)
         manifest = self.stored.manifest
-        fields = {field.name for field in dataclasses.fields(ImageSetConfig)} - {"dataset", "segrcdb"}
+        fields = {field.name for field in dataclasses.fields(ImageSetConfig)} - {"dataset", "segrcdb", "multi_fractal"}
         if manifest.recipe not in fields or "file_format" in manifest.inputs:
             what = f"a set of {manifest.recipe}" + (", as files" if "file_format" in manifest.inputs else "")
             raise ValueError(f"{path} holds {what}; expected shards of one of {', '.join(sorted(fields))}")
@@ -169,7 +170,7 @@ def plan_images(config: ImageSetConfig, *, categories: str | Path | None = None,
 def samples_per_shard(config: ImageSetConfig) -> int:
     """Number of images in a shard of about 64 MB, a power of two."""
     chosen = config.chosen
-    channels = 3 if getattr(getattr(chosen, "draw", None), "color", False) else 1
+    channels = 3 if getattr(getattr(chosen, "draw", chosen), "color", config.dataset == "multi_fractal") else 1
     return 2 ** max(4, min(12, (_SHARD_BYTES // (chosen.image_size**2 * channels)).bit_length() - 1))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, draw_states, play
+from pcfdsl.formula.sample import perturbed
 from pcfdsl.formula.search import FillingSearchConfig, search_by_filling
 from pcfdsl.image.fractal_set import MOST_HALVINGS, FractalSet, chosen_combination
 from pcfdsl.image.labelled import LabelledImage
@@ -35,6 +36,7 @@ __all__ = [
 NUM_WEIGHTS = 25
 MOST_ISOLATED = 0.1  # share of inked pixels
 _BURN_IN = 16
+_PERTURBED_SIZE, _PERTURBED_FILLING = 512, 0.05  # 1p-frac redraws variants with less ink than this, at this size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,13 @@ class FractalDBConfig:
     )
     least_ink: float = option(0.01, "share of min(pixels, points) below which a picture is nearly blank", minimum=0.0)
     search: FillingSearchConfig = option(FillingSearchConfig(), "how categories are found")
+    perturbation: float = option(
+        0.0,
+        "1p-frac: categories are one system, with every entry of every map times its own factor in 1 -/+ this; 0: each "
+        "category is a system of its own",
+        minimum=0.0,
+        maximum=1.0,
+    )
     draw: DrawConfig = option(DrawConfig(), "how points become a picture")
 
     def __post_init__(self):
@@ -88,6 +97,7 @@ class FractalDBConfig:
             ("search", self.search, FillingSearchConfig(num_points=self.search.num_points)),
             ("num_flips", self.num_flips, 4),
             ("degenerate", self.degenerate, "keep"),
+            ("perturbation", self.perturbation, 0.0),
         ):
             if found != expected:
                 yield name, f"is {found}, but {expected} {where}"
@@ -138,10 +148,31 @@ class FractalDB(FractalSet):
                 [("variant", f"is {config.variant}: open the set with pcfdsl.image.fractaldb.open_fractaldb")]
             )
         self.config = config
+        self._base: IFS | None = None
 
     def search(self, category: int) -> IFS:
         """Search for the system of a category, ignoring the cache."""
-        return search_by_filling(self.config.search, self.config.seed, category).ifs
+        config = self.config
+        if not config.perturbation:
+            return search_by_filling(config.search, config.seed, category).ifs
+        if self._base is None:
+            self._base = search_by_filling(config.search, config.seed, 0).ifs
+        for draw in range(config.search.max_draws):
+            rng = stream(config.seed, "perturbed", category, draw)
+            found = perturbed(rng, 1, base=self._base, delta=config.perturbation)[0]
+            orbit = self._orbit(Playable.of(found), rng)
+            image = rasterize(orbit, _PERTURBED_SIZE, _PERTURBED_SIZE, DrawConfig(style="dot"))
+            if image is not None and len(orbit) == config.num_points and np.mean(image > 0) > _PERTURBED_FILLING:
+                return found
+        raise ConfigError(
+            [
+                (
+                    "perturbation",
+                    f"is {config.perturbation}: none of {config.search.max_draws} variants of the system fills "
+                    f"{_PERTURBED_FILLING:.0%} of a picture; lower it, or raise num_points",
+                )
+            ]
+        )
 
     def weighted_system(self, category: int, weight: int, halvings: int) -> IFS:
         """The category's system in one of its 25 weightings; the step is halved `halvings` times, finally set to 0."""

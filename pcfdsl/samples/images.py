@@ -71,7 +71,7 @@ class ImageBatch(TensorBatch):
 
     Attributes:
         images: [B, C, size, size] float32, normalised.
-        labels: [B] int64.
+        labels: [B] int64; or [B, M] for up to M labels each, -1 where there are fewer.
     """
 
     images: Tensor
@@ -81,7 +81,7 @@ class ImageBatch(TensorBatch):
         return len(self.images)
 
 
-class ImageDataset(Dataset[tuple[Tensor, int]]):
+class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
     """Training or evaluation samples.
 
     `dataset[e, i]` is sample i of epoch e, a pure function of (pictures, settings, seed, e, i); `dataset[i]` is that of
@@ -108,8 +108,8 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.pictures.labels)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, int]:
-        """([C, size, size] float32, label)."""
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """([C, size, size] float32, label); the label is int64, [] or [M]."""
         epoch, i = index if isinstance(index, tuple) else (0, index)
         if not 0 <= i < len(self):
             raise IndexError(f"sample {i} of a data set of {len(self)}")
@@ -120,13 +120,13 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         else:
             with drawing_from(stream(self.seed, "picture", epoch, i)) if self._drawn else nullcontext():
                 tensor = self._transform(image)
-        return tensor, int(self.pictures.labels[i])
+        return tensor, torch.as_tensor(self.pictures.labels[i])
 
 
-def collate_images(samples: Sequence[tuple[Tensor, int]]) -> ImageBatch:
+def collate_images(samples: Sequence[tuple[Tensor, Tensor]]) -> ImageBatch:
     """Stack samples into a batch."""
     images, labels = zip(*samples, strict=True)
-    return ImageBatch(images=torch.stack(images), labels=torch.tensor(labels))
+    return ImageBatch(images=torch.stack(images), labels=torch.stack(labels))
 
 
 @contextmanager

@@ -50,6 +50,9 @@ def _pictures(count: int, arrays: Callable[[int], Mapping[str, np.ndarray]]) -> 
         sample = arrays(i)
         if "mask" in sample:
             return _pair(sample["image"], sample["mask"], f"image {i}")
+        if "category_mask" in sample:
+            present = ", ".join(map(str, np.flatnonzero(sample["category_mask"])))
+            return Picture(_rgb(sample["image"]), f"image {i}, categories {present}")
         return Picture(_rgb(sample["image"]), _caption(int(sample["category"]), int(sample["instance"])))
 
     return Catalogue(count, read)

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -16,13 +17,17 @@ from pcfdsl.formula.contour import contour_noise, radial_polygons
 from pcfdsl.formula.search import FillingSearchConfig, search_by_filling
 from pcfdsl.image.baselines import Bezier, BezierConfig, Perlin, PerlinConfig
 from pcfdsl.image.contours import ContourDrawConfig, blank
+from pcfdsl.image.dead_leaves import DeadLeaves, DeadLeavesConfig
 from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
 from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, open_fractaldb
 from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.lines import draw_polygons
+from pcfdsl.image.moire import Moire, MoireConfig
+from pcfdsl.image.multi_fractal import MultiFractal, MultiFractalConfig
 from pcfdsl.image.raster import DrawConfig, rasterize
 from pcfdsl.image.rcdb import RCDB, RCDBConfig, open_rcdb
 from pcfdsl.image.segrcdb import SegRCDB, SegRCDBConfig
+from pcfdsl.image.spectrum import Spectrum, SpectrumConfig
 from pcfdsl.image.visualatom import VisualAtom, VisualAtomConfig
 from pcfdsl.pointcloud.mix import mix
 from pcfdsl.rng import stream
@@ -150,8 +155,14 @@ def contours() -> None:
         ("VisualAtom", VisualAtom(VisualAtomConfig())),
         ("Bezier, 256 px", Bezier(BezierConfig())),
         ("Perlin, 256 px", Perlin(PerlinConfig())),
+        ("dead leaves, 256 px", DeadLeaves(DeadLeavesConfig())),
+        ("spectrum, 256 px", Spectrum(SpectrumConfig())),
+        ("moire, 256 px", Moire(MoireConfig())),
     ):
         print(f"{label:20s} {mean_rate(db):6.0f} pictures/s")
+    fractals = replace(MultiFractalConfig().fractals, num_categories=NUM_CATEGORIES)
+    several = MultiFractal(MultiFractalConfig(fractals=fractals), SYSTEMS)
+    print(f"multi_fractal, 256 px {400 / seconds(lambda: [several.arrays(i) for i in range(400)], 5):6.0f} pictures/s")
     pairs = SegRCDB(SegRCDBConfig())
     print(f"SegRCDB, M1          {1 / seconds(lambda: pairs[0]):6.1f} pairs/s")
     db, parts = RCDB(RCDBConfig()), np.zeros(4)

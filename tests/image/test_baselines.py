@@ -62,13 +62,25 @@ def test_frequencies_are_as_the_category_says():
 
 
 def test_any_set_opens_by_its_name():
-    for name in ("fractaldb", "exfractaldb", "rcdb", "visualatom", "bezier", "perlin"):
+    for name in (
+        "fractaldb",
+        "exfractaldb",
+        "rcdb",
+        "visualatom",
+        "bezier",
+        "perlin",
+        "dead_leaves",
+        "spectrum",
+        "moire",
+    ):
         config = ImageSetConfig(dataset=name, seed=5)
         assert config.chosen.seed == 5
         db = open_images(config)
         assert len(db) == config.chosen.num_categories * config.chosen.num_instances
     with pytest.raises(ConfigError, match="dataset: segrcdb has masks, not labels"):
         open_labelled_images(ImageSetConfig(dataset="segrcdb"))
+    with pytest.raises(ConfigError, match="dataset: multi_fractal has several labels an image"):
+        open_labelled_images(ImageSetConfig(dataset="multi_fractal"))
     with pytest.raises(ConfigError, match="dataset: rcdb has no systems of maps"):
         open_images(ImageSetConfig(dataset="rcdb"), [])
     with pytest.raises(ConfigError, match="expected one of fractaldb"):

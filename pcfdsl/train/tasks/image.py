@@ -43,7 +43,7 @@ from pcfdsl.train.tasks.image_model import (
     start_image_model,
 )
 
-__all__ = ["ImageConfig", "BatchMixConfig", "evaluate_pictures", "image_task", "train_image"]
+__all__ = ["BatchMixConfig", "ImageConfig", "evaluate_pictures", "image_task", "multi_hot", "train_image"]
 
 EVALUATION_BATCH = 256
 
@@ -117,7 +117,8 @@ def image_task(config: ImageConfig, pictures: Pictures, validation: Pictures | N
     """An image network's training as the loop wants it; prints to stderr what was transferred.
 
     Raises:
-        ConfigError: If the validation set has other classes than the training set, or timm cannot make the network.
+        ConfigError: If the validation set has other classes than the training set, pictures with several labels are to
+            be mixed or evaluated on, or timm cannot make the network.
         OSError, ValueError: If the weights to start from cannot be used.
     """
     if validation is not None and validation.classes != pictures.classes:
@@ -129,6 +130,10 @@ def image_task(config: ImageConfig, pictures: Pictures, validation: Pictures | N
                 )
             ]
         )
+    if validation is not None and validation.labels.ndim == 2:
+        raise ConfigError([("validation", "has several labels a picture; evaluations need sets with one")])
+    if pictures.labels.ndim == 2 and config.mix != BatchMixConfig():
+        raise ConfigError([("mix", "is for pictures with one label each; data has several: leave mix out")])
     num_classes = len(pictures.classes)
     torch.manual_seed(config.train.seed)
     model = create_network(config.model, size=config.view.size, channels=config.view.channels, num_classes=num_classes)
@@ -143,7 +148,7 @@ def image_task(config: ImageConfig, pictures: Pictures, validation: Pictures | N
         model=model,
         dataset=ImageDataset(pictures, view=config.view, augment=config.augment, seed=config.train.seed),
         collate=collate_images,
-        loss=_loss_function(config.mix, num_classes),
+        loss=_loss_function(config.mix, num_classes) if pictures.labels.ndim == 1 else _several_labels_loss,
         evaluate=None if validation is None else evaluate,
         monitor="accuracy",
         settings={**to_dict(config), "classes": list(pictures.classes)},
@@ -166,6 +171,25 @@ def evaluate_pictures(
 
     (predicted,) = (group or Processes()).in_batches(guesses, len(samples), EVALUATION_BATCH)
     return classification_report(predicted, np.asarray(pictures.labels), num_classes=len(pictures.classes))
+
+
+def _several_labels_loss(
+    network: Callable, batch: ImageBatch, rng: np.random.Generator
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Binary cross-entropy of every class; `hits` is the share of pictures whose likeliest class is in them."""
+    logits = network(batch.images)
+    present = multi_hot(batch.labels, logits.shape[1])
+    hits = present.gather(1, logits.argmax(1, keepdim=True)).float().mean()
+    return F.binary_cross_entropy_with_logits(logits, present.to(logits)), {"hits": hits}
+
+
+def multi_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """Which classes there are, bool [B, num_classes], by lists of labels [B, M] filled up with -1.
+
+    >>> multi_hot(torch.tensor([[1, -1], [0, 2]]), 3).int().tolist()
+    [[0, 1, 0], [1, 0, 1]]
+    """
+    return F.one_hot(labels + 1, num_classes + 1)[:, :, 1:].any(1)
 
 
 def _loss_function(config: BatchMixConfig, num_classes: int) -> Callable:

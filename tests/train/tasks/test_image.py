@@ -7,12 +7,13 @@ import torch
 from safetensors.torch import load_file
 
 from pcfdsl.config import ConfigError, from_dict
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.images import ArrayPictures, few_per_class, open_pictures
 from pcfdsl.infer.image import load_image_classifier
+from pcfdsl.samples.images import ImageDataset, collate_images
 from pcfdsl.train.log import read_log
 from pcfdsl.train.loop import train
 from pcfdsl.train.optim import ScheduleConfig, learning_rate_factor
-from pcfdsl.train.tasks.image import ImageConfig, evaluate_pictures, image_task
+from pcfdsl.train.tasks.image import ImageConfig, evaluate_pictures, image_task, multi_hot
 from pcfdsl.train.tasks.image_model import ImageInitConfig, ImageModelConfig, leading_parts, start_image_model
 
 VIT = {"name": "vit_tiny_patch16_224", "arguments": ["patch_size=8", "embed_dim=24", "depth=2", "num_heads=2"]}
@@ -179,3 +180,42 @@ def test_unknown_models_and_arguments_are_explained(tmp_path):
         image_task(config(), PICTURES, other)
     with pytest.raises(ValueError, match="every parameter is frozen"):
         run(config({"freeze": ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]}), tmp_path)
+
+
+def test_several_labels_are_learned_by_heart(tmp_path):
+    pictures = ArrayPictures(PICTURES.images, np.arange(12) % 5)
+    pictures.labels = np.stack([np.arange(12) % 5, np.where(np.arange(12) % 2, -1, (np.arange(12) + 2) % 5)], 1)
+    settings = config({"num_steps": 120, "batch_size": 12, "evaluations": 0, "optimizer": {"name": "adamw"}})
+    train(image_task(settings, pictures), settings.train, tmp_path)
+    model = load_image_classifier(tmp_path, device="cpu").model.eval()
+    batch = collate_images([ImageDataset(pictures, view=settings.view)[i] for i in range(12)])
+    truth = multi_hot(batch.labels, 5)
+    assert truth.sum(1).tolist() == [2, 1] * 6
+    with torch.no_grad():
+        logits = model(batch.images)
+    assert torch.equal(logits > 0, truth)
+    first, last = (record for record in (read_log(tmp_path)[0], read_log(tmp_path)[-1]))
+    assert last["hits"] == 1.0
+    assert first["loss"] > 5 * last["loss"]
+
+
+def test_several_labels_cannot_be_mixed_or_evaluated_on():
+    several = ArrayPictures(PICTURES.images, PICTURES.labels)
+    several.labels = np.stack([PICTURES.labels, np.full(12, -1)], 1)
+    with pytest.raises(ConfigError, match="mix: is for pictures with one label each; data has several"):
+        image_task(config(mix={"mixup": 0.8}), several)
+    with pytest.raises(ConfigError, match="validation: has several labels a picture"):
+        image_task(config(), PICTURES, several)
+    with pytest.raises(ValueError, match="per_class is for pictures with one label each"):
+        few_per_class(several.labels, per_class=2)
+    assert len(few_per_class(several.labels, fraction=0.5)) == 6
+
+
+def test_pictures_of_several_fractals_come_with_all_their_labels():
+    fractals = {"num_categories": 4, "image_size": 32, "num_points": 2000, "draw": {"style": "density"}}
+    recipe = {"num_images": 5, "image_size": 32, "objects": [1, 3], "fractals": fractals}
+    data = {"kind": "recipe", "recipe": {"dataset": "multi_fractal", "multi_fractal": recipe}}
+    pictures = open_pictures(config(data=data).data)
+    assert pictures.labels.shape == (5, 3)
+    assert pictures.classes == ("00000", "00001", "00002", "00003")
+    assert pictures.picture(2).shape == (32, 32, 3)

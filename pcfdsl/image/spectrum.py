@@ -1,0 +1,84 @@
+"""Spectrum noise: random phases under a power law of the frequency.
+
+The magnitude at (f_y, f_x) is 1 / (|f_y|^a + |f_x|^b); natural pictures are near a = b = 1. A category is (a, b);
+phases and colours vary by instance. (Baradad et al., Learning to See by Looking at Noise, NeurIPS 2021, where every
+picture draws its own a and b in 0.5 .. 3.5.)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from pcfdsl.config import option, validate
+from pcfdsl.image.contours import descending_ranges
+from pcfdsl.image.labelled import ImageSet, LabelledImage
+from pcfdsl.image.palette import coloured, draw_palette
+from pcfdsl.rng import stream
+
+__all__ = ["Spectrum", "SpectrumConfig", "spectrum_noise"]
+
+_DEVIATIONS = 3.0  # tones 0 and 255 lie this many standard deviations from the mean
+_PHASES = np.exp(2j * np.pi * np.arange(256) / 256).astype(np.complex64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrumConfig:
+    """Everything a set of spectrum noise depends on."""
+
+    seed: int = option(0, "root of every random decision")
+    num_categories: int = option(100, "categories", minimum=1, maximum=10_000_000)
+    num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
+    image_size: int = option(256, "side of an image in pixels", minimum=8, maximum=8_192)
+    exponents: tuple[float, float] = option((0.5, 3.5), "range of the exponents of the frequency", minimum=0)
+    color: bool = option(True, "tones of a random palette per image; else greys")
+
+    def __post_init__(self):
+        validate(self)
+
+    def inconsistencies(self):
+        """Yield (field, message) for settings that are inconsistent with one another."""
+        yield from descending_ranges(self, "exponents")
+
+
+class Spectrum(ImageSet):
+    """Spectrum noise; picture (k, j) depends on (config, k, j) alone.
+
+    >>> db = Spectrum(SpectrumConfig(num_instances=2, image_size=64))
+    >>> len(db), sorted(db.category_parameters(0)), db[3].image.shape
+    (200, ['exponent_x', 'exponent_y'], (64, 64, 3))
+    """
+
+    name = "spectrum"
+    config: SpectrumConfig
+
+    def __init__(self, config: SpectrumConfig):
+        """Set up without drawing anything."""
+        super().__init__(config.num_categories, config.num_instances)
+        self.config = config
+
+    def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
+        """Exponents of the frequency along y and along x."""
+        drawn = stream(self.config.seed, "category", category).uniform(*self.config.exponents, 2)
+        return dict(zip(("exponent_y", "exponent_x"), drawn.tolist(), strict=True))
+
+    def instance(self, category: int, instance: int) -> LabelledImage:
+        """Draw one instance."""
+        rng = stream(self.config.seed, "instance", category, instance)
+        palette = draw_palette(rng)
+        exponents = self.category_parameters(category)
+        tones = spectrum_noise(rng, self.config.image_size, exponents["exponent_y"], exponents["exponent_x"])
+        return LabelledImage(coloured(tones, palette) if self.config.color else tones, category, instance)
+
+
+def spectrum_noise(rng: np.random.Generator, size: int, exponent_y: float, exponent_x: float) -> np.ndarray:
+    """Tones of one noise, uint8 [size, size], mean 127.5 and 3 standard deviations to either end of the range."""
+    frequency_y = np.abs(fft.fftfreq(size, 1 / size)).astype(np.float32) ** np.float32(exponent_y)
+    frequency_x = fft.rfftfreq(size, 1 / size).astype(np.float32) ** np.float32(exponent_x)
+    power = frequency_y[:, None] + frequency_x
+    power[0, 0] = np.inf  # no mean
+    phases = np.frombuffer(rng.bytes(power.size), np.uint8).reshape(power.shape)
+    values = np.asarray(fft.irfft2(_PHASES[phases] / power, (size, size)))
+    values *= 127.5 / (_DEVIATIONS * values.std())
+    values += 127.5
+    return np.clip(values, 0, 255, out=values).round().astype(np.uint8)
