@@ -59,15 +59,18 @@ class Spectrum(ImageSet):
 
     def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
         """Exponents of the frequency along y and along x."""
-        drawn = stream(self.config.seed, "category", category).uniform(*self.config.exponents, 2)
-        return dict(zip(("exponent_y", "exponent_x"), drawn.tolist(), strict=True))
+        return dict(zip(("exponent_y", "exponent_x"), self.category(category), strict=True))
+
+    def category(self, category: int) -> tuple[float, float]:
+        """Exponents of the frequency, (along y, along x)."""
+        along_y, along_x = stream(self.config.seed, "category", category).uniform(*self.config.exponents, 2).tolist()
+        return along_y, along_x
 
     def instance(self, category: int, instance: int) -> LabelledImage:
         """Draw one instance."""
         rng = stream(self.config.seed, "instance", category, instance)
         palette = draw_palette(rng)
-        exponents = self.category_parameters(category)
-        tones = spectrum_noise(rng, self.config.image_size, exponents["exponent_y"], exponents["exponent_x"])
+        tones = spectrum_noise(rng, self.config.image_size, *self.category(category))
         return LabelledImage(coloured(tones, palette) if self.config.color else tones, category, instance)
 
 
