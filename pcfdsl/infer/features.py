@@ -1,7 +1,7 @@
 """Features of any cloud by a trained backbone: one vector per point, or one per cloud.
 
-Works with every run that trains PointNet++ or SR-UNet (detection, segmentation, PointContrast, CSC, RandomRooms).
-Points alone are enough, unless the run was trained with colours. `pcfdsl.view.features` draws them.
+Works with every run that trains PointNet++ or SR-UNet (detection, segmentation, PointContrast, CSC, RandomRooms) and
+with TR3D's. Points alone are enough, unless the run was trained with colours. `pcfdsl.view.features` draws them.
 """
 
 from collections import Counter
@@ -19,6 +19,8 @@ from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.datasets.augment import Draws, choose_rows
 from pcfdsl.infer.trained import check_finite
 from pcfdsl.models.backbone import BackboneConfig, PointNet2Backbone, SRUNetBackbone, build_backbone
+from pcfdsl.models.tr3d.config import TR3DConfig
+from pcfdsl.models.tr3d.network import TR3D
 from pcfdsl.ops.interpolate import inverse_distance_weights, nearest, three_interpolate, three_nearest
 from pcfdsl.readers.clouds import CLOUD_FILES, cloud_files, read_cloud
 from pcfdsl.readers.hints import scan_hints, summarize_notes
@@ -38,14 +40,14 @@ class FeatureExtractor:
     """A trained backbone.
 
     Attributes:
-        backbone: The network, in evaluation mode.
+        backbone: The network, in evaluation mode; a TR3D with its neck.
         num_points: How many points of a cloud it looks at; larger clouds are thinned out, smaller ones repeated.
         use_height: Whether it takes the height above the floor, which is computed.
         use_color: Whether it takes colours.
         path: Its file.
     """
 
-    backbone: PointNet2Backbone | SRUNetBackbone
+    backbone: PointNet2Backbone | SRUNetBackbone | TR3D
     num_points: int
     use_height: bool
     use_color: bool
@@ -57,8 +59,9 @@ class FeatureExtractor:
     ) -> np.ndarray:
         """Features of a cloud.
 
-        The network describes some of the points (PointNet++'s seeds, or one point of each voxel of SR-UNet). All others
-        get features from those: interpolated between the three nearest (PointNet++), or those of the nearest (SR-UNet).
+        The network describes some of the points (PointNet++'s seeds, or one point of each voxel of SR-UNet or TR3D).
+        All others get features from those: interpolated between the three nearest (PointNet++), or those of the nearest.
+        TR3D's are those of both levels of its neck side by side, the fine one first.
 
         Args:
             points: [N, 3] metres, z up.
@@ -133,21 +136,22 @@ def load_backbone(path: str | Path, *, device: str = "auto") -> FeatureExtractor
     settings = current_settings(checkpoint.settings)
     known = {field.name for field in fields(BackboneConfig)}
     model, points = settings.get("model"), settings.get("points")
-    if not isinstance(model, dict) or not isinstance(points, dict) or not known & model.keys():
+    is_tr3d = isinstance(model, dict) and model.get("detector") == "tr3d"
+    if not isinstance(model, dict) or not isinstance(points, dict) or not (is_tr3d or known & model.keys()):
         raise ValueError(
             f"{checkpoint.path} has no backbone for point clouds that features are extracted from; expected a run of "
-            "VoteNet or of a pre-training of its backbone"
+            "VoteNet, of TR3D or of a pre-training of their backbones"
         )
     try:
-        config = from_dict(BackboneConfig, {key: value for key, value in model.items() if key in known})
+        if is_tr3d:
+            backbone, own = TR3D(from_dict(TR3DConfig, model)), checkpoint.state
+        else:
+            config = from_dict(BackboneConfig, {key: value for key, value in model.items() if key in known})
+            backbone = build_backbone(config)
+            prefix = "backbone_net."
+            own = {name.removeprefix(prefix): x for name, x in checkpoint.state.items() if name.startswith(prefix)}
     except ConfigError as error:
         raise ValueError(f"{checkpoint.path}: the settings of its backbone cannot be read: {error}") from None
-    backbone = build_backbone(config)
-    own = {
-        name.removeprefix("backbone_net."): tensor
-        for name, tensor in checkpoint.state.items()
-        if name.startswith("backbone_net.")
-    }
     if missing := [name for name in backbone.state_dict() if name not in own]:
         raise ValueError(
             f"{checkpoint.path} lacks {len(missing)} tensors of the backbone, such as {missing[0]}; "

@@ -7,6 +7,7 @@ import torch
 from pcfdsl.checkpoints.run_folder import save_checkpoint
 from pcfdsl.config import from_dict, to_dict
 from pcfdsl.infer.features import extract_features, load_backbone
+from pcfdsl.models.detector import build_detector
 from pcfdsl.models.votenet import VoteNet
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.view.features import feature_items, nearest_clouds, pca_colors
@@ -65,6 +66,45 @@ def test_srunet_gives_a_point_the_features_of_its_nearest_voxel(tmp_path, room):
     described = extractor.backbone.describe(torch.from_numpy(extractor._sample(room, None, 0))[None])
     owner = np.linalg.norm(room[:, None] - described.xyz.numpy(), axis=2).argmin(1)
     np.testing.assert_allclose(features, described.features.detach().numpy()[owner], atol=1e-5)
+
+
+@pytest.mark.parametrize("upsampling", ["generated", "encoder"])
+def test_tr3d_gives_a_point_the_features_of_the_voxels_it_lies_in(tmp_path, room, upsampling):
+    model = {
+        "detector": "tr3d",
+        "voxel_size": 0.05,
+        "stem_channels": 4,
+        "stem_pool": False,
+        "planes": [4, 6, 8],
+        "layers": [1, 1, 1],
+        "neck_channels": 5,
+        "upsampling": upsampling,
+    }
+    config = from_dict(DetectorConfig, {"model": model, "points": {"num_points": 300, "use_height": False}})
+    torch.manual_seed(0)
+    network = build_detector(config.model).eval()
+    save_checkpoint(tmp_path, "last", model=network, settings=to_dict(config), step=1, metrics={})
+    extractor = load_backbone(tmp_path, device="cpu")
+    room = room - 1  # some below zero
+    features = extractor(room)
+    assert features.shape == (300, 10)
+    seen = torch.from_numpy(extractor._sample(room, None, 0))[None]
+    output = []
+    network.bbox_head.register_forward_pre_hook(lambda _, inputs: output.extend(inputs[0]))
+    with torch.no_grad():
+        network(seen)
+    for number, edge in ((0, 0.2), (1, 0.4)):  # strides 4 and 8
+        rows = {tuple(c): row for row, c in enumerate(output[number].voxels.coordinates[:, 1:].tolist())}
+        corners = np.floor(np.floor(room / 0.05) / (edge / 0.05)).astype(int) * round(edge / 0.05)
+        expected = output[number].features[[rows[tuple(corner)] for corner in corners.tolist()]].numpy()
+        own = features[:, 5 * number : 5 * number + 5]
+        kept = extractor.backbone.describe(seen).point_idx  # others share a voxel, or are nearer to another's point
+        chosen = np.abs(room[:, None] - seen[0, kept].numpy()).sum(2).argmin(0)
+        np.testing.assert_allclose(own[chosen], expected[chosen], rtol=1e-4, atol=1e-5)
+    assert extractor(room, per="cloud").shape == (10,)
+    assert extractor(room[:2]).shape == (2, 10)
+    (item,) = feature_items([room], [features], names=["room"])
+    assert item.colors.shape == (300, 3)
 
 
 def test_a_small_cloud_and_a_large_one(tmp_path, room, rng):

@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pcfdsl.models.backbone import PointFeatures
 from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.ops.sparse import (
     SparseBatchNorm,
@@ -22,7 +23,7 @@ from pcfdsl.ops.sparse import (
     quantize_batch,
     sparse_tensor,
 )
-from pcfdsl.ops.sparse.coordinates import pack
+from pcfdsl.ops.sparse.coordinates import locate, pack
 
 __all__ = ["TR3D", "MinkResNet", "TR3DHead", "TR3DNeck", "TR3DOutput"]
 
@@ -71,6 +72,26 @@ class TR3D(nn.Module):
         Raises:
             ValueError: If the points have another shape or type, or are not finite.
         """
+        x, _ = self._voxels(points)
+        return self.bbox_head(self.neck(self.backbone(x)))
+
+    def describe(self, points: Tensor) -> PointFeatures:
+        """Points as for `forward` -> features of the first point of each voxel, of both levels of the neck.
+
+        The fine level comes first. A point has the features of the voxel that it lies in at each level: what boxes would be predicted from there.
+        """
+        x, first = self._voxels(points)
+        columns = []
+        for level in self.neck(self.backbone(x)):
+            corners = x.voxels.coordinates.clone()
+            corners[:, 1:] = corners[:, 1:].div(level.voxels.stride, rounding_mode="floor") * level.voxels.stride
+            columns.append(level.features[_rows(corners, level.voxels.coordinates)])
+        scene_idx, point_idx = first // points.shape[1], first % points.shape[1]
+        xyz = points.flatten(0, 1)[first, :3]
+        return PointFeatures(xyz, torch.cat(columns, 1).float(), point_idx, scene_idx)
+
+    def _voxels(self, points: Tensor) -> tuple[SparseTensor, Tensor]:
+        """The voxels of a batch as the backbone takes them, and the row of the point that each has its colour from."""
         config = self.config
         columns = 6 if config.features == "color" else 3
         if points.ndim != 3 or points.shape[2] != columns:
@@ -82,8 +103,7 @@ class TR3D(nn.Module):
         order = pack(coordinates).argsort()  # neighbours in space are then near in memory
         coordinates, first = coordinates[order], first[order]
         features = rows[first, 3:] + 0.5 if columns == 6 else rows.new_ones(len(first), 3)
-        x = sparse_tensor(coordinates, features, backend=config.backend, trusted=True)
-        return self.bbox_head(self.neck(self.backbone(x)))
+        return sparse_tensor(coordinates, features, backend=config.backend, trusted=True), first
 
 
 class MinkResNet(nn.Module):
@@ -196,6 +216,12 @@ class TR3DHead(nn.Module):
             regression=torch.cat([self.conv_reg(x).features for x in levels]).float(),
             class_logits=torch.cat([self.conv_cls(x).features for x in levels]).float(),
         )
+
+
+def _rows(coordinates: Tensor, among: Tensor) -> Tensor:
+    """Row of each voxel [V, 4] in others; a voxel may be asked for several times."""
+    wanted, which = torch.unique(coordinates, dim=0, return_inverse=True)
+    return locate(wanted, among)[which]
 
 
 def _normed(convolution: SparseConv3d, channels: int) -> nn.Sequential:
