@@ -60,7 +60,7 @@ class FeatureExtractor:
         """Features of a cloud.
 
         The network describes some of the points (PointNet++'s seeds, or one point of each voxel of SR-UNet or TR3D).
-        All others get features from those: interpolated between the three nearest (PointNet++), or those of the nearest.
+        All others get features from those: interpolated between the three nearest (PointNet++), or the nearest one's.
         TR3D's are those of both levels of its neck side by side, the fine one first.
 
         Args:

@@ -78,7 +78,8 @@ class TR3D(nn.Module):
     def describe(self, points: Tensor) -> PointFeatures:
         """Points as for `forward` -> features of the first point of each voxel, of both levels of the neck.
 
-        The fine level comes first. A point has the features of the voxel that it lies in at each level: what boxes would be predicted from there.
+        The fine level comes first. A point has the features of the voxels that it lies in, which boxes are predicted
+        from.
         """
         x, first = self._voxels(points)
         columns = []
