@@ -28,9 +28,6 @@ BOUND |= {
     "use_height",
     "use_color",
     "checkpoint",
-    "fashion",
-    "icons",
-    "furniture",
     "arguments",
 }
 CLASSES = sorted(set(config_classes()), key=lambda cls: (cls.__module__, cls.__name__))
@@ -42,10 +39,6 @@ def given(tmp_path):
     (tmp_path / "file").touch()
 
     def required(cls):
-        if cls.__name__ == "ImageStudyConfig":
-            return dict.fromkeys(("fashion", "icons", "furniture"), str(tmp_path / "file")) | {
-                name: {"view": {"size": 32}} for name in ("pretrain", "finetune")
-            }
         return {field.name: str(tmp_path / "file") for field in dataclasses.fields(cls) if field.default is REQUIRED}
 
     return required

@@ -42,7 +42,7 @@ KEPT = {
     ),
     "The released scripts' shell wrapper passes another value": "num_objects",
     "Files of others have other names, axes and columns": "images_key labels_key channels up bin_columns",
-    "Given on the command line, or by the tool that is run": "checkpoint device freeze_stages fashion icons furniture",
+    "Given on the command line, or by the tool that is run": "checkpoint device freeze_stages num_per_class",
     "Runs on shares of the data are compared on several shares": "subset_seed shots",
     "Fine-tuning of foreign networks by their own recipes": "layer_decay freeze average",
     "Machines differ": "sync_batch_norm compile backend tf32",

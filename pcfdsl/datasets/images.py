@@ -1,4 +1,4 @@
-"""Labelled pictures from a recipe, shards, a folder, a .npz file or one of torchvision's data sets."""
+"""Labelled pictures from a recipe, shards, folders, published files, torchvision's data sets, or drawn furniture."""
 
 import sys
 from collections.abc import Sequence
@@ -14,13 +14,18 @@ from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.multi_fractal import MultiFractal
 from pcfdsl.image.sets import ImageSetConfig, open_images, open_labelled_images
 from pcfdsl.readers.arrays import read_arrays
+from pcfdsl.readers.cifar import find_cifar, read_cifar
 from pcfdsl.readers.folders import files_below, folders_in, has_ending
+from pcfdsl.readers.idx import find_idx, read_idx
 from pcfdsl.readers.pictures import PICTURE_FILES, check_picture, pixels_of, read_picture
 from pcfdsl.rng import stream
+from pcfdsl.scene.primitive_pictures import PrimitivePictures
 
 __all__ = [
     "ArrayPictures",
+    "DownloadedPictures",
     "FolderPictures",
+    "FurniturePictures",
     "NoPictures",
     "NpzPictures",
     "PictureSource",
@@ -31,6 +36,7 @@ __all__ = [
     "TorchvisionPictures",
     "few_per_class",
     "open_pictures",
+    "pictures_in",
 ]
 
 
@@ -77,6 +83,27 @@ class FolderPictures(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DownloadedPictures(Settings):
+    """A small data set in the files that its authors publish."""
+
+    kind: Literal["downloaded"] = option(
+        "downloaded", "MNIST, Fashion-MNIST (idx files, packed or not), CIFAR-10 or CIFAR-100 (pickles or binary)"
+    )
+    path: str = option(REQUIRED, "folder of its files")
+    split: Literal["train", "test"] = option("train", "which part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FurniturePictures(Settings):
+    """Pictures of the furniture of primitives, drawn on the fly."""
+
+    kind: Literal["furniture"] = option("furniture", "pictures of furniture made of primitives, drawn on the fly")
+    split: Literal["train", "val"] = option("train", "train and val have furniture of different proportions")
+    size: int = option(32, "side of a picture, pixels", minimum=8, maximum=4_096)
+    num_per_class: int = option(300, "pictures of each of the ten classes", minimum=1, maximum=10_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NpzPictures(Settings):
     """Pictures and labels in a .npz file."""
 
@@ -103,7 +130,16 @@ class NoPictures(Settings):
     kind: Literal["none"] = option("none", "no pictures")
 
 
-PictureSource = RecipePictures | ShardPictures | FolderPictures | NpzPictures | TorchvisionPictures | NoPictures
+PictureSource = (
+    RecipePictures
+    | ShardPictures
+    | FolderPictures
+    | DownloadedPictures
+    | FurniturePictures
+    | NpzPictures
+    | TorchvisionPictures
+    | NoPictures
+)
 
 
 def open_pictures(source: PictureSource) -> Pictures:
@@ -124,6 +160,10 @@ def open_pictures(source: PictureSource) -> Pictures:
             return _Generated(StoredImages(source.path))
         case FolderPictures():
             return _Folder(Path(source.path) / (source.split or ""))
+        case DownloadedPictures():
+            return _downloaded(Path(source.path), source.split)
+        case FurniturePictures():
+            return PrimitivePictures(source.split, size=source.size, num_per_class=source.num_per_class)
         case NpzPictures():
             try:
                 arrays = read_arrays(source.path, (source.images_key, source.labels_key))
@@ -134,6 +174,24 @@ def open_pictures(source: PictureSource) -> Pictures:
             return _Torchvision(source)
         case NoPictures():
             raise ConfigError([("kind", "is none, which has no pictures; choose another kind")])
+
+
+def pictures_in(folder: str | Path) -> tuple[PictureSource, PictureSource]:
+    """The sources of training and test pictures in a folder, told by its files.
+
+    Raises:
+        FileNotFoundError: If it holds neither the files of a known set nor train/CLASS and val/ or test/CLASS.
+    """
+    folder = Path(folder)
+    if find_idx(folder, "train") or find_cifar(folder, "train"):
+        return DownloadedPictures(path=str(folder)), DownloadedPictures(path=str(folder), split="test")
+    tests = [name for name in ("test", "val") if (folder / name).is_dir()]
+    if (folder / "train").is_dir() and tests:
+        return FolderPictures(path=str(folder), split="train"), FolderPictures(path=str(folder), split=tests[0])
+    raise FileNotFoundError(
+        f"{folder} holds no pictures that can be used: expected idx files (train-images-idx3-ubyte.gz and three more), "
+        "CIFAR's batches, or the folders train/CLASS and test/CLASS"
+    )
 
 
 def few_per_class(
@@ -206,6 +264,23 @@ class Subset:
     def picture(self, i: int) -> np.ndarray:
         """Picture i of the selection."""
         return self.pictures.picture(int(self.rows[i]))
+
+
+def _downloaded(folder: Path, split: str) -> ArrayPictures:
+    if (idx := find_idx(folder, split)) is not None:
+        images, labels = map(read_idx, idx)
+        classes = None
+    elif (cifar := find_cifar(folder, split)) is not None:
+        images, labels, classes = read_cifar(cifar)
+    else:
+        raise FileNotFoundError(
+            f"{folder} has no {split} part of a known set; expected the idx files of MNIST or Fashion-MNIST, or the "
+            "unpacked archive of CIFAR-10 or CIFAR-100"
+        )
+    try:
+        return ArrayPictures(images, labels, classes)
+    except ValueError as error:
+        raise ValueError(f"the {split} part in {folder} cannot be used: {error}") from None
 
 
 class _Generated:

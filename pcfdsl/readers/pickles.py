@@ -57,7 +57,7 @@ def read_plain(content: bytes) -> Any:
         for opcode, place, _ in pickletools.genops(content):
             if opcode.name in ("PUT", "LONG_BINPUT") and (place or 0) > len(content):  # the memo would be that long
                 raise ValueError(f"memo entry {place}")
-        return _PlainUnpickler(io.BytesIO(content)).load()
+        return _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()  # Python 2's text and bytes, as text
     except Exception as error:  # damaged pickles raise all kinds of exceptions
         raise ValueError(f"is not a pickle of plain data ({type(error).__name__}: {error})") from None
 
@@ -98,6 +98,7 @@ class _Array(np.ndarray):
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, content = state
+        content = content.encode("latin1") if isinstance(content, str) else content  # of Python 2
         array = _array(content, dtype, shape, "F" if fortran else "C")
         state = (1, array.shape, array.dtype, bool(fortran), content)
         super().__setstate__(state)  # type: ignore[arg-type]  # the stub expects NumPy's bool

@@ -1,7 +1,9 @@
 """Pictures from every source; equal samples for equal (seed, epoch, index); errors that say what to do."""
 
+import gzip
 import pickle
 import random
+import struct
 
 import numpy as np
 import pytest
@@ -13,13 +15,16 @@ from PIL import Image
 from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.datasets.images import (
     ArrayPictures,
+    DownloadedPictures,
     FolderPictures,
+    FurniturePictures,
     NpzPictures,
     RecipePictures,
     ShardPictures,
     TorchvisionPictures,
     few_per_class,
     open_pictures,
+    pictures_in,
 )
 from pcfdsl.generate.images import generate_images
 from pcfdsl.image.sets import ImageSetConfig, open_images
@@ -77,6 +82,24 @@ def test_npz_and_torchvision(tmp_path):
     pictures = open_pictures(source)
     assert pictures.classes == ("cifar-10-batches-py", "food")
     np.testing.assert_array_equal(pictures.picture(1), IMAGES[0])
+
+
+def test_sets_as_they_are_downloaded_and_furniture(tmp_path):
+    for part in ("train", "t10k"):
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(
+            gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", 2, 4, 4) + bytes(range(32)))
+        )
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + struct.pack(">I", 2) + b"\1\0")
+    train, test = pictures_in(tmp_path)
+    assert (train, test) == tuple(DownloadedPictures(path=str(tmp_path), split=split) for split in ("train", "test"))
+    pictures = open_pictures(test)
+    assert (pictures.labels.tolist(), pictures.classes) == ([1, 0], ("0", "1"))
+    np.testing.assert_array_equal(pictures.picture(1), np.arange(16, 32, dtype=np.uint8).reshape(4, 4))
+    pictures = open_pictures(FurniturePictures(split="val", size=8, num_per_class=2))
+    assert len(pictures.labels) == 20
+    assert pictures.picture(19).shape == (8, 8, 3)
+    with pytest.raises(FileNotFoundError, match="has no train part of a known set"):
+        open_pictures(DownloadedPictures(path=str(tmp_path / "none")))
 
 
 @given(st.integers(1, 9), st.integers(0, 3))

@@ -37,6 +37,11 @@ SHORTENED = (
     (r"\bpcfractal/small", "pcfractal/smoke"),
     (r"\bscene/rooms", "scene/smoke"),
     (r"\bimage/\w+(?= --out)", "image/smoke"),
+    (
+        r"image_study/laptop(?= --out)",
+        "image_study/laptop pretrain.train.num_steps=1 finetune.train.num_steps=1 num_categories=2 num_instances=2 "
+        "num_validation=10 num_test=10 protocols=[fine1] rates=[0.003]",
+    ),
     (r"\btrain_image/laptop_(resnet|vit)", "train_image/smoke"),
     (r"--seeds [\d ]+(?=--)", "--seeds 0 1 "),
 )

@@ -34,6 +34,9 @@ class ImageModelConfig:
 
     name: str = option("resnet50", "name in timm.list_models()")
     arguments: tuple[str, ...] = option((), "what timm.create_model is given besides, each as key=value")
+    small_stem: bool = option(
+        False, "of a ResNet: a 3x3 convolution of stride 2 and no pooling as its stem, for pictures of about 32 px"
+    )
     drop_path: float | None = option(None, "stochastic depth; null leaves timm's default", minimum=0.0, maximum=1.0)
 
     def __post_init__(self) -> None:
@@ -92,9 +95,17 @@ def create_network(config: ImageModelConfig, *, size: int, channels: int, num_cl
     """
     keywords: dict[str, Any] = {"in_chans": channels, "num_classes": num_classes} | config.keywords(size=size)
     try:
-        return timm.create_model(config.name, pretrained=False, **keywords)
+        model = timm.create_model(config.name, pretrained=False, **keywords)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ConfigError([("model", f"timm cannot make {config.name} with {keywords}: {error}")]) from error
+    if config.small_stem:
+        norm = getattr(model, "bn1", None)
+        if not isinstance(model, timm.models.ResNet) or not isinstance(norm, nn.BatchNorm2d):
+            raise ConfigError([("model.small_stem", f"{config.name} is no ResNet of timm; set it to false")])
+        model.conv1 = nn.Conv2d(channels, norm.num_features, 3, stride=2, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # as timm's own
+        model.maxpool = nn.Identity()
+    return model
 
 
 def start_image_model(config: ImageInitConfig, model: nn.Module) -> TransferReport | None:

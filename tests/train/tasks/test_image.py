@@ -219,3 +219,18 @@ def test_pictures_of_several_fractals_come_with_all_their_labels():
     assert pictures.labels.shape == (5, 3)
     assert pictures.classes == ("00000", "00001", "00002", "00003")
     assert pictures.picture(2).shape == (32, 32, 3)
+
+
+def test_a_small_stem_keeps_the_size_of_small_pictures_and_its_weights_come_back(tmp_path):
+    arguments = ["layers=[1, 1, 1, 1]", "channels=[8, 8, 8, 8]", "stem_type=deep", "stem_width=4"]
+    settings = config(model={"name": "resnet18", "arguments": arguments, "small_stem": True})
+    model = image_task(settings, PICTURES).model
+    assert model.conv1.weight.shape == (8, 3, 3, 3)
+    assert model.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 8, 2, 2)
+    assert leading_parts(model, 2) == ("conv1", "bn1", "layer1")
+    run(settings, tmp_path)
+    loaded = load_image_classifier(tmp_path, device="cpu").model.state_dict()
+    saved = load_file(tmp_path / "last.safetensors")
+    assert torch.equal(loaded["conv1.weight"], saved["conv1.weight"])
+    with pytest.raises(ConfigError, match="small_stem: vit_tiny_patch16_224 is no ResNet of timm"):
+        image_task(config(model=VIT | {"small_stem": True}), PICTURES)
