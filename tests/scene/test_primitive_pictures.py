@@ -13,7 +13,7 @@ def test_rays_towards_points_of_a_surface_meet_it_there_or_earlier_on_the_surfac
     top = {"wider": 1.5, "cone": 0.3}.get(kind, 1.0)
     solid = kind if kind in ("block", "ellipsoid") else "cylinder"
     part = Part(kind=solid, center=(0, 0, 0), size=(0.6, 0.9, 1.4), top=top)
-    points = sample_parts(rng, [part], num_points=2000).astype(np.float64)
+    points = sample_parts(rng, [part], num_points=2000)[0].astype(np.float64)
     origin = np.array([2.0, -3.0, 1.5])
     rays = points - origin
     hit = _INTERSECTIONS[solid](origin, rays * 0.999999, part)
