@@ -1,0 +1,81 @@
+"""Points uniform over the area of a surface that is cut into cells: the kernels that the formulas of surfaces share.
+
+A formula tabulates the area of its cells once per shape. A point then takes one 64-bit `word`: its upper 28
+bits choose a cell (`find_cell`), its lower 32 bits are a place in it (`position_in_cell`), and 4 bits are left.
+"""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["draw_key", "find_cell", "position_in_cell", "tabulate_cells", "word"]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def draw_key(rng: np.random.Generator) -> np.uint64:
+    """The key of a sequence of `word`s."""
+    return rng.integers(2**64, dtype=np.uint64)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def word(key, i):
+    """The i-th 64-bit word of a key: SplitMix64, which reaches any place of its sequence directly."""
+    x = np.uint64(key) + (np.uint64(i) + np.uint64(1)) * _GOLDEN
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def tabulate_cells(areas, cumulative, guide):
+    """Prepare `find_cell`.
+
+    Args:
+        areas: [C] area of each cell, none negative.
+        cumulative: [C] float64, becomes the running sum of the areas, scaled to end at C; its last cell with area has
+            infinity, so that rounding finds no cell beyond it.
+        guide: [C] int32, becomes the first cell whose running sum exceeds c.
+
+    Returns:
+        The total area; unless it is positive and finite, nothing is prepared.
+    """
+    total = 0.0
+    last = 0
+    for c in range(len(areas)):
+        total += areas[c]
+        if areas[c] > 0:
+            last = c
+    if not (total > 0 and np.isfinite(total)):
+        return total
+    running, scale, filled = 0.0, len(areas) / total, 0
+    for c in range(len(areas)):
+        running += areas[c] * scale
+        cumulative[c] = running if c < last else np.inf
+        while filled < len(areas) and cumulative[c] > filled:
+            guide[filled] = c
+            filled += 1
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def find_cell(cumulative, guide, random):
+    """The cell that the upper 28 bits of a word choose, in proportion to the areas.
+
+    A step or two from the guide's cell suffice, how many no processor can guess: four are taken or not without a branch.
+    """
+    at = np.float64(random >> np.uint64(36)) * 2.0**-28 * len(cumulative)
+    cell = np.uintp(guide[np.uintp(at)])
+    for _ in range(4):
+        cell += np.uintp(1) if cumulative[cell] <= at else np.uintp(0)
+    while cumulative[cell] <= at:
+        cell += np.uintp(1)
+    return cell
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def position_in_cell(random):
+    """Two numbers uniform in (0, 1) of the lower 32 bits of a word."""
+    scale, half = np.float32(2.0**-16), np.float32(0.5)
+    u = np.float32(np.uint32(random) & np.uint32(0xFFFF)) + half
+    v = np.float32(np.uint32(random >> np.uint64(16)) & np.uint32(0xFFFF)) + half
+    return u * scale, v * scale
