@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pcfdsl.config.settings import REQUIRED, default_of, plain
-from pcfdsl.config.values import choices_of, is_group, kind_field, kinds_of
+from pcfdsl.config.values import choices_of, is_group, items_of, kind_field, kinds_of
 
 __all__ = ["describe"]
 
@@ -21,6 +21,10 @@ def _described(cls: type, prefix: str, base: Any, places: dict[Any, tuple[str, A
     for field in dataclasses.fields(cls):
         hint, key, doc = hints[field.name], prefix + field.name, field.metadata.get("doc", "")
         default = default_of(field, base)
+        items = items_of(hint)
+        if items:
+            hint, key, default = items, f"{key}[]", default[0]
+            doc = f"{doc}; a list of"
         if not is_group(hint):
             choices = choices_of(hint)
             admitted = f" (one of {', '.join(map(str, choices))})" if len(choices) > 1 else ""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pcfdsl.config.settings import REQUIRED, ConfigError, default_of
 from pcfdsl.config.strict_yaml import NOT_YAML, read_yaml
-from pcfdsl.config.values import convert, is_group, kind_field, kinds_of, out_of_range, shown
+from pcfdsl.config.values import convert, is_group, items_of, kind_field, kinds_of, out_of_range, shown
 from pcfdsl.recipes import find_recipe
 
 __all__ = ["from_dict", "load"]
@@ -127,6 +127,13 @@ def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[t
         elif is_group(hints[name]):
             values[name], inner = _build(hints[name], settings[name], f"{prefix}{name}.", default)
             problems += inner
+        elif items_of(hints[name]) and isinstance(settings[name], (list, tuple)):
+            built = [
+                _build(items_of(hints[name]), item, f"{prefix}{name}.{i}.", REQUIRED)
+                for i, item in enumerate(settings[name])
+            ]
+            values[name] = tuple(item for item, _ in built)
+            problems += [problem for _, inner in built for problem in inner]
         else:
             values[name], message = convert(settings[name], hints[name])
             message = message or out_of_range(values[name], field.metadata)

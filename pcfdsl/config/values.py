@@ -10,7 +10,7 @@ from typing import Any
 
 from pcfdsl.recipes import expand_home
 
-__all__ = ["choices_of", "convert", "is_group", "kind_field", "kinds_of", "out_of_range", "shown"]
+__all__ = ["choices_of", "convert", "is_group", "items_of", "kind_field", "kinds_of", "out_of_range", "shown"]
 
 _MAX_INT = (1 << 63) - 1
 
@@ -39,6 +39,13 @@ def choices_of(hint: Any) -> tuple:
 
 def is_group(hint: Any) -> bool:
     return dataclasses.is_dataclass(hint) or bool(kinds_of(hint))
+
+
+def items_of(hint: Any) -> Any:
+    """The type of the groups that a field holds a list of, `tuple[Group, ...]`; None for any other type."""
+    arguments = typing.get_args(hint)
+    is_list = typing.get_origin(hint) is tuple and len(arguments) == 2 and arguments[1] is ...
+    return arguments[0] if is_list and is_group(arguments[0]) else None
 
 
 def convert(value: Any, hint: Any) -> tuple[Any, str | None]:

@@ -1,4 +1,4 @@
-"""Labelled clouds: fractals by category, shapes in .npz or HDF5 files, or a folder of meshes and clouds by class."""
+"""Labelled clouds: objects of formulas by category, shapes in .npz or HDF5 files, or a folder by class."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from pcfdsl.config import REQUIRED, Settings, option
 from pcfdsl.datasets.augment import choose_rows
 from pcfdsl.datasets.cloud_hdf5 import read_hdf5_shapes
+from pcfdsl.pointcloud.objects import Formula, IFSConfig, ObjectClouds, ObjectsConfig, check_objects
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.readers.clouds import cloud_files
@@ -24,6 +24,7 @@ __all__ = [
     "CloudSource",
     "CloudSourceConfig",
     "FolderClouds",
+    "FormulaClouds",
     "FractalClouds",
     "HDF5Clouds",
     "fractal_clouds",
@@ -83,6 +84,18 @@ class FractalClouds(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FormulaClouds(Settings):
+    """Objects of one or more formulas by category."""
+
+    kind: Literal["objects"] = option("objects", "objects of one or more formulas by category")
+    objects: tuple[Formula, ...] = option((IFSConfig(),), "the formulas, each with its settings")
+
+    def inconsistencies(self):
+        """Yield (field, message) for settings that are inconsistent with one another."""
+        yield from check_objects(self.objects)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArrayClouds(Settings):
     """Shapes of a .npz file."""
 
@@ -108,7 +121,7 @@ class HDF5Clouds(Settings):
     path: str = option(REQUIRED, "the folder of the .h5 files, or one of them where it holds several versions")
 
 
-CloudSourceConfig = FractalClouds | ArrayClouds | FolderClouds | HDF5Clouds
+CloudSourceConfig = FractalClouds | FormulaClouds | ArrayClouds | FolderClouds | HDF5Clouds
 
 
 def open_clouds(config: CloudSourceConfig) -> CloudSet:
@@ -120,6 +133,10 @@ def open_clouds(config: CloudSourceConfig) -> CloudSet:
     match config:
         case FractalClouds():
             return fractal_clouds(open_pcfractal(config.fractals))
+        case FormulaClouds():
+            clouds = ObjectClouds(ObjectsConfig(objects=config.objects))
+            clouds.prepare()
+            return CloudSet(source=_Formulas(clouds), labels=clouds.labels(), classes=clouds.classes)
         case ArrayClouds():
             if Path(config.path).is_dir():
                 raise ValueError(
@@ -138,8 +155,7 @@ def open_clouds(config: CloudSourceConfig) -> CloudSet:
 def fractal_clouds(database: PCFractalDB) -> CloudSet:
     """The clouds of a PC-FractalDB, labelled by category. Searches all categories at once."""
     config = database.config
-    for category in tqdm(range(config.num_categories), desc="categories", leave=False, disable=None):
-        database.category(category)  # here, not again in every loader worker
+    database.prepare()
     labels = np.repeat(np.arange(config.num_categories), config.num_instances)
     classes = tuple(f"{category:06d}" for category in range(config.num_categories))
     return CloudSet(source=_Fractals(database), labels=labels, classes=classes)
@@ -263,6 +279,15 @@ class _Fractals:
 
     def draw(self, index: int, rng: np.random.Generator, num_points: int) -> np.ndarray:
         cloud = self.database.cloud(*divmod(index, self.database.config.num_instances), num_points=max(num_points, 10))
+        return rng.permutation(cloud.points, axis=0)[np.arange(num_points) % len(cloud.points)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Formulas:
+    clouds: ObjectClouds
+
+    def draw(self, index: int, rng: np.random.Generator, num_points: int) -> np.ndarray:
+        cloud = self.clouds.cloud(*self.clouds.locate(index), num_points=max(num_points, 10))
         return rng.permutation(cloud.points, axis=0)[np.arange(num_points) % len(cloud.points)]
 
 

@@ -27,8 +27,9 @@ class SceneShards(SceneSequence):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the categories: six-digit numbers. Reads all scenes if the recipe does not give their number."""
-        fractals = self.stored.manifest.config.get("fractals", {})
-        number = fractals.get("num_categories") or 1 + max(
+        config = self.stored.manifest.config
+        formulas = config.get("objects") or [config.get("fractals", {})]
+        number = sum(formula.get("num_categories", 0) for formula in formulas) or 1 + max(
             (scene.categories.max(initial=-1) for scene in self), default=-1
         )
         return tuple(f"{category:06d}" for category in range(number))

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from pcfdsl.config import REQUIRED, ConfigError, Settings, check_argument, option
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
 from pcfdsl.datasets.scene_shards import SceneShards
 from pcfdsl.datasets.votenet import open_votenet
+from pcfdsl.pointcloud.objects import Formula, IFSConfig, check_objects
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.scene.boxes import Scene
-from pcfdsl.scene.config import SceneConfig
+from pcfdsl.scene.config import ObjectScenesConfig, SceneConfig
 from pcfdsl.scene.objects import FractalObjects, MeshFolder
 from pcfdsl.scene.primitives import PrimitiveFurniture
 from pcfdsl.scene.released import ReleasedScenes, ReleasedScenesConfig
-from pcfdsl.scene.synthesize import Scenes
+from pcfdsl.scene.synthesize import ObjectScenes, Scenes
 
 __all__ = [
     "DetectionSetSource",
@@ -28,6 +28,7 @@ __all__ = [
     "MMDetection3DSource",
     "MeshSource",
     "NoSource",
+    "ObjectSource",
     "ReleasedSource",
     "SceneSet",
     "SceneSource",
@@ -45,6 +46,21 @@ class FractalSource(Settings):
     kind: Literal["fractals"] = option("fractals", "scenes of PC-FractalDB's fractals, generated on the fly")
     scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
     fractals: PCFractalConfig = option(PCFractalConfig(), "the fractals")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectSource(Settings):
+    """Scenes of objects of one or more formulas, generated on the fly."""
+
+    kind: Literal["objects"] = option(
+        "objects", "scenes of objects of one or more formulas, generated on the fly"
+    )
+    scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
+    objects: tuple[Formula, ...] = option((IFSConfig(),), "the formulas of the objects, each with its share")
+
+    def inconsistencies(self):
+        """Yield (field, message) for settings that are inconsistent with one another."""
+        yield from check_objects(self.objects)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +141,7 @@ class NoSource(Settings):
 
 SceneSource = (
     FractalSource
+    | ObjectSource
     | ReleasedSource
     | FurnitureSource
     | MeshSource
@@ -155,12 +172,15 @@ def open_scenes(source: SceneSource) -> SceneSet:
     match source:
         case FractalSource() | ReleasedSource():
             database = open_pcfractal(source.fractals)
-            for category in tqdm(range(source.fractals.num_categories), desc="categories", leave=False, disable=None):
-                database.category(category)  # here, not again in every loader worker
+            database.prepare()
             classes = tuple(f"{category:06d}" for category in range(source.fractals.num_categories))
             if isinstance(source, ReleasedSource):
                 return SceneSet(ReleasedScenes(source.scenes, database), classes)
             return SceneSet(Scenes(source.scenes, FractalObjects(database)), classes)
+        case ObjectSource():
+            scenes = ObjectScenes(ObjectScenesConfig(scenes=source.scenes, objects=source.objects))
+            scenes.clouds.prepare()
+            return SceneSet(scenes, scenes.clouds.classes)
         case FurnitureSource():
             furniture = PrimitiveFurniture(source.split)
             return SceneSet(Scenes(source.scenes, furniture), tuple(furniture.classes))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, overload
 
 import numpy as np
+from tqdm import tqdm
 
 from pcfdsl.config import ConfigError, check_argument, option, validate
 from pcfdsl.formula.ifs import IFS
@@ -64,6 +65,11 @@ class FractalCloud:
     category: int
     instance: int
     num_redraws: int = 0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The cloud as named arrays for storage."""
+        numbers = {"category": self.category, "instance": self.instance, "num_redraws": self.num_redraws}
+        return {"points": self.points, **{key: np.array(number, np.int64) for key, number in numbers.items()}}
 
 
 def open_pcfractal(config: PCFractalConfig, categories: Sequence[IFS] | None = None) -> "PCFractalDB":
@@ -141,13 +147,16 @@ class PCFractalDB(Sequence[FractalCloud]):
 
     def arrays(self, index: int) -> dict[str, np.ndarray]:
         """Cloud `index`, its labels, and how many degenerate ones were discarded before it."""
-        cloud = self[index]
-        numbers = {"category": cloud.category, "instance": cloud.instance, "num_redraws": cloud.num_redraws}
-        return {"points": cloud.points, **{key: np.array(number, np.int64) for key, number in numbers.items()}}
+        return self[index].arrays()
 
     def search(self, category: int) -> CategorySearch:
         """Search for a category, ignoring the cache, and return the statistics of the search."""
         return search_category(self.config.search, self.config.seed, category)
+
+    def prepare(self) -> None:
+        """Search all categories now, not again in every worker process; may take a minute for a thousand."""
+        for category in tqdm(range(self.config.num_categories), desc="categories", leave=False, disable=None):
+            self.category(category)
 
     def category(self, category: int) -> IFS:
         """The system of a category."""

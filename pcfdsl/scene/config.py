@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import Settings, option, validate
+from pcfdsl.pointcloud.objects import Formula, IFSConfig, check_objects
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
 from pcfdsl.scene.layout import LayoutConfig
 
-__all__ = ["CameraConfig", "FractalScenesConfig", "RoomConfig", "SceneConfig", "SizeConfig"]
+__all__ = ["CameraConfig", "FractalScenesConfig", "ObjectScenesConfig", "RoomConfig", "SceneConfig", "SizeConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,3 +138,14 @@ class FractalScenesConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectScenesConfig(Settings):
+    """Scenes of objects of one or more formulas: the whole recipe."""
+
+    scenes: SceneConfig = option(SceneConfig(), "what scenes look like")
+    objects: tuple[Formula, ...] = option((IFSConfig(),), "the formulas of the objects in them, each with its share")
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        yield from check_objects(self.objects)

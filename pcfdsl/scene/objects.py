@@ -1,4 +1,4 @@
-"""Where the objects of a scene come from: fractals, meshes and clouds of a folder, furniture of primitives."""
+"""Where the objects of a scene come from: formulas, meshes and clouds of a folder, furniture of primitives."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,11 +6,13 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from pcfdsl.pointcloud.objects import ObjectClouds
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.readers.clouds import cloud_files, read_cloud
 from pcfdsl.readers.hints import class_hints, summarize_notes
 
 __all__ = [
+    "FormulaObjects",
     "FractalObjects",
     "MeshFolder",
     "ObjectSource",
@@ -67,6 +69,32 @@ class FractalObjects:
         instance = int(rng.integers(self.database.config.num_instances))
         points = self.database.cloud(category, instance, num_points=num_points).points
         return rng.permutation(points, axis=0), category  # a mixed cloud has its main part first
+
+
+class FormulaObjects:
+    """Instances of several formulas: of each as often as its share says, uniformly over its categories and instances.
+
+    Args:
+        clouds: The clouds of the formulas. They pickle with the categories found so far; `prepare` them before
+            starting loader workers.
+    """
+
+    def __init__(self, clouds: ObjectClouds):
+        self.clouds = clouds
+        self._shares = np.cumsum([formula.share for formula in clouds.config.objects])
+
+    @property
+    def num_categories(self) -> int:
+        return self.clouds.num_categories
+
+    def sample(self, rng: np.random.Generator, num_points: int) -> tuple[np.ndarray, int]:
+        f = int(np.searchsorted(self._shares[:-1], rng.random() * self._shares[-1], side="right"))
+        formula = self.clouds.config.objects[f]
+        category = int(self.clouds.first_categories[f]) + int(rng.integers(formula.num_categories))
+        points = self.clouds.cloud(category, int(rng.integers(formula.num_instances)), num_points=num_points).points
+        if isinstance(self.clouds.formulas[f], PCFractalDB):
+            points = rng.permutation(points, axis=0)  # a mixed cloud has its main part first
+        return points, category
 
 
 @dataclass(frozen=True, eq=False)

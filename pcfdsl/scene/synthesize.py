@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 
 from pcfdsl.config import check_argument
+from pcfdsl.pointcloud.objects import ObjectClouds, ObjectsConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalDB, open_pcfractal
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, SceneSequence, points_in_boxes, tight_box
 from pcfdsl.scene.colors import Thing, draw_colors
-from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, RoomConfig, SceneConfig, SizeConfig
+from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, ObjectScenesConfig, RoomConfig, SceneConfig, SizeConfig
 from pcfdsl.scene.layout import Layout, lay_out
-from pcfdsl.scene.objects import FractalObjects, ObjectSource, PartSource
+from pcfdsl.scene.objects import FormulaObjects, FractalObjects, ObjectSource, PartSource
 from pcfdsl.scene.visibility import visible_from
 
 __all__ = [
     "CameraConfig",
     "FractalScenes",
+    "ObjectScenes",
     "RoomConfig",
     "SceneConfig",
     "Scenes",
@@ -85,6 +87,25 @@ class FractalScenes(Scenes):
         check_argument("config", config, FractalScenesConfig)
         database = open_pcfractal(config.fractals) if database is None else database
         super().__init__(config.scenes, FractalObjects(database), name="fractal_scenes")
+        self.config = config
+
+
+class ObjectScenes(Scenes):
+    """Scenes of objects of one or more formulas; `config` is the whole recipe.
+
+    Attributes:
+        clouds: The objects.
+
+    >>> from pcfdsl.pointcloud.surfaces import SphericalHarmonicsConfig, SuperquadricsConfig
+    >>> formulas = (SphericalHarmonicsConfig(share=3), SuperquadricsConfig())
+    >>> ObjectScenes(ObjectScenesConfig(objects=formulas))[3].points.shape
+    (20000, 3)
+    """
+
+    def __init__(self, config: ObjectScenesConfig):
+        check_argument("config", config, ObjectScenesConfig)
+        self.clouds = ObjectClouds(ObjectsConfig(objects=config.objects))
+        super().__init__(config.scenes, FormulaObjects(self.clouds), name="object_scenes")
         self.config = config
 
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from pcfdsl.config import ConfigError, load
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.image.sets import ImageSetConfig
+from pcfdsl.pointcloud.objects import ObjectClouds, ObjectsConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.readers.arrays import read_array
 from pcfdsl.readers.clouds import cloud_files
@@ -19,8 +20,8 @@ from pcfdsl.readers.hints import scan_hints, summarize_notes
 from pcfdsl.readers.pictures import PICTURE_FILES
 from pcfdsl.recipes import find_recipe
 from pcfdsl.scene.boxes import Scene
-from pcfdsl.scene.config import FractalScenesConfig
-from pcfdsl.scene.synthesize import FractalScenes
+from pcfdsl.scene.config import FractalScenesConfig, ObjectScenesConfig
+from pcfdsl.scene.synthesize import FractalScenes, ObjectScenes
 from pcfdsl.store.manifest import read_manifest
 from pcfdsl.store.pictures import decode_png
 from pcfdsl.store.stored import open_set
@@ -41,7 +42,7 @@ from pcfdsl.view.sheet import contact_sheet
 __all__ = ["load_items", "load_shown", "render_items", "spread", "write_items"]
 
 RECIPE_KINDS = (".yaml", ".yml")
-RECIPES = (PCFractalConfig, FractalScenesConfig, ImageSetConfig)
+RECIPES = (PCFractalConfig, FractalScenesConfig, ObjectsConfig, ObjectScenesConfig, ImageSetConfig)
 
 
 def load_items(
@@ -213,10 +214,10 @@ def _recipe(path: Path) -> Catalogue:
     config = _load_recipe(path)
     if isinstance(config, ImageSetConfig):
         return pictures_of_recipe(config)
-    if isinstance(config, FractalScenesConfig):
-        scenes = FractalScenes(config)
+    if isinstance(config, FractalScenesConfig | ObjectScenesConfig):
+        scenes = FractalScenes(config) if isinstance(config, FractalScenesConfig) else ObjectScenes(config)
         return Catalogue(len(scenes), lambda i: scene_items([scenes[i]], captions=[f"scene {i}"])[0])
-    clouds = open_pcfractal(config)
+    clouds = ObjectClouds(config) if isinstance(config, ObjectsConfig) else open_pcfractal(config)
 
     def read(i: int) -> PageItem:
         cloud = clouds[i]
@@ -225,7 +226,7 @@ def _recipe(path: Path) -> Catalogue:
     return Catalogue(len(clouds), read)
 
 
-def _load_recipe(path: Path) -> PCFractalConfig | FractalScenesConfig | ImageSetConfig:
+def _load_recipe(path: Path) -> PCFractalConfig | FractalScenesConfig | ObjectsConfig | ObjectScenesConfig | ImageSetConfig:
     """The first kind of recipe that can be made of the file; otherwise the problems of the kind that knows its keys."""
     refusals: list[tuple[int, ConfigError]] = []
     for kind in RECIPES:
