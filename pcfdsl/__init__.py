@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pcfdsl.image.sets import ImageSetConfig, open_images
     from pcfdsl.infer.detector import detect_in_file, load_detector
     from pcfdsl.infer.features import load_backbone
+    from pcfdsl.pointcloud.objects import ObjectClouds, ObjectsConfig
     from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
     from pcfdsl.rng import stream
     from pcfdsl.samples.detection import PointsConfig, collate, scene_samples
@@ -40,6 +41,8 @@ __all__ = [
     "FractalScenes",
     "FractalScenesConfig",
     "ImageSetConfig",
+    "ObjectClouds",
+    "ObjectsConfig",
     "PCFractalConfig",
     "PCFractalDB",
     "PointsConfig",
@@ -81,6 +84,7 @@ _HOMES = {
     "image.sets": ("ImageSetConfig", "open_images"),
     "infer.detector": ("detect_in_file", "load_detector"),
     "infer.features": ("load_backbone",),
+    "pointcloud.objects": ("ObjectClouds", "ObjectsConfig"),
     "pointcloud.pcfractal": ("PCFractalConfig", "PCFractalDB", "open_pcfractal"),
     "rng": ("stream",),
     "samples.detection": ("PointsConfig", "collate", "scene_samples"),

@@ -23,6 +23,7 @@ from pcfdsl.generate import images as image_sets
 from pcfdsl.generate import pcfractal
 from pcfdsl.generate.driver import Recipe
 from pcfdsl.image.sets import ImageSetConfig, open_images
+from pcfdsl.pointcloud.objects import ObjectClouds, ObjectsConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.scene.config import FractalScenesConfig
 from pcfdsl.scene.synthesize import FractalScenes
@@ -31,6 +32,7 @@ FILE = Path(__file__).parent / "golden" / "digests.json"
 NUM_SAMPLES = 3
 TOLERANCE, DOTS_TOLERANCE = 1e-4, 1e-2
 CLOUDS = ("num_categories=3", "num_instances=4", "num_points=2000", "search.variance_threshold=0.05")
+FORMULAS = ("spherical_harmonics", "superquadrics")
 SIZES = {
     "fractaldb": "num_categories: 2, num_instances: 5, image_size: 64",
     "exfractaldb": "num_categories: 2, num_instances: 5, image_size: 64",
@@ -65,6 +67,11 @@ def scenes(*settings: str) -> Recipe:
     )
 
 
+def objects(formula: str) -> Recipe:
+    settings = f"[{{formula: {formula}, num_categories: 3, num_instances: 1, num_points: 2000}}]"
+    return ObjectClouds(load(ObjectsConfig, None, [f"objects={settings}"]))
+
+
 def images(name: str) -> ImageSetConfig:
     return load(ImageSetConfig, None, [f"dataset={name}", f"{name}={{{SIZES[name]}}}"])
 
@@ -73,6 +80,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "pcfractal_categories": lambda: pcfractal.searched_categories(clouds()),
     "pcfractal": lambda: PCFractalDB(clouds()),
     "scenes": scenes,
+    **{formula: lambda formula=formula: objects(formula) for formula in FORMULAS},
     **{name: lambda name=name: open_images(images(name)) for name in SIZES},
     "one_parameter": lambda: open_images(load(ImageSetConfig, "image/one_parameter", ["fractaldb.image_size=64"])),
     **{

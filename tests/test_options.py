@@ -16,9 +16,11 @@ import yaml
 
 import pcfdsl
 from pcfdsl.config import kinds_of
+from pcfdsl.config.values import items_of
 from pcfdsl.image.sets import ImageSetConfig
+from pcfdsl.pointcloud.objects import ObjectsConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
-from pcfdsl.scene.config import FractalScenesConfig
+from pcfdsl.scene.config import FractalScenesConfig, ObjectScenesConfig
 from pcfdsl.studies.demo import DemoConfig
 from pcfdsl.studies.images import ImageStudyConfig
 from pcfdsl.train.tasks.image import ImageConfig
@@ -27,7 +29,16 @@ from pcfdsl.train.tasks.table import TASKS
 PACKAGE = Path(pcfdsl.__file__).parent
 CONFIGS = Path(__file__).parents[1] / "configs"
 OPTIONS = Path(__file__).parent / "golden" / "options.txt"
-ROOTS = (PCFractalConfig, FractalScenesConfig, ImageSetConfig, ImageConfig, DemoConfig, ImageStudyConfig)
+ROOTS = (
+    PCFractalConfig,
+    ObjectsConfig,
+    FractalScenesConfig,
+    ObjectScenesConfig,
+    ImageSetConfig,
+    ImageConfig,
+    DemoConfig,
+    ImageStudyConfig,
+)
 
 KEPT = {
     "The formula itself is what is studied, and stored sets record its parameters": (
@@ -69,7 +80,7 @@ def lines_of(cls: type, listed: set[type]) -> Iterator[str]:
     hints = typing.get_type_hints(cls)
     inner = []
     for field in dataclasses.fields(cls):
-        hint = hints[field.name]
+        hint = items_of(hints[field.name]) or hints[field.name]
         groups = [hint] if dataclasses.is_dataclass(hint) else list(kinds_of(hint).values())
         names = f": {' | '.join(group.__name__ for group in groups)}" if groups else ""
         yield f"{cls.__name__}.{field.name}{names}"
@@ -91,6 +102,8 @@ def test_the_options_are_the_recorded_ones():
 
 def keys_of(settings: Any) -> set[str]:
     """Every key of nested settings."""
+    if isinstance(settings, list):
+        return set().union(*map(keys_of, settings))
     if not isinstance(settings, dict):
         return set()
     return set(settings).union(*map(keys_of, settings.values()))

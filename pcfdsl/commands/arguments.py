@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["add_generation", "add_preparation", "add_training", "generate", "prepare", "print_report", "train"]
 
 
-def add_generation(parser: argparse.ArgumentParser, *, categories: str) -> None:
-    """Add what the generators of sets take; `categories` is the help text of --categories."""
+def add_generation(parser: argparse.ArgumentParser, *, categories: str | None = None) -> None:
+    """Add what the generators of sets take; `categories` is the help text of --categories, if the set takes any."""
     parser.add_argument("--out", metavar="DIR", help="folder of the set")
-    parser.add_argument("--seed", type=whole, help="short for seed=SEED")
     parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="generate only part i of n")
     parser.add_argument("--workers", type=positive, default=1, help="number of processes (default 1)")
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: on a Ray cluster")
     parser.add_argument("--overwrite", action="store_true", help="replace a set with other settings")
-    parser.add_argument("--categories", metavar="DIR", help=categories)
+    if categories:
+        parser.add_argument("--seed", type=whole, help="short for seed=SEED")
+        parser.add_argument("--categories", metavar="DIR", help=categories)
     parser.add_argument("--dry-run", action="store_true", help="print the size and duration, write nothing")
     parser.add_argument("--verify", action="store_true", help="regenerate samples and compare them bit for bit")
     parser.add_argument("--num-samples", type=positive, help="with --verify: how many to regenerate (default all)")
@@ -50,15 +51,16 @@ def generate(
     from pcfdsl.generate.workers import local
 
     plan, make, verify = jobs
-    args.overrides += [] if args.seed is None else [f"seed={args.seed}"]
+    given = {"categories": args.categories} if "categories" in args else {}
+    args.overrides += [f"seed={args.seed}"] if "seed" in args and args.seed is not None else []
     config = resolve_config(args, config_class)
     if args.dry_run:
-        return plan(config, categories=args.categories, workers=args.workers)
+        return plan(config, **given, workers=args.workers)
     if args.out is None:
         parser.error("--out is required")
     executor = on_ray if args.engine == "ray" else local(args.workers)
     options = RunOptions(shard=args.shard, executor=executor, overwrite=args.overwrite)
-    how |= {"categories": args.categories, "options": options}
+    how |= {**given, "options": options}
     if args.verify:
         return verify(config, args.out, num_samples=args.num_samples, **how)
     return make(config, args.out, **how)

@@ -18,6 +18,7 @@ from pcfdsl.commands import (
     export_pcfractal,
     extract_features,
     generate_images,
+    generate_objects,
     generate_pcfractal,
     image_study,
     predict,
@@ -35,6 +36,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "configs": configs,
     "generate-pcfractal": generate_pcfractal,
+    "generate-objects": generate_objects,
     "generate-images": generate_images,
     "view": view,
     "train": train,

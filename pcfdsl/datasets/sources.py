@@ -28,7 +28,7 @@ __all__ = [
     "MMDetection3DSource",
     "MeshSource",
     "NoSource",
-    "ObjectSource",
+    "FormulaSource",
     "ReleasedSource",
     "SceneSet",
     "SceneSource",
@@ -49,12 +49,10 @@ class FractalSource(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectSource(Settings):
+class FormulaSource(Settings):
     """Scenes of objects of one or more formulas, generated on the fly."""
 
-    kind: Literal["objects"] = option(
-        "objects", "scenes of objects of one or more formulas, generated on the fly"
-    )
+    kind: Literal["objects"] = option("objects", "scenes of objects of one or more formulas, generated on the fly")
     scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
     objects: tuple[Formula, ...] = option((IFSConfig(),), "the formulas of the objects, each with its share")
 
@@ -141,7 +139,7 @@ class NoSource(Settings):
 
 SceneSource = (
     FractalSource
-    | ObjectSource
+    | FormulaSource
     | ReleasedSource
     | FurnitureSource
     | MeshSource
@@ -177,7 +175,7 @@ def open_scenes(source: SceneSource) -> SceneSet:
             if isinstance(source, ReleasedSource):
                 return SceneSet(ReleasedScenes(source.scenes, database), classes)
             return SceneSet(Scenes(source.scenes, FractalObjects(database)), classes)
-        case ObjectSource():
+        case FormulaSource():
             scenes = ObjectScenes(ObjectScenesConfig(scenes=source.scenes, objects=source.objects))
             scenes.clouds.prepare()
             return SceneSet(scenes, scenes.clouds.classes)

@@ -88,7 +88,7 @@ def _polynomials(degree: int) -> np.ndarray:
 
 @lru_cache
 def _grid(degree: int) -> tuple[np.ndarray, ...]:
-    """Of the middles of the cells: Y_lm along the meridian and its slope [band, l, m], cosines and sines [m, sector]."""
+    """Middles of the cells: Y_lm along the meridian and its slope [band, l, m]; cosines and sines [m, sector]."""
     theta = (np.arange(_BANDS) + 0.5) * np.pi / _BANDS
     z, s, m = np.cos(theta), np.sin(theta), np.arange(degree + 1)
     table = _polynomials(degree)

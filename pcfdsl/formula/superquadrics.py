@@ -64,7 +64,8 @@ def sample_superquadric(rng: np.random.Generator, shape: Superquadric, num_point
     meridian, section = (_quadrant(exponent) for exponent in shape.exponents)
     if shape.hole:  # the tube's outer half and its inner half
         inner = meridian[-2::-1] * (-1, 1)
-        meridian = np.concatenate([meridian, inner]) + (shape.hole, 0)
+        meridian = np.concatenate([meridian, inner])
+        meridian[:, 0] += shape.hole
     meridian, section = meridian * (1, shape.axes[2]), section * shape.axes[:2]
     points = np.empty((num_points, 3), np.float32)
     _sample(meridian.astype(np.float32), section.astype(np.float32), draw_key(rng), points)

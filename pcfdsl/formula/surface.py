@@ -61,7 +61,7 @@ def tabulate_cells(areas, cumulative, guide):
 def find_cell(cumulative, guide, random):
     """The cell that the upper 28 bits of a word choose, in proportion to the areas.
 
-    A step or two from the guide's cell suffice, how many no processor can guess: four are taken or not without a branch.
+    A step or two from the guide's cell are enough. No processor can guess how many, so four are tried without a branch.
     """
     at = np.float64(random >> np.uint64(36)) * 2.0**-28 * len(cumulative)
     cell = np.uintp(guide[np.uintp(at)])

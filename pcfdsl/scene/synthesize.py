@@ -12,7 +12,14 @@ from pcfdsl.pointcloud.pcfractal import PCFractalDB, open_pcfractal
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, SceneSequence, points_in_boxes, tight_box
 from pcfdsl.scene.colors import Thing, draw_colors
-from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, ObjectScenesConfig, RoomConfig, SceneConfig, SizeConfig
+from pcfdsl.scene.config import (
+    CameraConfig,
+    FractalScenesConfig,
+    ObjectScenesConfig,
+    RoomConfig,
+    SceneConfig,
+    SizeConfig,
+)
 from pcfdsl.scene.layout import Layout, lay_out
 from pcfdsl.scene.objects import FormulaObjects, FractalObjects, ObjectSource, PartSource
 from pcfdsl.scene.visibility import visible_from

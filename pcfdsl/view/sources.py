@@ -226,7 +226,9 @@ def _recipe(path: Path) -> Catalogue:
     return Catalogue(len(clouds), read)
 
 
-def _load_recipe(path: Path) -> PCFractalConfig | FractalScenesConfig | ObjectsConfig | ObjectScenesConfig | ImageSetConfig:
+def _load_recipe(
+    path: Path,
+) -> PCFractalConfig | FractalScenesConfig | ObjectsConfig | ObjectScenesConfig | ImageSetConfig:
     """The first kind of recipe that can be made of the file; otherwise the problems of the kind that knows its keys."""
     refusals: list[tuple[int, ConfigError]] = []
     for kind in RECIPES:

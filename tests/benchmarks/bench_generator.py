@@ -14,14 +14,17 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
+from pcfdsl.config import load
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, draw_states, play, tabulate
 from pcfdsl.formula.released import filling_rate_2d
 from pcfdsl.formula.search import SearchConfig, search_category
+from pcfdsl.pointcloud.objects import ObjectClouds, ObjectsConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.rng import stream
 
 NUM_POINTS = 10_000_000
+FORMULAS = ("ifs", "spherical_harmonics", "superquadrics")
 
 
 def seconds(run: Callable[[], object], repeats: int = 5) -> float:
@@ -108,6 +111,19 @@ def clouds() -> None:
     print(f"two threads {one / two:.2f}x")
 
 
+def formulas() -> None:
+    """Clouds of each formula of objects, with categories drawn; every cloud is of another instance."""
+    settings = "{formula: %s, num_categories: 20, num_instances: 1000, num_points: %d}"
+    print("clouds of formulas on one core [clouds/s]\n  points", *(f"{name:>20}" for name in FORMULAS))
+    for num_points in (1000, 2048, 10_000):
+        rates = []
+        for name in FORMULAS:
+            clouds = ObjectClouds(load(ObjectsConfig, None, [f"objects=[{settings % (name, num_points)}]"]))
+            indices = range(0, len(clouds), 10)
+            rates.append(len(indices) / seconds(lambda: [clouds[i].category for i in indices], 3))  # noqa: B023
+        print(f"  {num_points:6}", *(f"{rate:10.0f} ({rate / rates[0]:6.2f}x)" for rate in rates))
+
+
 def _num_draws(category: int) -> int:
     return search_category(SearchConfig(), 1, category).num_draws
 
@@ -148,6 +164,7 @@ if __name__ == "__main__":
     assert NUM_POINTS % NUM_LANES == 0
     chaos_games()
     clouds()
+    formulas()
     search()
     released()
     start_up()

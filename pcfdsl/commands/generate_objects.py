@@ -1,0 +1,19 @@
+"""Generate clouds of one or more formulas, such as spherical harmonics. Run again to resume, check or repair."""
+
+import argparse
+
+from pcfdsl.command_line import add_config
+from pcfdsl.commands.arguments import add_generation, generate
+
+__all__ = ["main"]
+
+
+def main() -> dict:
+    from pcfdsl.generate.objects import generate_objects, plan_objects, verify_objects
+    from pcfdsl.pointcloud.objects import ObjectsConfig
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config(parser, ObjectsConfig)
+    add_generation(parser)
+    args = parser.parse_intermixed_args()  # key=value may be anywhere
+    return generate(parser, args, ObjectsConfig, (plan_objects, generate_objects, verify_objects))
