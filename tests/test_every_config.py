@@ -21,10 +21,12 @@ def config_classes():
 
 
 # What other settings fix, so that no other value is valid alone.
-BOUND = {"kind", "variant", "in_channels", "input_channels", "monitor", "hull", "supersample", "size"}
+BOUND = {"kind", "formula", "variant", "in_channels", "input_channels", "monitor", "hull", "supersample", "size"}
 BOUND |= {
     "backbone_type",
     "detector",
+    "formula",
+    "color",  # several fractals in one picture are told apart by it
     "use_height",
     "use_color",
     "checkpoint",

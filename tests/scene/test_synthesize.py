@@ -11,10 +11,17 @@ from pcfdsl.formula.search import SearchConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, points_in_boxes, votes
-from pcfdsl.scene.config import CameraConfig, FractalScenesConfig, RoomConfig, SceneConfig, SizeConfig
+from pcfdsl.scene.config import (
+    CameraConfig,
+    FractalScenesConfig,
+    ObjectScenesConfig,
+    RoomConfig,
+    SceneConfig,
+    SizeConfig,
+)
 from pcfdsl.scene.layout import LayoutConfig
 from pcfdsl.scene.primitives import PrimitiveFurniture
-from pcfdsl.scene.synthesize import FractalScenes, Scenes, _allot
+from pcfdsl.scene.synthesize import FractalScenes, ObjectScenes, Scenes, _allot
 
 
 def same(a: Scene, b: Scene) -> bool:
@@ -194,8 +201,11 @@ def test_categories_found_earlier_give_the_same_scenes():
     "path", sorted((Path(__file__).parents[2] / "configs" / "scene").glob("*.yaml")), ids=lambda p: p.stem
 )
 def test_presets_load_and_give_scenes(path):
-    fractals = ["fractals.num_categories=4", "fractals.search.variance_threshold=0.05"]
-    scenes = FractalScenes(load(FractalScenesConfig, path, fractals))
+    if "objects" in path.stem:
+        scenes = ObjectScenes(load(ObjectScenesConfig, path))
+    else:
+        fractals = ["fractals.num_categories=4", "fractals.search.variance_threshold=0.05"]
+        scenes = FractalScenes(load(FractalScenesConfig, path, fractals))
     scene = scenes[0]
     assert scene.points.shape == (scenes.config.scenes.num_points, 3)
     assert len(scene.boxes) >= 1
