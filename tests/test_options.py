@@ -52,7 +52,7 @@ KEPT = {
         "boxes coverage max_room_aspect ceiling height roughness resolution tolerance camera jitter"
     ),
     "The released scripts' shell wrapper passes another value": "num_objects",
-    "Files of others have other names, axes and columns": "images_key labels_key channels up bin_columns",
+    "Files of others have other names, axes and columns": "images_key labels_key up bin_columns",
     "Given on the command line, or by the tool that is run": "checkpoint device freeze_stages num_per_class",
     "Runs on shares of the data are compared on several shares": "subset_seed shots",
     "Fine-tuning of foreign networks by their own recipes": "layer_decay freeze average",

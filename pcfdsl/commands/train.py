@@ -26,15 +26,18 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
     config_class, train = TASKS[task]()
     add_config(parser, config_class)
     parser.add_argument("--train-fraction", type=float, metavar="F", help="share of the training set to use")
-    if task in ("image", "self_supervised"):
+    if task in ("image", "self_supervised", "coco"):
         parser.add_argument("--model", metavar="NAME", help="any timm model: sets model.name")
         own = {"model.name": "model"}
         if task == "image":
             parser.add_argument("--freeze-stages", type=whole, metavar="K", help="keep the first K stages as they are")
             own["freeze_stages"] = "freeze_stages"
-        else:
+        elif task == "self_supervised":
             parser.add_argument("--method", metavar="NAME", help="mocov2, simclr, mae, ...: sets method.kind")
             own["method.kind"] = "method"
+        else:
+            parser.add_argument("--data", metavar="PATH", help="folder in COCO's format: sets path")
+            own["path"] = "data"
     else:
         parser.add_argument(
             "--backbone", choices=("pointnet2", "srunet"), help="srunet also turns points.use_height off"

@@ -1,17 +1,13 @@
 """Trained image networks in use: loaded, or turned into what detectors of torchvision are built on."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
-from torch import Tensor, nn
-from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from torch import nn
 
 from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.infer.trained import Trained, load_trained
+from pcfdsl.models.pyramid import PyramidBackbone
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.tasks.image import ImageConfig
 from pcfdsl.train.tasks.image_model import create_network
@@ -35,37 +31,6 @@ def load_image_classifier(path: str | Path, *, device: str = "auto") -> ImageCla
 
     config_class = SelfSupervisedConfig if "method" in load_checkpoint(path).settings else ImageConfig
     return load_trained(path, config_class, build, network="an image network", device=device)
-
-
-class PyramidBackbone(nn.Module):
-    """A network of timm under a feature pyramid, as torchvision's detectors take it: MaskRCNN(PyramidBackbone(...)).
-
-    Args:
-        network: timm's network; its weights are used, its classifier is not.
-        levels: Which of its feature maps, as counted in its `feature_info`; by default the last four.
-        channels: Of the pyramid's maps.
-
-    Raises:
-        ValueError: If the network does not give feature maps.
-    """
-
-    def __init__(self, network: Any, *, levels: Sequence[int] | None = None, channels: int = 256):
-        super().__init__()
-        if not hasattr(network, "forward_intermediates"):
-            raise ValueError(f"{type(network).__name__} gives no intermediate feature maps in this version of timm")
-        self.body, self.out_channels = network, channels
-        num_maps = len(network.feature_info)
-        self.levels = tuple(range(num_maps))[-4:] if levels is None else tuple(levels)
-        widths = [network.feature_info[level]["num_chs"] for level in self.levels]
-        self.body.reset_classifier(0)
-        self.fpn = FeaturePyramidNetwork(widths, channels, extra_blocks=LastLevelMaxPool())
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """[B, C, H, W] -> maps "0", "1", ... and "pool", finest first."""
-        maps = self.body.forward_intermediates(  # type: ignore[operator]
-            images, indices=list(self.levels), intermediates_only=True, output_fmt="NCHW"
-        )
-        return self.fpn(OrderedDict((str(k), map_) for k, map_ in enumerate(maps)))
 
 
 def export_torchvision_backbone(path: str | Path, out: str | Path) -> Path:

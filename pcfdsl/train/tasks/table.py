@@ -35,6 +35,12 @@ def _self_supervised() -> _Entry:
     return SelfSupervisedConfig, train_self_supervised
 
 
+def _coco() -> _Entry:
+    with needs("coco"):
+        from pcfdsl.train.tasks.coco import CocoConfig, train_coco
+    return CocoConfig, train_coco
+
+
 TASKS: Mapping[str, Callable[[], _Entry]] = MappingProxyType(
     {
         "detection": lambda: (DetectorConfig, train_detector),
@@ -45,5 +51,6 @@ TASKS: Mapping[str, Callable[[], _Entry]] = MappingProxyType(
         "classification": lambda: (ClassificationConfig, train_classifier),
         "image": _image,
         "self_supervised": _self_supervised,
+        "coco": _coco,
     }
 )
