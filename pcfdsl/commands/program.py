@@ -26,6 +26,7 @@ from pcfdsl.commands import (
     prepare_s3dis,
     prepare_scannet,
     prepare_sunrgbd,
+    reproduce_claims,
     train,
     train_image,
     view,
@@ -55,6 +56,7 @@ COMMANDS = {
     "export-backbone": export_backbone,
     "export-model": export_model,
     "export-pcfractal": export_pcfractal,
+    "reproduce-claims": reproduce_claims,
     "demo": demo,
 }
 

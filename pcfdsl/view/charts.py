@@ -1,4 +1,4 @@
-"""Line and bar charts over several seeds, as PNG."""
+"""Line, bar and interval charts over several seeds, as PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["bar_chart", "line_chart"]
+__all__ = ["bar_chart", "interval_chart", "line_chart"]
 
 COLORS = ("#2766b0", "#d9622b", "#2d9164", "#8a4fa3", "#b08a1e", "#5b6470")
 
@@ -99,6 +99,43 @@ def bar_chart(
     axes.set_xticks(range(len(groups)), groups)
     axes.margins(y=0.12)
     figure.legend(loc="outside upper right", ncols=len(series), frameon=False)
+    return _png(figure)
+
+
+def interval_chart(
+    rows: Mapping[str, tuple[float, float, float]],
+    *,
+    colors: Sequence[str] = (),
+    x_label: str = "",
+    title: str = "",
+    width: int = 860,
+) -> bytes:
+    """One line below the other: a mean as a dot, its interval as a bar, zero as a rule.
+
+    Args:
+        rows: Name -> (mean, low, high).
+        colors: Of the rows; all alike by default.
+        x_label: Text below.
+        title: Text above.
+        width: In pixels; the height follows from the number of rows.
+
+    Returns:
+        The content of a PNG file.
+
+    Raises:
+        ValueError: Without rows.
+    """
+    if not rows:
+        raise ValueError("interval_chart got no rows; give at least one name -> (mean, low, high)")
+    figure, axes = _empty((width, 90 + 24 * len(rows)), x_label, "", title)
+    axes.axvline(0, color="black", linewidth=0.8)
+    for k, (mean, low, high) in enumerate(rows.values()):
+        color = colors[k] if colors else COLORS[0]
+        axes.plot([low, high], [k, k], color=color, linewidth=2.5, solid_capstyle="butt", alpha=0.6)
+        axes.plot([mean], [k], "o", color=color, markersize=6)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.25)
     return _png(figure)
 
 

@@ -1,0 +1,37 @@
+"""The papers' claims, run again at laptop size: one page with a verdict for each. Run again to resume."""
+
+import argparse
+import sys
+
+from pcfdsl.command_line import add_open, needs, open_page, positive
+
+__all__ = ["main"]
+
+
+def main() -> dict:
+    with needs("image"):
+        from pcfdsl.studies.claims.page import write_claims_page
+        from pcfdsl.studies.claims.plan import PLANS
+        from pcfdsl.studies.claims.run import run_plan
+
+    costs = "; ".join(f"{name}: {plan.about}" for name, plan in PLANS.items())
+    parser = argparse.ArgumentParser(description=__doc__, epilog=costs)
+    parser.add_argument("--plan", choices=tuple(PLANS), default="small", help="what to run (default: small)")
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder of all runs and of claims.html")
+    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="trainings at a time (default: 2)")
+    parser.add_argument(
+        "--report-only", action="store_true", help="write the page of what is finished, and train nothing"
+    )
+    add_open(parser)
+    args = parser.parse_args()
+    plan = PLANS[args.plan]
+    failures = []
+    if not args.report_only:
+        how = {"workers": args.workers, "progress": lambda line: print(line, file=sys.stderr, flush=True)}
+        failures = run_plan(plan, args.out, **how)
+    page = write_claims_page(plan, args.out)
+    if args.open:
+        open_page(page)
+    if failures:
+        raise ValueError(f"{page} is written, but {len(failures)} job(s) failed:\n  " + "\n  ".join(failures))
+    return {"page": str(page), "markdown": str(page.with_suffix(".md"))}

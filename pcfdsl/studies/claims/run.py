@@ -1,0 +1,134 @@
+"""Runs a plan, several trainings at a time; what is finished is never repeated.
+
+out/pretrained/NAME/       a pre-training, or one a seed in NAME/seedN
+out/rooms/STUDY/ARM/CASE/  fine-tunings, see pcfdsl.studies.study
+out/pictures/              the study of images
+"""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from pcfdsl.checkpoints.run_folder import find_weights
+from pcfdsl.config import load
+from pcfdsl.store.atomic import make_folder, write_file
+from pcfdsl.studies.claims.plan import Plan, Pretraining
+from pcfdsl.studies.comparison import compare_pretraining
+from pcfdsl.train.tasks.detection import DetectorConfig
+from pcfdsl.train.tasks.table import TASKS
+
+__all__ = ["Results", "read_results", "run_plan"]
+
+Results = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]  # study -> arm -> case -> metrics
+
+_THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def run_plan(plan: Plan, out: str | Path, *, workers: int = 1, progress: Callable[[str], object] = print) -> list[str]:
+    """Run what is not finished yet.
+
+    Args:
+        plan: What to run.
+        out: Folder of everything.
+        workers: Trainings at a time, each with one thread.
+        progress: Called with a line after each job.
+
+    Returns:
+        One sentence for each job that failed; the others were run all the same. A study goes without the arms whose
+        pre-training failed.
+
+    Raises:
+        OSError, ValueError: If the folder holds another plan, or cannot be written.
+    """
+    out = make_folder(out)
+    _claim_folder(plan, out)
+    first = {f"pre-training {name}": (_pretrain, (plan, name, str(out))) for name in plan.pretrainings}
+    if plan.pictures is not None:
+        first |= {f"pictures {i + 1}/{workers}": (_pictures, (plan, str(out), i, workers)) for i in range(workers)}
+    second = {
+        f"study {name} {i + 1}/{workers}": (_rooms, (plan, name, str(out), i, workers))
+        for name in plan.rooms
+        for i in range(workers)
+    }
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))  # libraries read these when a new process imports them
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            return [sentence for jobs in (first, second) for sentence in _run(pool, jobs, progress)]
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def read_results(plan: Plan, out: str | Path) -> Results:
+    """The metrics of every finished run of a plan, whatever is missing."""
+    folders = {name: Path(out) / "rooms" / name for name in plan.rooms} | {"pictures": Path(out) / "pictures"}
+    results: dict[str, dict[str, dict[str, Mapping[str, float]]]] = {}
+    for study, folder in folders.items():
+        for path in sorted(folder.glob("*/*/result.json")):
+            content = json.loads(path.read_text())
+            results.setdefault(study, {}).setdefault(content["arm"], {})[content["case"]] = content["metrics"]
+    return results
+
+
+def _claim_folder(plan: Plan, out: Path) -> None:
+    """Remember which plan a folder is of: its studies would mix runs of several."""
+    path = out / "plan.json"
+    if path.is_file() and json.loads(path.read_text()) != {"plan": plan.name}:
+        raise ValueError(f"{out} holds runs of another plan, {path.read_text()}; choose another folder")
+    write_file(path, json.dumps({"plan": plan.name}).encode())
+
+
+def _run(pool: ProcessPoolExecutor, jobs: Mapping[str, tuple], progress: Callable[[str], object]) -> list[str]:
+    futures: dict[Future, str] = {pool.submit(call, *arguments): name for name, (call, arguments) in jobs.items()}
+    failures = []
+    for number, future in enumerate(as_completed(futures), 1):
+        error = future.exception()
+        state = "done" if error is None else f"failed: {type(error).__name__}: {error}"
+        progress(f"[{number}/{len(futures)}] {futures[future]} {state}")
+        if error is not None:
+            failures.append(f"{futures[future]} {state}")
+    return failures
+
+
+def _pretrain(plan: Plan, name: str, out: str) -> None:
+    pretraining: Pretraining = plan.pretrainings[name]
+    config_class, train = TASKS[pretraining.task]()
+    config = load(config_class, pretraining.recipe, ("train.num_threads=1", *pretraining.settings))
+    train(config, Path(out) / "pretrained" / name, seeds=plan.seeds if plan.each_seed else ())
+
+
+def _rooms(plan: Plan, name: str, out: str, index: int, count: int) -> None:
+    study = plan.rooms[name]
+    config = load(DetectorConfig, study.recipe, ("train.num_threads=1", *study.settings))
+    starts: dict[str, str | None] = {"scratch": None}
+    for arm, pretraining in study.starts.items():
+        folder = Path(out) / "pretrained" / pretraining / ("seed{seed}" if plan.each_seed else "")
+        if all(_finished(str(folder).replace("{seed}", str(seed))) for seed in plan.seeds):
+            starts[arm] = str(folder)
+    folder = Path(out) / "rooms" / name
+    compare_pretraining(config, starts, folder, seeds=plan.seeds, shard=(index, count), progress=_quiet)
+
+
+def _pictures(plan: Plan, out: str, index: int, count: int) -> None:
+    from pcfdsl.studies.images import ImageStudyConfig, run_image_study
+
+    assert plan.pictures is not None
+    config = load(ImageStudyConfig, plan.pictures.recipe, plan.pictures.settings)
+    folder, how = Path(out) / "pictures", {"seeds": plan.seeds, "arms": plan.pictures.arms, "progress": _quiet}
+    run_image_study(config, folder, shard=(index, count), **how)
+
+
+def _finished(folder: str) -> bool:
+    try:
+        find_weights(folder)
+    except (OSError, ValueError):  # missing or damaged: its job says why
+        return False
+    return True
+
+
+def _quiet(line: str) -> None:
+    """Runs report through their jobs."""
