@@ -4,10 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test test-slow test-faults gpu lint bench docs clean
+.PHONY: demo claims test test-slow test-faults gpu lint bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/run_demo.py --out $(DEMO) $(if $(MESHES),--meshes $(MESHES))
+
+claims: $(VENV)/.tested
+	$(BIN)/python tools/reproduce_claims.py --out runs/claims
 
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest -n auto

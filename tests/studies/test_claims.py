@@ -111,9 +111,10 @@ def test_one_command_runs_resumes_and_reports(tmp_path):
     assert run_plan(PLANS["smoke"], tmp_path, workers=2, progress=lines.append) == []
     assert len(lines) == 3
     found = read_results(PLANS["smoke"], tmp_path)
-    assert {arm: list(runs) for arm, runs in found["rooms"].items()} == dict.fromkeys(
-        ("detection", "scratch"), ["seed0", "seed1"]
-    )
+    assert {arm: list(runs) for arm, runs in found["rooms"].items()} == {
+        "detection": ["seed0", "seed1"],
+        "scratch": ["seed0", "seed1"],
+    }
     page = write_claims_page(PLANS["smoke"], tmp_path)
     assert {path.name for path in tmp_path.glob("claims*")} == {
         "claims.html",
@@ -135,6 +136,6 @@ def test_a_job_that_fails_costs_only_itself(tmp_path):
     (tmp_path / "pretrained" / "detection").write_text("in the way")
     failures = run_plan(PLANS["smoke"], tmp_path, workers=1, progress=str)
     assert len(failures) == 1
-    assert "pre-training detection failed" in failures[0]
+    assert failures[0].startswith("pre-training detection: NotADirectoryError")
     assert list(read_results(PLANS["smoke"], tmp_path)["rooms"]) == ["scratch"]
     assert json.loads((tmp_path / "plan.json").read_text()) == {"plan": "smoke"}

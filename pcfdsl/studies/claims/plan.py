@@ -79,9 +79,7 @@ def _pretrainings(*settings: str) -> dict[str, Pretraining]:
         "no_check": detection("data.fractals.search.variance_threshold=0"),
         "threshold_015": detection("data.fractals.search.variance_threshold=0.15"),
         "contractive": detection("data.fractals.search.sampler=contractive"),
-        "classification": Pretraining(
-            task="classification", recipe="classifier/laptop_pretrain", settings=("train.evaluations=0", *settings)
-        ),
+        "classification": Pretraining(task="classification", recipe="classifier/laptop_pretrain", settings=settings),
         **{name: task(name) for name in ("segmentation", "pointcontrast", "csc", "random_rooms")},
         "wide": detection(_WIDE),
         "srunet": detection(recipe="votenet/laptop_srunet_pretrain"),

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from pcfdsl.checkpoints.run_folder import find_weights
 from pcfdsl.config import load
 from pcfdsl.store.atomic import make_folder, write_file
 from pcfdsl.studies.claims.plan import Plan, Pretraining
@@ -48,16 +47,18 @@ def run_plan(plan: Plan, out: str | Path, *, workers: int = 1, progress: Callabl
     first = {f"pre-training {name}": (_pretrain, (plan, name, str(out))) for name in plan.pretrainings}
     if plan.pictures is not None:
         first |= {f"pictures {i + 1}/{workers}": (_pictures, (plan, str(out), i, workers)) for i in range(workers)}
-    second = {
-        f"study {name} {i + 1}/{workers}": (_rooms, (plan, name, str(out), i, workers))
-        for name in plan.rooms
-        for i in range(workers)
-    }
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))  # libraries read these when a new process imports them
     try:
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return [sentence for jobs in (first, second) for sentence in _run(pool, jobs, progress)]
+            failures = _run(pool, first, progress)
+            made = [name for name in plan.pretrainings if f"pre-training {name}" not in failures]
+            second = {
+                f"study {name} {i + 1}/{workers}": (_rooms, (plan, name, made, str(out), i, workers))
+                for name in plan.rooms
+                for i in range(workers)
+            }
+            return [f"{job}: {error}" for job, error in {**failures, **_run(pool, second, progress)}.items()]
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
@@ -82,15 +83,15 @@ def _claim_folder(plan: Plan, out: Path) -> None:
     write_file(path, json.dumps({"plan": plan.name}).encode())
 
 
-def _run(pool: ProcessPoolExecutor, jobs: Mapping[str, tuple], progress: Callable[[str], object]) -> list[str]:
+def _run(pool: ProcessPoolExecutor, jobs: Mapping[str, tuple], progress: Callable[[str], object]) -> dict[str, str]:
+    """The error of each job that failed, by its name."""
     futures: dict[Future, str] = {pool.submit(call, *arguments): name for name, (call, arguments) in jobs.items()}
-    failures = []
+    failures = {}
     for number, future in enumerate(as_completed(futures), 1):
         error = future.exception()
-        state = "done" if error is None else f"failed: {type(error).__name__}: {error}"
-        progress(f"[{number}/{len(futures)}] {futures[future]} {state}")
         if error is not None:
-            failures.append(f"{futures[future]} {state}")
+            failures[futures[future]] = f"{type(error).__name__}: {error}"
+        progress(f"[{number}/{len(futures)}] {futures[future]}: {failures.get(futures[future], 'done')}")
     return failures
 
 
@@ -101,14 +102,13 @@ def _pretrain(plan: Plan, name: str, out: str) -> None:
     train(config, Path(out) / "pretrained" / name, seeds=plan.seeds if plan.each_seed else ())
 
 
-def _rooms(plan: Plan, name: str, out: str, index: int, count: int) -> None:
+def _rooms(plan: Plan, name: str, made: list[str], out: str, index: int, count: int) -> None:
     study = plan.rooms[name]
     config = load(DetectorConfig, study.recipe, ("train.num_threads=1", *study.settings))
     starts: dict[str, str | None] = {"scratch": None}
     for arm, pretraining in study.starts.items():
-        folder = Path(out) / "pretrained" / pretraining / ("seed{seed}" if plan.each_seed else "")
-        if all(_finished(str(folder).replace("{seed}", str(seed))) for seed in plan.seeds):
-            starts[arm] = str(folder)
+        if pretraining in made:
+            starts[arm] = str(Path(out) / "pretrained" / pretraining / ("seed{seed}" if plan.each_seed else ""))
     folder = Path(out) / "rooms" / name
     compare_pretraining(config, starts, folder, seeds=plan.seeds, shard=(index, count), progress=_quiet)
 
@@ -120,14 +120,6 @@ def _pictures(plan: Plan, out: str, index: int, count: int) -> None:
     config = load(ImageStudyConfig, plan.pictures.recipe, plan.pictures.settings)
     folder, how = Path(out) / "pictures", {"seeds": plan.seeds, "arms": plan.pictures.arms, "progress": _quiet}
     run_image_study(config, folder, shard=(index, count), **how)
-
-
-def _finished(folder: str) -> bool:
-    try:
-        find_weights(folder)
-    except (OSError, ValueError):  # missing or damaged: its job says why
-        return False
-    return True
 
 
 def _quiet(line: str) -> None:
