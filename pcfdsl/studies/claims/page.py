@@ -42,13 +42,13 @@ def write_claims_page(plan: Plan, out: str | Path) -> Path:
     tables = [_verdicts(judgements), _differences(judgements), *_arms(results), _runs(results)]
     figures = {"claims_intervals.png": _intervals(judgements), "claims_curves.png": _curves(plan, out, results)}
     sections = [
-        Section("Claims", [_introduction(plan), tables[0]]),
+        Section("Claims", [_count(judgements), _introduction(plan), tables[0]]),
         Section("Differences", [*(Picture(f) for f in figures.values() if f), tables[1]]),
         Section("Pre-training", [_pretrainings(plan), *_rooms(plan)]),
         Section("Arms", tables[2:-1]),
         Section("All runs", [tables[-1]]),
     ]
-    text = [f"# Claims\n\n{_introduction(plan)}\n"]
+    text = [f"# Claims\n\n{_count(judgements)} {_introduction(plan)}\n"]
     for section in sections:
         blocks = [_markdown(block) for block in section.blocks if isinstance(block, Table)]
         shown = [f"![{name}]({name})\n" for name, f in figures.items() if f] if section.heading == "Differences" else []
@@ -58,6 +58,11 @@ def write_claims_page(plan: Plan, out: str | Path) -> Path:
             write_file(out / name, figure)
     write_file(out / "claims.md", "\n".join(text).encode())
     return write_report(out / "claims.html", sections, title="Claims of the papers, run again")
+
+
+def _count(judgements: Sequence[Judgement]) -> str:
+    words = [judged.verdict for judged in judgements]
+    return f"Of {len(words)} claims " + ", ".join(f"{words.count(word)} {word}" for word in _COLORS) + "."
 
 
 def _introduction(plan: Plan) -> str:

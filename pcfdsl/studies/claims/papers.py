@@ -99,13 +99,13 @@ CLAIMS = (
     ),
     Claim(
         key="T1 SR-UNet",
-        says="So it does with SR-UNet",
+        says="Pre-training by detection in rooms of fractals beats training from scratch (SR-UNet)",
         paper="ScanNetV2 57.0 / 35.8 → 59.4 / 37.0; SUN RGB-D 56.1 / 34.2 → 57.1 / 35.9",
         contrasts=_better("srunet", "detection", "scratch", LOOSE, STRICT),
     ),
     Claim(
         key="T1 x2",
-        says="A network of twice the width gains more from it",
+        says="Pre-trained on fractals, a network of twice the width is better",
         paper="ScanNetV2 61.9 / 38.3 → 63.4 / 39.9; SUN RGB-D 59.4 / 33.9 → 60.2 / 35.2",
         contrasts=(
             Contrast(
@@ -130,13 +130,13 @@ CLAIMS = (
     ),
     Claim(
         key="CSC",
-        says="and than that of CSC",
+        says="On the same fractals, the label of the formula is worth more than that of CSC",
         paper="mAP@0.5, SR-UNet: ScanNetV2 39.3 for CSC pre-trained on scans, 37.0 for fractals",
         contrasts=_better("rooms", "detection", "csc", LOOSE),
     ),
     Claim(
         key="RandomRooms",
-        says="and than RandomRooms",
+        says="Detection in rooms of fractals is worth more than RandomRooms of them",
         paper="ScanNetV2 61.3 / 36.2 (of CAD models) against 61.9 / 38.3",
         contrasts=_better("rooms", "detection", "random_rooms", LOOSE),
     ),
@@ -148,13 +148,13 @@ CLAIMS = (
     ),
     Claim(
         key="T5 check",
-        says="Refusing flat fractals helps: variance threshold 0.05 over none",
+        says="Refusing flat fractals helps: a variance threshold of 0.05 over none",
         paper="the check is part of the method; its effect on detection is not reported",
         contrasts=_better("rooms", "detection", "no_check", LOOSE),
     ),
     Claim(
         key="T5 strict",
-        says="and 0.15 over 0.05",
+        says="A variance threshold of 0.15 is better than 0.05",
         paper="0.15 is the paper's threshold",
         contrasts=_better("rooms", "threshold_015", "detection", LOOSE),
     ),
@@ -166,13 +166,13 @@ CLAIMS = (
     ),
     Claim(
         key="I1 Bezier",
-        says="and pre-training on Bezier curves",
+        says="FractalDB beats pre-training on Bezier curves",
         paper="CIFAR-100 75.7 against 62.5 (144 categories) and 68.1 (1,024)",
         contrasts=_better("pictures", "fractaldb", "bezier", FINE, FROZEN),
     ),
     Claim(
         key="I1 Perlin",
-        says="and on Perlin noise",
+        says="FractalDB beats pre-training on Perlin noise",
         paper="CIFAR-100 75.7 against 70.2 (100 categories) and 71.1 (1,296)",
         contrasts=_better("pictures", "fractaldb", "perlin", FINE, FROZEN),
     ),
@@ -202,7 +202,7 @@ CLAIMS = (
     ),
     Claim(
         key="I5 ExFractalDB",
-        says="and so is ExFractalDB",
+        says="ExFractalDB is as good as FractalDB",
         paper="ViT: CIFAR-100 81.8 (ExFractalDB) and 81.6 (FractalDB)",
         contrasts=(_equal("pictures", "exfractaldb", "fractaldb", FINE, 0.02),),
     ),
