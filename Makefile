@@ -7,7 +7,7 @@ DEMO ?= runs/demo
 .PHONY: demo claims test test-slow test-faults gpu lint bench docs clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python tools/run_demo.py --out $(DEMO) $(if $(MESHES),--meshes $(MESHES))
+	$(BIN)/python tools/run_demo.py --out $(DEMO) $(if $(MESHES),--meshes $(MESHES)) $(if $(WEIGHTS),--init-from $(WEIGHTS))
 
 claims: $(VENV)/.tested
 	$(BIN)/python tools/reproduce_claims.py --out runs/claims

@@ -46,7 +46,9 @@ class DemoConfig:
             yield "finetune", "sets init.checkpoint, which is what the demo compares; leave it out"
 
 
-def run_demo(config: DemoConfig, out: str | Path, *, meshes: str | Path | None = None) -> Path:
+def run_demo(
+    config: DemoConfig, out: str | Path, *, meshes: str | Path | None = None, weights: str | None = None
+) -> Path:
     """Run every stage that is not finished yet, and write `report.html` and `report.md`.
 
     Pre-training generates its fractals on the fly; a few of them are also stored, verified and shown.
@@ -56,6 +58,7 @@ def run_demo(config: DemoConfig, out: str | Path, *, meshes: str | Path | None =
         out: Folder of the demo.
         meshes: Fine-tune and validate in rooms of these models (a folder, see `MeshFolder`) instead of the furniture
             that the recipe names. One model in five of each class is only validated on.
+        weights: Start from these, as `init.checkpoint` takes them, instead of pre-training.
 
     Returns:
         Path of report.html.
@@ -73,11 +76,12 @@ def run_demo(config: DemoConfig, out: str | Path, *, meshes: str | Path | None =
     items = load_items(out / "pcfractal", num_items=24)
     save_png(out / "pcfractal.png", render_items(items))
     write_page(out / "pcfractal.html", items, title="PC-FractalDB")
-    with _timed(out, "pre-training"):
-        train_detector(config.pretrain, out / "pretrain")
+    if weights is None:
+        with _timed(out, "pre-training"):
+            train_detector(config.pretrain, out / "pretrain")
     metrics = {}
     for arm in ARMS:
-        init = replace(finetune.init, checkpoint=None if arm == "scratch" else str(out / "pretrain"))
+        init = replace(finetune.init, checkpoint=None if arm == "scratch" else weights or str(out / "pretrain"))
         with _timed(out, f"fine-tuning, {arm}"):
             results = train_detector(replace(finetune, init=init), out / arm, seeds=config.seeds)
         metrics[arm] = [run.metrics for run in results.runs.values()]
@@ -86,6 +90,7 @@ def run_demo(config: DemoConfig, out: str | Path, *, meshes: str | Path | None =
         generated=generated,
         verified=verified,
         pretrain=config.pretrain,
+        weights=weights,
         finetune=finetune,
         seeds=config.seeds,
         metrics=metrics,

@@ -33,6 +33,7 @@ def write_demo_report(
     generated: Mapping[str, Any],
     verified: Mapping[str, Any],
     pretrain: DetectorConfig,
+    weights: str | None,
     finetune: DetectorConfig,
     seeds: Sequence[int],
     metrics: Mapping[str, Sequence[Mapping[str, float]]],
@@ -44,6 +45,7 @@ def write_demo_report(
         out: The demo's folder, with its runs.
         generated, verified: Summaries of the stored PC-FractalDB.
         pretrain: Settings of the pre-training.
+        weights: What was started from instead of pre-training; None if it was run.
         finetune: Settings of the fine-tuning.
         seeds: Seeds of the runs of each arm.
         metrics: Arm -> metrics of each seed's last evaluation.
@@ -61,11 +63,11 @@ def write_demo_report(
     )
     values = [[run[names[0]] for run in runs] for runs in metrics.values()]
     judged = verdict(names[0], paired_difference(values[1], values[0]))
-    what, fractals = _what_was_done(pretrain, finetune), _what_was_generated(generated, verified)
+    what, fractals = _what_was_done(pretrain, weights, finetune), _what_was_generated(generated, verified)
     sections = [
         Section("Result", [judged, table, Picture(_bars(names, metrics)), what]),
         Section("The fractals", [fractals, Picture((out / "pcfractal.png").read_bytes())]),
-        Section("Curves", [Picture(chart) for chart in _curves(out, list(metrics), seeds)]),
+        Section("Curves", [Picture(chart) for chart in _curves(out, weights, list(metrics), seeds)]),
         Section("Scenes of the pre-training", _pretraining_pictures(pretrain)),
         Section("Detections", _predictions(out, finetune, list(metrics), seeds[0])),
         Section("Time", [Table(["stage", "seconds"], [[stage, f"{taken:.0f}"] for stage, taken in seconds.items()])]),
@@ -115,17 +117,21 @@ def _row(name: str, metrics: Mapping[str, Sequence[Mapping[str, float]]]) -> lis
     return [name, *(summarize(values).format(100) for values in arms), f"{100 * difference.mean:+.1f}", interval]
 
 
-def _what_was_done(pretrain: DetectorConfig, finetune: DetectorConfig) -> str:
+def _what_was_done(pretrain: DetectorConfig, weights: str | None, finetune: DetectorConfig) -> str:
     assert isinstance(pretrain.data, FractalSource)
     fractals, first, second = pretrain.data.fractals, pretrain.train, finetune.train
     target = {"meshes": "rooms of furniture models", "furniture": "rooms of primitive furniture"}.get(
         finetune.data.kind, "labelled scenes"
     )
+    origin = (
+        f"Pre-trained for {first.num_steps} steps of {first.batch_size} fractal scenes ({fractals.num_categories} "
+        f"categories, variance threshold {fractals.search.variance_threshold:g})"
+        if weights is None
+        else f"Started from the weights {weights}"
+    )
     return (
-        f"{_network(finetune.model)} "
-        f"on {finetune.points.num_points} points. Pre-trained for {first.num_steps} steps of {first.batch_size} "
-        f"fractal scenes ({fractals.num_categories} categories, variance threshold "
-        f"{fractals.search.variance_threshold:g}); transferred: {', '.join(finetune.init.parts)}. Both arms were "
+        f"{_network(finetune.model)} on {finetune.points.num_points} points. "
+        f"{origin}; transferred: {', '.join(finetune.init.parts)}. Both arms were "
         f"then trained for {second.num_steps} steps of {second.batch_size} on {target} "
         f"({finetune.train_fraction:.0%} of the training set) at a learning rate of "
         f"{second.optimizer.learning_rate:g}, and evaluated with their last weights, not their best."
@@ -143,17 +149,12 @@ def _bars(names: Sequence[str], metrics: Mapping[str, Sequence[Mapping[str, floa
     return bar_chart(series, y_label="percent", title="After fine-tuning; dots are seeds")
 
 
-def _curves(out: Path, arms: Sequence[str], seeds: Sequence[int]) -> list[bytes]:
-    pretraining = read_log(out / "pretrain", kind="train")
-    charts = [
-        line_chart(
-            {"loss": np.array([record["loss"] for record in pretraining])},
-            x=np.array([record["step"] for record in pretraining]),
-            x_label="step",
-            y_label="loss",
-            title="Pre-training",
-        )
-    ]
+def _curves(out: Path, weights: str | None, arms: Sequence[str], seeds: Sequence[int]) -> list[bytes]:
+    charts = []
+    if weights is None:
+        log = read_log(out / "pretrain", kind="train")
+        loss, steps = (np.array([record[name] for record in log]) for name in ("loss", "step"))
+        charts.append(line_chart({"loss": loss}, x=steps, x_label="step", y_label="loss", title="Pre-training"))
     for kind, name, title in (("train", "loss", "Fine-tuning"), ("evaluation", "mAP@0.25", "Validation")):
         logs = {arm: [read_log(out / arm / f"seed{seed}", kind=kind) for seed in seeds] for arm in arms}
         series = {arm: np.array([[record[name] for record in log] for log in own]) for arm, own in logs.items()}

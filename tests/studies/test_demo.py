@@ -8,6 +8,7 @@ import trimesh
 
 from pcfdsl.config import load
 from pcfdsl.studies.demo import DemoConfig, run_demo
+from pcfdsl.train.log import read_log
 
 SMOKE = Path(__file__).parents[2] / "configs" / "demo" / "smoke.yaml"
 SHORT = ("pretrain.train.num_steps=2", "finetune.train.num_steps=2", "finetune.train.evaluations=1")
@@ -34,3 +35,10 @@ def test_demo_on_a_folder_of_meshes(models, tmp_path):
 
     run_demo(config, tmp_path / "demo", meshes=models)
     assert runs == {path: path.stat().st_mtime_ns for path in runs}
+
+    start = str(tmp_path / "demo" / "pretrain")
+    text = run_demo(config, tmp_path / "started", meshes=models, weights=start).with_suffix(".md").read_text()
+    assert f"Started from the weights {start}" in text
+    assert not (tmp_path / "started" / "pretrain").exists()
+    logs = [read_log(tmp_path / demo / "pre-trained" / "seed0", kind="train") for demo in ("demo", "started")]
+    assert logs[0][0]["loss"] == logs[1][0]["loss"]
