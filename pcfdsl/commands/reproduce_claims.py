@@ -27,7 +27,11 @@ def main() -> dict:
     plan = PLANS[args.plan]
     failures = []
     if not args.report_only:
-        how = {"workers": args.workers, "progress": lambda line: print(line, file=sys.stderr, flush=True)}
+        how = {
+            "workers": args.workers,
+            "pictures": args.data,
+            "progress": lambda line: print(line, file=sys.stderr, flush=True),
+        }
         failures = run_plan(plan, args.out, **how)
     page = write_claims_page(plan, args.out)
     if args.open:

@@ -75,6 +75,7 @@ class Camera:
         slope_up = np.tan(np.radians(fov) / 2) * (1 - 2 * MARGIN)
         extent = float(np.linalg.norm(high - low)) or 1.0
         distance = float(nearness.max()) + 0.1 * extent
+        distance = max(distance, 1e-6 * float(np.abs(middle).max()))  # or the camera would round onto its target
         center = middle
         for axis, slope in ((right, slope_up * aspect), (up, slope_up)):
             along = (points - middle) @ axis

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pcfdsl.view.camera import Camera
@@ -13,6 +13,7 @@ clouds = st.lists(st.tuples(coordinates, coordinates, coordinates), min_size=1, 
 
 
 @settings(max_examples=150, deadline=None)
+@example(np.float32([[1, 0, 0], [1, 0, 1.26e-18]]), 0.0, 0.0, 5.0, 1.0)
 @given(clouds, st.floats(-180, 180), st.floats(-90, 90), st.floats(5, 100), st.floats(0.4, 2.5))
 def test_every_point_of_the_cloud_it_looks_at_is_in_view(points, azimuth, elevation, fov, aspect):
     camera = Camera.looking_at(points, azimuth, elevation, fov=fov, aspect=aspect)

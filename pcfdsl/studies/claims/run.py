@@ -8,7 +8,7 @@ out/pictures/              the study of images
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -26,13 +26,21 @@ Results = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]  # study
 _THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def run_plan(plan: Plan, out: str | Path, *, workers: int = 1, progress: Callable[[str], object] = print) -> list[str]:
+def run_plan(
+    plan: Plan,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    pictures: Sequence[str] = (),
+    progress: Callable[[str], object] = print,
+) -> list[str]:
     """Run what is not finished yet.
 
     Args:
         plan: What to run.
         out: Folder of everything.
         workers: Trainings at a time, each with one thread.
+        pictures: Folders of real pictures that image networks are fine-tuned on, as `ImageStudyConfig.data`.
         progress: Called with a line after each job.
 
     Returns:
@@ -46,7 +54,10 @@ def run_plan(plan: Plan, out: str | Path, *, workers: int = 1, progress: Callabl
     _claim_folder(plan, out)
     first = {f"pre-training {name}": (_pretrain, (plan, name, str(out))) for name in plan.pretrainings}
     if plan.pictures is not None:
-        first |= {f"pictures {i + 1}/{workers}": (_pictures, (plan, str(out), i, workers)) for i in range(workers)}
+        first |= {
+            f"pictures {i + 1}/{workers}": (_pictures, (plan, list(pictures), str(out), i, workers))
+            for i in range(workers)
+        }
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))  # libraries read these when a new process imports them
     try:
@@ -113,11 +124,12 @@ def _rooms(plan: Plan, name: str, made: list[str], out: str, index: int, count: 
     compare_pretraining(config, starts, folder, seeds=plan.seeds, shard=(index, count), progress=_quiet)
 
 
-def _pictures(plan: Plan, out: str, index: int, count: int) -> None:
+def _pictures(plan: Plan, pictures: list[str], out: str, index: int, count: int) -> None:
     from pcfdsl.studies.images import ImageStudyConfig, run_image_study
 
     assert plan.pictures is not None
-    config = load(ImageStudyConfig, plan.pictures.recipe, plan.pictures.settings)
+    settings = (*plan.pictures.settings, *([f"data={json.dumps(pictures)}"] if pictures else []))
+    config = load(ImageStudyConfig, plan.pictures.recipe, settings)
     folder, how = Path(out) / "pictures", {"seeds": plan.seeds, "arms": plan.pictures.arms, "progress": _quiet}
     run_image_study(config, folder, shard=(index, count), **how)
 
