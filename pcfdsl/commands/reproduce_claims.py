@@ -20,6 +20,13 @@ def main() -> dict:
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of all runs and of claims.html")
     parser.add_argument("--workers", type=positive, default=2, metavar="N", help="trainings at a time (default: 2)")
     parser.add_argument(
+        "--data",
+        metavar="DIR",
+        nargs="+",
+        default=[],
+        help="a folder of real pictures to fine-tune on, as for image-study; by default drawn furniture",
+    )
+    parser.add_argument(
         "--report-only", action="store_true", help="write the page of what is finished, and train nothing"
     )
     add_open(parser)
