@@ -1,6 +1,6 @@
 """What is run for the claims: pre-trainings and studies that fine-tune from them, by their recipes and changes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -65,6 +65,8 @@ class Plan:
 
 _WIDE = "model.backbone.width=2"
 _NO_CURVES = "train.sinks=[]"
+_FEW = ("detection", "threshold_015", "classification", "pointcontrast")
+_NARROW = (*_FEW, "no_check", "contractive", "segmentation", "csc", "random_rooms")
 
 
 def _pretrainings(*settings: str) -> dict[str, Pretraining]:
@@ -86,14 +88,15 @@ def _pretrainings(*settings: str) -> dict[str, Pretraining]:
     }
 
 
-def _rooms(*settings: str, fractions: Mapping[str, float]) -> dict[str, RoomStudy]:
+def _rooms(
+    *settings: str, starts: Iterable[str] = _NARROW, fractions: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, RoomStudy]:
     def study(starts: Mapping[str, str], *changes: str, recipe: str = "votenet/laptop_finetune") -> RoomStudy:
         return RoomStudy(recipe=recipe, starts=starts, settings=(*changes, *settings))
 
     few = "train_fraction=0.1"
-    narrow = {name: name for name in _pretrainings() if name not in ("wide", "srunet")}
     return {
-        "rooms": study(narrow, few),
+        "rooms": study({name: name for name in starts}, few),
         **{name: study({"detection": "detection"}, f"train_fraction={share}") for name, share in fractions.items()},
         "wide": study({"detection": "wide"}, few, _WIDE),
         "srunet": study({"detection": "srunet"}, few, recipe="votenet/laptop_srunet_finetune"),
@@ -125,12 +128,12 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
             name="small",
             about="Under two hours on two cores: 500 steps of pre-training, once for all seeds; 250 of fine-tuning.",
             seeds=(0, 1, 2, 3, 4),
-            pretrainings=_pretrainings(_NO_CURVES),
-            rooms=_rooms(_NO_CURVES, fractions={"all_rooms": 1.0}),
-            pictures=PictureStudy(
-                recipe="image_study/laptop",
-                arms=("fractaldb", "random_labels", "bezier", "perlin", "few_points", "rcdb", "exfractaldb"),
-            ),
+            pretrainings={name: _pretrainings(_NO_CURVES)[name] for name in _FEW},
+            rooms={
+                "rooms": _rooms(_NO_CURVES, starts=_FEW)["rooms"],
+                "all_rooms": _rooms(_NO_CURVES, fractions={"all_rooms": 1.0})["all_rooms"],
+            },
+            pictures=PictureStudy(recipe="image_study/laptop", arms=("fractaldb", "random_labels", "bezier", "perlin")),
         ),
         "full": Plan(
             name="full",
