@@ -42,11 +42,11 @@ ROOTS = (
 
 KEPT = {
     "The formula itself is what is studied, and stored sets record its parameters": (
-        "augmentation max_draws parameter_step parameter_steps num_views field_of_view "
+        "augmentation max_draws parameter_steps num_views field_of_view "
         "distance point_size shade_by_depth step oval waves noise_kind noise_cells controls_min curves_min "
         "frequency_min octaves gain least_ink"
     ),
-    "How pictures look is part of the papers' ablations": "color ink keep_aspect background clouds",
+    "How pictures look is part of the papers' ablations": "color ink keep_aspect background",
     "Sets that the command line chooses": "visualatom segrcdb",
     "Rooms and scanners differ from ours": (
         "boxes coverage max_room_aspect ceiling height roughness resolution tolerance camera jitter"

@@ -26,7 +26,7 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
     config_class, train = TASKS[task]()
     add_config(parser, config_class)
     parser.add_argument("--train-fraction", type=float, metavar="F", help="share of the training set to use")
-    if task in ("image", "self_supervised", "coco"):
+    if task in ("image", "self_supervised", "coco", "vg_fractal"):
         parser.add_argument("--model", metavar="NAME", help="any timm model: sets model.name")
         own = {"model.name": "model"}
         if task == "image":
@@ -35,12 +35,14 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
         elif task == "self_supervised":
             parser.add_argument("--method", metavar="NAME", help="mocov2, simclr, mae, ...: sets method.kind")
             own["method.kind"] = "method"
-        else:
+        elif task == "coco":
             parser.add_argument("--data", metavar="PATH", help="folder in COCO's format: sets path")
             own["path"] = "data"
     else:
         parser.add_argument(
-            "--backbone", choices=("pointnet2", "srunet"), help="srunet also turns points.use_height off"
+            "--backbone",
+            choices=("pointnet2", "srunet", "point_transformer"),
+            help="the last two also turn points.use_height off; point_transformer classifies only",
         )
         parser.add_argument(
             "--data", metavar="PATH", help="classification: .npz file or folder of classes; sets data.path"
@@ -49,6 +51,6 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
     arguments.add_training(parser)
     args = parser.parse_intermixed_args()
     settings = {key: getattr(args, name) for key, name in (own | {"train_fraction": "train_fraction"}).items()}
-    if settings.get("model.backbone_type") == "srunet":
+    if settings.get("model.backbone_type") in ("srunet", "point_transformer"):
         settings["points.use_height"] = False
     return arguments.train(parser, args, config_class, train, settings)

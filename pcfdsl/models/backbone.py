@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.models.pointnet2 import Level, PointNet2, PointNet2Config
 from pcfdsl.models.precision import at_least_float32
 from pcfdsl.models.srunet import SRUNet, SRUNetConfig
@@ -46,9 +46,11 @@ class SRUNetSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """Which backbone; the settings of the other one are not used."""
+    """Which backbone; the settings of the other ones are not used."""
 
-    backbone_type: Literal["pointnet2", "srunet"] = option("pointnet2", "PointNet++ or SR-UNet")
+    backbone_type: Literal["pointnet2", "srunet", "point_transformer"] = option(
+        "pointnet2", "PointNet++ or SR-UNet; for classification also a vision transformer"
+    )
     backbone: PointNet2Config = option(PointNet2Config(), "PointNet++")
     srunet: SRUNetSettings = option(SRUNetSettings(), "SR-UNet")
 
@@ -68,6 +70,8 @@ class BackboneConfig:
     def misfit(self, *, use_height: bool, use_color: bool) -> tuple[str, str] | None:
         """(field, problem) where the backbone takes other channels than the points have."""
         channels = 3 * use_color + use_height
+        if self.backbone_type == "point_transformer":
+            return ("backbone_type", "is point_transformer, which needs points.use_height=false") if channels else None
         if self.backbone_type == "srunet":
             wants_color = self.srunet.features == "color"
             if use_height or use_color != wants_color:
@@ -159,5 +163,11 @@ class SRUNetBackbone(nn.Module):
 
 
 def build_backbone(config: BackboneConfig) -> PointNet2Backbone | SRUNetBackbone:
-    """The backbone of a configuration, its parameters drawn from torch's global generator."""
+    """The backbone of a configuration, its parameters drawn from torch's global generator.
+
+    Raises:
+        ConfigError: If it is a transformer, which describes clouds as a whole.
+    """
+    if config.backbone_type == "point_transformer":
+        raise ConfigError([("backbone_type", "is point_transformer, which classifies clouds only; take another one")])
     return PointNet2Backbone(config.backbone) if config.backbone_type == "pointnet2" else SRUNetBackbone(config.srunet)

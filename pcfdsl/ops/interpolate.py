@@ -11,7 +11,7 @@ from pcfdsl.ops.backends.choice import Backend, check_points, choose
 from pcfdsl.ops.backends.numba_rows import over_blocks
 from pcfdsl.ops.grouping import gather
 
-__all__ = ["inverse_distance_weights", "nearest", "three_interpolate", "three_nearest"]
+__all__ = ["inverse_distance_weights", "k_nearest", "nearest", "three_interpolate", "three_nearest"]
 
 _SMALLEST_BLOCK = 2048  # queries; each block builds the tree of the points anew
 
@@ -56,6 +56,16 @@ def nearest(
     """Distance and index [B, M] of the point nearest to each query; otherwise as `three_nearest`."""
     distances, indices = _search(queries, points, 1, lengths, trusted, backend)
     return distances.squeeze(2), indices.squeeze(2)
+
+
+def k_nearest(
+    queries: Tensor, points: Tensor, num_neighbors: int, *, lengths: Tensor | None = None, trusted: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Distances and indices [B, M, K] of the K nearest points; otherwise as `three_nearest`.
+
+    On a GPU by torch, all distances sorted, since the kernel there is for one or three.
+    """
+    return _search(queries, points, num_neighbors, lengths, trusted, "torch" if queries.is_cuda else "auto")
 
 
 def _search(

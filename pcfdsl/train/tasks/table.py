@@ -26,6 +26,12 @@ def _image() -> _Entry:
     return ImageConfig, train_image
 
 
+def _vg_fractal() -> _Entry:
+    with needs("image"):
+        from pcfdsl.train.tasks.vg_fractal import VGFractalConfig, train_vg_fractal
+    return VGFractalConfig, train_vg_fractal
+
+
 def _self_supervised() -> _Entry:
     with needs("ssl"):  # lightly and faiss
         import faiss  # noqa: F401
@@ -50,6 +56,7 @@ TASKS: Mapping[str, Callable[[], _Entry]] = MappingProxyType(
         "segmentation": lambda: (SegmentationConfig, partial(pretrain, segmentation_task)),
         "classification": lambda: (ClassificationConfig, train_classifier),
         "image": _image,
+        "vg_fractal": _vg_fractal,
         "self_supervised": _self_supervised,
         "coco": _coco,
     }
