@@ -143,9 +143,7 @@ def _intervals(judgements: Sequence[Judgement]) -> bytes | None:
                 colors.append(_COLORS[judged.verdict])
     if not rows:
         return None
-    return interval_chart(
-        rows, colors=colors, x_label="points: mean and 95 % interval; green reproduced, red contradicted"
-    )
+    return interval_chart(rows, colors=colors, x_label="points; green: reproduced, red: contradicted")
 
 
 def _curves(plan: Plan, out: Path, results: Results) -> bytes | None:
