@@ -26,6 +26,7 @@ BOUND |= {
     "backbone_type",
     "detector",
     "formula",
+    "views",  # a ring has only so many instances
     "color",  # several fractals in one picture are told apart by it
     "use_height",
     "use_color",

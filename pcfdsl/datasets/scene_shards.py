@@ -28,7 +28,8 @@ class SceneShards(SceneSequence):
     def classes(self) -> tuple[str, ...]:
         """Names of the categories: six-digit numbers. Reads all scenes if the recipe does not give their number."""
         config = self.stored.manifest.config
-        formulas = config.get("objects") or [config.get("fractals", {})]
+        # In a recipe of scenes alone, `objects` is how many there are.
+        formulas = config.get("objects", [config.get("fractals", {})]) if "scenes" in config else []
         number = sum(formula.get("num_categories", 0) for formula in formulas) or 1 + max(
             (scene.categories.max(initial=-1) for scene in self), default=-1
         )

@@ -71,7 +71,7 @@ class MultiFractal(ImageRecipe):
     >>> db = MultiFractal(MultiFractalConfig(num_images=3, image_size=64, fractals=fractals))
     >>> sample = db.arrays(1)
     >>> sample["image"].shape, sample["category_mask"].shape, db.categories_of(1).tolist()
-    ((64, 64, 3), (6,), [0, 5, 1])
+    ((64, 64, 3), (6,), [2, 0, 4])
     """
 
     name = "multi_fractal"

@@ -89,4 +89,8 @@ def content(path):
 @pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "configs/image").glob("*.yaml")))
 def test_presets_load(preset):
     config = load(ImageSetConfig, ROOT / "configs/image" / f"{preset}.yaml")
-    assert config.dataset.startswith(preset.split("_")[0][:4]) or preset in ("smoke", "mvfractaldb") or "ofdb" in preset
+    assert (
+        config.dataset.startswith(preset.split("_")[0][:4])
+        or preset in ("smoke", "mvfractaldb", "one_parameter")
+        or "ofdb" in preset
+    )

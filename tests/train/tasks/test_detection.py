@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_named(tmp_path, finetuned, pretrained):
     with pytest.raises(ConfigError, match="stored is now called detection_set"):
         finetuning("data.kind=stored")
     with pytest.raises(
-        ConfigError, match=r"data.scenes: belongs to kind fractals, released, furniture or meshes, but kind is"
+        ConfigError, match=r"data.scenes: belongs to kind fractals, objects, released, furniture or meshes, but kind is"
     ):
         finetuning("data.kind=detection_set", "data.folder=a")
     with pytest.raises(FileNotFoundError, match="is not a detection set"):
