@@ -12,7 +12,7 @@ from pcfdsl.config import REQUIRED, Settings, option
 from pcfdsl.datasets.augment import choose_rows
 from pcfdsl.datasets.cloud_hdf5 import read_hdf5_shapes
 from pcfdsl.pointcloud.objects import Formula, IFSConfig, ObjectClouds, ObjectsConfig, check_objects
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, open_pcfractal
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB, category_names, open_pcfractal
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.readers.clouds import cloud_files
 from pcfdsl.readers.hints import class_hints, summarize_notes
@@ -157,8 +157,7 @@ def fractal_clouds(database: PCFractalDB) -> CloudSet:
     config = database.config
     database.prepare()
     labels = np.repeat(np.arange(config.num_categories), config.num_instances)
-    classes = tuple(f"{category:06d}" for category in range(config.num_categories))
-    return CloudSet(source=_Fractals(database), labels=labels, classes=classes)
+    return CloudSet(source=_Fractals(database), labels=labels, classes=category_names(config.num_categories))
 
 
 def read_cloud_npz(path: str | Path) -> CloudSet:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pcfdsl.pointcloud.pcfractal import category_names
 from pcfdsl.scene.boxes import Scene, SceneSequence
 from pcfdsl.store.stored import open_set
 
@@ -33,7 +34,7 @@ class SceneShards(SceneSequence):
         number = sum(formula.get("num_categories", 0) for formula in formulas) or 1 + max(
             (scene.categories.max(initial=-1) for scene in self), default=-1
         )
-        return tuple(f"{category:06d}" for category in range(number))
+        return category_names(number)
 
     def __len__(self) -> int:
         return len(self.stored)

@@ -13,7 +13,7 @@ from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
 from pcfdsl.datasets.scene_shards import SceneShards
 from pcfdsl.datasets.votenet import open_votenet
 from pcfdsl.pointcloud.objects import Formula, IFSConfig, check_objects
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, category_names, open_pcfractal
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import ObjectScenesConfig, SceneConfig
 from pcfdsl.scene.objects import FractalObjects, MeshFolder
@@ -171,7 +171,7 @@ def open_scenes(source: SceneSource) -> SceneSet:
         case FractalSource() | ReleasedSource():
             database = open_pcfractal(source.fractals)
             database.prepare()
-            classes = tuple(f"{category:06d}" for category in range(source.fractals.num_categories))
+            classes = category_names(source.fractals.num_categories)
             if isinstance(source, ReleasedSource):
                 return SceneSet(ReleasedScenes(source.scenes, database), classes)
             return SceneSet(Scenes(source.scenes, FractalObjects(database)), classes)

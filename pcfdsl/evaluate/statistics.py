@@ -37,6 +37,21 @@ class Summary:
         mean = f"{scale * self.mean:.{digits}f}"
         return mean if self.deviation is None else f"{mean} ± {scale * self.deviation:.{digits}f}"
 
+    def interval(self, scale: float = 1.0, *, sign: str = "+") -> str:
+        """`low to high`, both times `scale`, with their signs unless `sign` is ""; empty for a single value."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{scale * self.low:{sign}.1f} to {scale * self.high:{sign}.1f}"
+
+    def gain(self, scale: float = 1.0) -> str:
+        """A difference with its interval, both times `scale`.
+
+        >>> paired_difference([0.5, 0.52, 0.54], [0.48, 0.51, 0.52]).gain(100)
+        '+1.7 (+0.2 to +3.1)'
+        """
+        mean, interval = f"{scale * self.mean:+.1f}", self.interval(scale)
+        return f"{mean} ({interval})" if interval else mean
+
 
 def summarize(values: Sequence[float], *, confidence: float = 0.95) -> Summary:
     """Mean, deviation and interval of independent runs (seeds).

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from pcfdsl.config import option, validate
-from pcfdsl.image.labelled import ImageSet, LabelledImage
-from pcfdsl.image.palette import coloured, draw_palette
+from pcfdsl.image.palette import ToneConfig, ToneSet
 from pcfdsl.rng import stream
 
 __all__ = ["DeadLeaves", "DeadLeavesConfig"]
@@ -25,20 +23,11 @@ _BATCH = 512  # leaves drawn at a time
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeadLeavesConfig:
+class DeadLeavesConfig(ToneConfig):
     """Everything a set of dead leaves depends on."""
 
-    seed: int = option(0, "root of every random decision")
-    num_categories: int = option(100, "categories", minimum=1, maximum=10_000_000)
-    num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
-    image_size: int = option(256, "side of an image in pixels", minimum=8, maximum=8_192)
-    color: bool = option(True, "tones of a random palette per image; else greys")
 
-    def __post_init__(self):
-        validate(self)
-
-
-class DeadLeaves(ImageSet):
+class DeadLeaves(ToneSet):
     """Dead leaves; picture (k, j) depends on (config, k, j) alone.
 
     >>> db = DeadLeaves(DeadLeavesConfig(num_instances=2, image_size=64))
@@ -49,23 +38,16 @@ class DeadLeaves(ImageSet):
     name = "dead_leaves"
     config: DeadLeavesConfig
 
-    def __init__(self, config: DeadLeavesConfig):
-        """Set up without drawing anything."""
-        super().__init__(config.num_categories, config.num_instances)
-        self.config = config
-
     def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
         """Sides of a leaf (1 for a disk), exponent of the radii's density, smallest radius over the picture's side."""
         rng = stream(self.config.seed, "category", category)
         num_sides = _SIDES[rng.integers(len(_SIDES))]
         return {"num_sides": num_sides, "exponent": rng.uniform(*_EXPONENTS), "smallest": rng.uniform(*_SMALLEST)}
 
-    def instance(self, category: int, instance: int) -> LabelledImage:
-        """Draw one instance: from the uppermost leaf down, until every pixel is covered."""
+    def tones(self, category: int, rng: np.random.Generator) -> np.ndarray:
+        """Leaves from the uppermost down, until every pixel is covered."""
         size = self.config.image_size
         leaf = self.category_parameters(category)
-        rng = stream(self.config.seed, "instance", category, instance)
-        palette = draw_palette(rng)
         smallest, largest, power = leaf["smallest"] * size, _LARGEST * size, 1 - leaf["exponent"]
         tones, missing = np.empty((size, size), np.uint8), size * size
         following, left = np.tile(np.arange(size + 1, dtype=np.int32), (size, 1)), np.full(size, size)
@@ -76,8 +58,7 @@ class DeadLeaves(ImageSet):
             centre = where * (size + 2 * largest) - largest
             ink = (256 * tone[:, 0]).astype(np.uint8)
             missing -= _fall(centre, radius, angle[:, 0], ink, int(leaf["num_sides"]), tones, following, left)
-        image = coloured(tones, palette) if self.config.color else tones
-        return LabelledImage(image, category, instance)
+        return tones
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from pcfdsl.config import option, validate
-from pcfdsl.image.labelled import ImageSet, LabelledImage
-from pcfdsl.image.palette import coloured, draw_palette
+from pcfdsl.image.palette import ToneConfig, ToneSet
 from pcfdsl.rng import stream
 
 __all__ = ["Moire", "MoireConfig"]
@@ -26,20 +24,11 @@ _WAVE = ((1 + np.cos(2 * np.pi * np.arange(_NUM_TONES) / _NUM_TONES)) / 2).astyp
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoireConfig:
+class MoireConfig(ToneConfig):
     """Everything a set of moire patterns depends on."""
 
-    seed: int = option(0, "root of every random decision")
-    num_categories: int = option(100, "categories", minimum=1, maximum=10_000_000)
-    num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
-    image_size: int = option(256, "side of an image in pixels", minimum=8, maximum=8_192)
-    color: bool = option(True, "tones of a random palette per image; else greys")
 
-    def __post_init__(self):
-        validate(self)
-
-
-class Moire(ImageSet):
+class Moire(ToneSet):
     """Moire patterns; picture (k, j) depends on (config, k, j) alone.
 
     >>> db = Moire(MoireConfig(num_instances=2, image_size=64))
@@ -50,11 +39,6 @@ class Moire(ImageSet):
     name = "moire"
     config: MoireConfig
 
-    def __init__(self, config: MoireConfig):
-        """Set up without drawing anything."""
-        super().__init__(config.num_categories, config.num_instances)
-        self.config = config
-
     def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
         """Of the two patterns: cycles over the picture [2], whether they are circular [2], and the angle, in turns."""
         rng = stream(self.config.seed, "category", category)
@@ -62,12 +46,10 @@ class Moire(ImageSet):
         frequencies = np.array([first, first * rng.uniform(*_RATIOS)])
         return {"frequencies": frequencies, "circular": rng.integers(0, 2, 2), "angle": rng.uniform(*_ANGLES)}
 
-    def instance(self, category: int, instance: int) -> LabelledImage:
-        """Draw one instance: the product of the two patterns, each a cosine between 0 and 1."""
+    def tones(self, category: int, rng: np.random.Generator) -> np.ndarray:
+        """The product of the two patterns, each a cosine between 0 and 1."""
         size = self.config.image_size
         fringes = self.category_parameters(category)
-        rng = stream(self.config.seed, "instance", category, instance)
-        palette = draw_palette(rng)
         turn = rng.random()
         angles = 2 * np.pi * np.array([turn, turn + fringes["angle"]])
         patterns = np.empty((2, 5), np.float32)  # centre x, y [pictures], cycles along x and y, circular
@@ -77,7 +59,7 @@ class Moire(ImageSet):
         patterns[:, 4] = fringes["circular"]
         tones = np.empty((size, size), np.uint8)
         _interfere(patterns, tones)
-        return LabelledImage(coloured(tones, palette) if self.config.color else tones, category, instance)
+        return tones
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

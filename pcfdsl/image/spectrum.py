@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import option
 from pcfdsl.image.contours import descending_ranges
-from pcfdsl.image.labelled import ImageSet, LabelledImage
-from pcfdsl.image.palette import coloured, draw_palette
+from pcfdsl.image.palette import ToneConfig, ToneSet
 from pcfdsl.rng import stream
 
 __all__ = ["Spectrum", "SpectrumConfig", "spectrum_noise"]
@@ -23,25 +22,17 @@ _PHASES = np.exp(2j * np.pi * np.arange(256) / 256).astype(np.complex64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpectrumConfig:
+class SpectrumConfig(ToneConfig):
     """Everything a set of spectrum noise depends on."""
 
-    seed: int = option(0, "root of every random decision")
-    num_categories: int = option(100, "categories", minimum=1, maximum=10_000_000)
-    num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
-    image_size: int = option(256, "side of an image in pixels", minimum=8, maximum=8_192)
     exponents: tuple[float, float] = option((0.5, 3.5), "range of the exponents of the frequency", minimum=0)
-    color: bool = option(True, "tones of a random palette per image; else greys")
-
-    def __post_init__(self):
-        validate(self)
 
     def inconsistencies(self):
         """Yield (field, message) for settings that are inconsistent with one another."""
         yield from descending_ranges(self, "exponents")
 
 
-class Spectrum(ImageSet):
+class Spectrum(ToneSet):
     """Spectrum noise; picture (k, j) depends on (config, k, j) alone.
 
     >>> db = Spectrum(SpectrumConfig(num_instances=2, image_size=64))
@@ -52,11 +43,6 @@ class Spectrum(ImageSet):
     name = "spectrum"
     config: SpectrumConfig
 
-    def __init__(self, config: SpectrumConfig):
-        """Set up without drawing anything."""
-        super().__init__(config.num_categories, config.num_instances)
-        self.config = config
-
     def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
         """Exponents of the frequency along y and along x."""
         return dict(zip(("exponent_y", "exponent_x"), self.category(category), strict=True))
@@ -66,12 +52,9 @@ class Spectrum(ImageSet):
         along_y, along_x = stream(self.config.seed, "category", category).uniform(*self.config.exponents, 2).tolist()
         return along_y, along_x
 
-    def instance(self, category: int, instance: int) -> LabelledImage:
-        """Draw one instance."""
-        rng = stream(self.config.seed, "instance", category, instance)
-        palette = draw_palette(rng)
-        tones = spectrum_noise(rng, self.config.image_size, *self.category(category))
-        return LabelledImage(coloured(tones, palette) if self.config.color else tones, category, instance)
+    def tones(self, category: int, rng: np.random.Generator) -> np.ndarray:
+        """Noise with the exponents of the category."""
+        return spectrum_noise(rng, self.config.image_size, *self.category(category))
 
 
 def spectrum_noise(rng: np.random.Generator, size: int, exponent_y: float, exponent_x: float) -> np.ndarray:

@@ -5,12 +5,19 @@ Cloud (k, j) depends on the settings of its formula, on j, and on the number of 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
 
 from pcfdsl.config import Settings, check_argument, option
-from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB, open_pcfractal
+from pcfdsl.pointcloud.pcfractal import (
+    CloudSequence,
+    FractalCloud,
+    PCFractalConfig,
+    PCFractalDB,
+    category_names,
+    open_pcfractal,
+)
 from pcfdsl.pointcloud.surfaces import SphericalHarmonicsConfig, SuperquadricsConfig, SurfaceClouds
 
 __all__ = ["Formula", "IFSConfig", "ObjectClouds", "ObjectsConfig", "check_objects"]
@@ -44,7 +51,7 @@ class ObjectsConfig(Settings):
         yield from check_objects(self.objects)
 
 
-class ObjectClouds(Sequence[FractalCloud]):
+class ObjectClouds(CloudSequence):
     """The set as a sequence, category by category; also a `pcfdsl.generate.driver.Recipe`, and it pickles.
 
     Attributes:
@@ -78,23 +85,15 @@ class ObjectClouds(Sequence[FractalCloud]):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the categories: six-digit numbers."""
-        return tuple(f"{category:06d}" for category in range(self.num_categories))
+        """Names of the categories."""
+        return category_names(self.num_categories)
 
     def __len__(self) -> int:
         return int(self._first_clouds[-1])
 
-    @overload
-    def __getitem__(self, index: int) -> FractalCloud: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[FractalCloud]: ...
-    def __getitem__(self, index):
-        """Instance by its number, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is outside this set of {len(self)} clouds")
-        return self.cloud(*self.locate(index % len(self)))
+    def item(self, index: int) -> FractalCloud:
+        """Cloud `index`, 0 to len - 1."""
+        return self.cloud(*self.locate(index))
 
     def locate(self, index: int) -> tuple[int, int]:
         """Category and instance of a cloud by its number."""
@@ -124,7 +123,3 @@ class ObjectClouds(Sequence[FractalCloud]):
         for formula in self.formulas:
             if isinstance(formula, PCFractalDB):
                 formula.prepare()
-
-    def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """Cloud `index`, its labels, and how many degenerate ones were discarded before it."""
-        return self[index].arrays()

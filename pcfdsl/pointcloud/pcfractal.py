@@ -6,6 +6,7 @@ Cloud (k, j) depends on (config, k, j) alone.
 """
 
 import threading
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
@@ -19,7 +20,7 @@ from pcfdsl.formula.search import CategorySearch, SearchConfig, search_category
 from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, weighted
 from pcfdsl.rng import stream
 
-__all__ = ["FractalCloud", "PCFractalConfig", "PCFractalDB", "open_pcfractal"]
+__all__ = ["CloudSequence", "FractalCloud", "PCFractalConfig", "PCFractalDB", "category_names", "open_pcfractal"]
 
 _MAX_REDRAWS = 100
 
@@ -72,6 +73,42 @@ class FractalCloud:
         return {"points": self.points, **{key: np.array(number, np.int64) for key, number in numbers.items()}}
 
 
+def category_names(number: int) -> tuple[str, ...]:
+    """Names of the categories of formulas: six-digit numbers.
+
+    >>> category_names(2)
+    ('000000', '000001')
+    """
+    return tuple(f"{category:06d}" for category in range(number))
+
+
+class CloudSequence(Sequence[FractalCloud]):
+    """Clouds that are made when they are indexed; subclasses define `__len__` and `item`."""
+
+    @abstractmethod
+    def item(self, index: int) -> FractalCloud:
+        """Cloud `index`, 0 to len - 1."""
+
+    @overload
+    def __getitem__(self, index: int) -> FractalCloud: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[FractalCloud]: ...
+    def __getitem__(self, index):
+        """Cloud by its number, or a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self.item(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside this set of {len(self)} clouds")
+        return self.item(index % len(self))
+
+    def __iter__(self) -> Iterator[FractalCloud]:
+        return (self.item(i) for i in range(len(self)))
+
+    def arrays(self, index: int) -> dict[str, np.ndarray]:
+        """Cloud `index`, its labels, and how many degenerate ones were discarded before it."""
+        return self[index].arrays()
+
+
 def open_pcfractal(config: PCFractalConfig, categories: Sequence[IFS] | None = None) -> "PCFractalDB":
     """The data set of a recipe, native or as released by `config.variant`; arguments as for `PCFractalDB`."""
     check_argument("config", config, PCFractalConfig)
@@ -82,7 +119,7 @@ def open_pcfractal(config: PCFractalConfig, categories: Sequence[IFS] | None = N
     return ReleasedPCFractalDB(config, categories)
 
 
-class PCFractalDB(Sequence[FractalCloud]):
+class PCFractalDB(CloudSequence):
     """The data set as a sequence: item i is instance i % num_instances of category i // num_instances.
 
     Categories are searched for on first use (about 50 ms each at threshold 0.15) and cached. Thread-safe; pickles with
@@ -124,30 +161,15 @@ class PCFractalDB(Sequence[FractalCloud]):
     def __len__(self) -> int:
         return self.config.num_categories * self.config.num_instances
 
-    @overload
-    def __getitem__(self, index: int) -> FractalCloud: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[FractalCloud]: ...
-    def __getitem__(self, index):
-        """Instance by its number, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is outside this set of {len(self)} clouds")
-        return self.cloud(*divmod(index % len(self), self.config.num_instances))
-
-    def __iter__(self) -> Iterator[FractalCloud]:
-        return (self[i] for i in range(len(self)))
+    def item(self, index: int) -> FractalCloud:
+        """Cloud `index`, 0 to len - 1."""
+        return self.cloud(*divmod(index, self.config.num_instances))
 
     def __getstate__(self) -> dict:
         return {"config": self.config, "inputs": dict(self.inputs), "_systems": dict(self._systems)}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state, _playable={}, _lock=threading.Lock())
-
-    def arrays(self, index: int) -> dict[str, np.ndarray]:
-        """Cloud `index`, its labels, and how many degenerate ones were discarded before it."""
-        return self[index].arrays()
 
     def search(self, category: int) -> CategorySearch:
         """Search for a category, ignoring the cache, and return the statistics of the search."""

@@ -104,10 +104,6 @@ def comparisons_table(result: StudyResult) -> str:
         found = [difference for difference in differences if difference is not None]
         if not found or len(found) < len(differences):
             continue
-        cells = [
-            f"{100 * d.mean:+.1f}"
-            + ("" if d.low is None or d.high is None else f" ({100 * d.low:+.1f} to {100 * d.high:+.1f})")
-            for d in found
-        ]
-        lines.append(f"| {what} | {found[0].num_values} | " + " | ".join(cells) + " |")
+        cells = " | ".join(difference.gain(100) for difference in found)
+        lines.append(f"| {what} | {found[0].num_values} | {cells} |")
     return "\n".join(lines) + "\n"

@@ -72,10 +72,8 @@ def write_demo_report(
         Section("Detections", _predictions(out, finetune, list(metrics), seeds[0])),
         Section("Time", [Table(["stage", "seconds"], [[stage, f"{taken:.0f}"] for stage, taken in seconds.items()])]),
     ]
-    rows = "".join(f"| {' | '.join(map(str, row))} |\n" for row in table.rows)
-    head = f"| {' | '.join(table.header)} |\n|{' --- |' * len(table.header)}\n"
     times = "".join(f"- {stage}: {taken:.0f} s\n" for stage, taken in seconds.items())
-    figures = f"{head}{rows}\n{table.caption}\n\n{what}\n\n{fractals}\n\n{runs_table(metrics)}"
+    figures = f"{table.markdown()}\n{table.caption}\n\n{what}\n\n{fractals}\n\n{runs_table(metrics)}"
     text = f"# Demo\n\n{judged}\n\n{figures}\n{times}"
     write_file(out / "report.md", text.encode())
     return write_report(out / "report.html", sections, title="Pre-training on fractals, fine-tuning on furniture")
@@ -95,26 +93,23 @@ def verdict(name: str, difference: Summary) -> str:
     """What the paired difference shows, in one sentence."""
     assert difference.low is not None
     assert difference.high is not None
-    low, high = 100 * difference.low, 100 * difference.high
-    if low > 0:
+    if difference.low > 0:
         said = "pre-training helped"
-    elif high < 0:
+    elif difference.high < 0:
         said = "pre-training did harm"
     else:
         said = "the interval contains zero, so this does not tell whether pre-training helps"
     return (
         f"{name}: pre-trained minus scratch is {100 * difference.mean:+.1f} points "
-        f"(95 % interval {low:+.1f} to {high:+.1f}, {difference.num_values} paired seeds): {said}."
+        f"(95 % interval {difference.interval(100)}, {difference.num_values} paired seeds): {said}."
     )
 
 
 def _row(name: str, metrics: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
     arms = [[run[name] for run in runs] for runs in metrics.values()]
     difference = paired_difference(arms[1], arms[0])
-    assert difference.low is not None
-    assert difference.high is not None
-    interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
-    return [name, *(summarize(values).format(100) for values in arms), f"{100 * difference.mean:+.1f}", interval]
+    means = [summarize(values).format(100) for values in arms]
+    return [name, *means, f"{100 * difference.mean:+.1f}", difference.interval(100)]
 
 
 def _what_was_done(pretrain: DetectorConfig, weights: str | None, finetune: DetectorConfig) -> str:

@@ -209,10 +209,7 @@ def _plain(summary: Summary | None) -> dict[str, Any] | None:
 def _cells(summary: Summary | None, sign: str) -> tuple[str, str]:
     if summary is None:
         return "", ""
-    mean = f"{100 * summary.mean:{sign}.1f}"
-    if summary.low is None or summary.high is None:
-        return mean, ""
-    return mean, f"{100 * summary.low:{sign}.1f} to {100 * summary.high:{sign}.1f}"
+    return f"{100 * summary.mean:{sign}.1f}", summary.interval(100, sign=sign)
 
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[str]:

@@ -96,6 +96,11 @@ class Table:
     rows: Sequence[Sequence[object]]
     caption: str = ""
 
+    def markdown(self) -> str:
+        """The rows in Markdown, without the caption."""
+        lines = (self.header, ["---"] * len(self.header), *self.rows)
+        return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:

@@ -8,7 +8,7 @@ import numpy as np
 from pcfdsl import __version__
 from pcfdsl.config import load
 from pcfdsl.datasets.sources import FractalSource, open_scenes
-from pcfdsl.evaluate.statistics import Summary, summarize
+from pcfdsl.evaluate.statistics import summarize
 from pcfdsl.store.atomic import write_file
 from pcfdsl.studies.claims.judge import MIN_SEEDS, Judgement, judge
 from pcfdsl.studies.claims.papers import CLAIMS
@@ -39,18 +39,18 @@ def write_claims_page(plan: Plan, out: str | Path) -> Path:
     out = Path(out)
     results = read_results(plan, out)
     judgements = [judge(claim, results) for claim in CLAIMS]
-    tables = [_verdicts(judgements), _differences(judgements), *_arms(results), _runs(results)]
     figures = {"claims_intervals.png": _intervals(judgements), "claims_curves.png": _curves(plan, out, results)}
     sections = [
-        Section("Claims", [_count(judgements), _introduction(plan), tables[0]]),
-        Section("Differences", [*(Picture(f) for f in figures.values() if f), tables[1]]),
+        Section("Claims", [_count(judgements), _introduction(plan), _verdicts(judgements)]),
+        Section("Differences", [*(Picture(f) for f in figures.values() if f), _differences(judgements)]),
         Section("Pre-training", [_pretrainings(plan), *_rooms(plan)]),
-        Section("Arms", tables[2:-1]),
-        Section("All runs", [tables[-1]]),
+        Section("Arms", _arms(results)),
+        Section("All runs", [_runs(results)]),
     ]
     text = [f"# Claims\n\n{_count(judgements)} {_introduction(plan)}\n"]
     for section in sections:
-        blocks = [_markdown(block) for block in section.blocks if isinstance(block, Table)]
+        tables = [block for block in section.blocks if isinstance(block, Table)]
+        blocks = [(f"{table.caption}\n\n" if table.caption else "") + table.markdown() for table in tables]
         shown = [f"![{name}]({name})\n" for name, f in figures.items() if f] if section.heading == "Differences" else []
         text.append(f"## {section.heading}\n\n" + "\n".join([*shown, *blocks]))
     for name, figure in figures.items():
@@ -79,7 +79,7 @@ def _introduction(plan: Plan) -> str:
 def _verdicts(judgements: Sequence[Judgement]) -> Table:
     rows = []
     for judged in judgements:
-        here = "; ".join(_points(difference) for difference in judged.differences if difference)
+        here = "; ".join(difference.gain(100) for difference in judged.differences if difference)
         claim = judged.claim
         rows.append([claim.key, claim.says, claim.paper, here or "not run", f"**{judged.verdict}**", judged.takes])
     header = ["", "claim", "the paper", "here, points (95 %)", "verdict", "it would take"]
@@ -88,18 +88,11 @@ def _verdicts(judgements: Sequence[Judgement]) -> Table:
 
 def _differences(judgements: Sequence[Judgement]) -> Table:
     rows = [
-        [judged.claim.key, contrast.what, "not run" if d is None else _points(d), 0 if d is None else d.num_values]
+        [judged.claim.key, contrast.what, "not run" if d is None else d.gain(100), 0 if d is None else d.num_values]
         for judged in judgements
         for contrast, d in zip(judged.claim.contrasts, judged.differences, strict=True)
     ]
     return Table(["claim", "difference", "points (95 %)", "seeds"], rows)
-
-
-def _points(difference: Summary) -> str:
-    mean = f"{100 * difference.mean:+.1f}"
-    if difference.low is None or difference.high is None:
-        return mean
-    return f"{mean} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
 
 
 def _arms(results: Results) -> list[Table]:
@@ -171,8 +164,3 @@ def _rooms(plan: Plan) -> list[Picture]:
             scenes = open_scenes(data)
             items += scene_items([scenes.scenes[0]], classes=scenes.classes, captions=[name])
     return [Picture(render_items(items), "Rooms that were pre-trained on, coloured by object.")] if items else []
-
-
-def _markdown(table: Table) -> str:
-    lines = [f"| {' | '.join(map(str, row))} |" for row in (table.header, ["---"] * len(table.header), *table.rows)]
-    return "\n".join([*([table.caption, ""] if table.caption else []), *lines, ""])

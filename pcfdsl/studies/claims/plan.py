@@ -1,6 +1,6 @@
 """What is run for the claims: pre-trainings and studies that fine-tune from them, by their recipes and changes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -65,42 +65,39 @@ class Plan:
 
 _WIDE = "model.backbone.width=2"
 _NO_CURVES = "train.sinks=[]"
+_TENTH = "train_fraction=0.1"
+_LONG = "train.num_steps=1000"
 _FEW = ("detection", "threshold_015", "classification", "pointcontrast")
 _NARROW = (*_FEW, "no_check", "contractive", "segmentation", "csc", "random_rooms")
 
 
-def _pretrainings(*settings: str) -> dict[str, Pretraining]:
+def _pretrainings(*names: str, settings: tuple[str, ...] = ()) -> dict[str, Pretraining]:
     def detection(*changes: str, recipe: str = "votenet/laptop_pretrain") -> Pretraining:
-        return Pretraining(task="detection", recipe=recipe, settings=(*changes, *settings))
+        return Pretraining(task="detection", recipe=recipe, settings=(*changes, *settings, _NO_CURVES))
 
-    def task(name: str) -> Pretraining:
-        return Pretraining(task=name, recipe=f"pretrain/laptop_{name}", settings=settings)
+    def task(name: str, recipe: str) -> Pretraining:
+        return Pretraining(task=name, recipe=recipe, settings=(*settings, _NO_CURVES))
 
-    return {
+    made = {
         "detection": detection(),
         "no_check": detection("data.fractals.search.variance_threshold=0"),
         "threshold_015": detection("data.fractals.search.variance_threshold=0.15"),
         "contractive": detection("data.fractals.search.sampler=contractive"),
-        "classification": Pretraining(task="classification", recipe="classifier/laptop_pretrain", settings=settings),
-        **{name: task(name) for name in ("segmentation", "pointcontrast", "csc", "random_rooms")},
+        "classification": task("classification", "classifier/laptop_pretrain"),
+        **{name: task(name, f"pretrain/laptop_{name}") for name in ("segmentation", "pointcontrast", "csc")},
+        "random_rooms": task("random_rooms", "pretrain/laptop_random_rooms"),
         "wide": detection(_WIDE),
         "srunet": detection(recipe="votenet/laptop_srunet_pretrain"),
     }
+    return {name: made[name] for name in names}
 
 
-def _rooms(
-    *settings: str, starts: Iterable[str] = _NARROW, fractions: Mapping[str, float] = MappingProxyType({})
-) -> dict[str, RoomStudy]:
-    def study(starts: Mapping[str, str], *changes: str, recipe: str = "votenet/laptop_finetune") -> RoomStudy:
-        return RoomStudy(recipe=recipe, starts=starts, settings=(*changes, *settings))
+def _study(*settings: str, starts: Mapping[str, str], recipe: str = "votenet/laptop_finetune") -> RoomStudy:
+    return RoomStudy(recipe=recipe, starts=starts, settings=(*settings, _NO_CURVES))
 
-    few = "train_fraction=0.1"
-    return {
-        "rooms": study({name: name for name in starts}, few),
-        **{name: study({"detection": "detection"}, f"train_fraction={share}") for name, share in fractions.items()},
-        "wide": study({"detection": "wide"}, few, _WIDE),
-        "srunet": study({"detection": "srunet"}, few, recipe="votenet/laptop_srunet_finetune"),
-    }
+
+def _detection(pretraining: str = "detection") -> dict[str, str]:
+    return {"detection": pretraining}
 
 
 _SMOKE_SET = "data.scenes.num_scenes=8"
@@ -128,10 +125,10 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
             name="small",
             about="Under two hours on two cores: 500 steps of pre-training, once for all seeds; 250 of fine-tuning.",
             seeds=(0, 1, 2, 3, 4),
-            pretrainings={name: _pretrainings(_NO_CURVES)[name] for name in _FEW},
+            pretrainings=_pretrainings(*_FEW),
             rooms={
-                "rooms": _rooms(_NO_CURVES, starts=_FEW)["rooms"],
-                "all_rooms": _rooms(_NO_CURVES, fractions={"all_rooms": 1.0})["all_rooms"],
+                "rooms": _study(_TENTH, starts={name: name for name in _FEW}),
+                "all_rooms": _study("train_fraction=1.0", starts=_detection()),
             },
             pictures=PictureStudy(recipe="image_study/laptop", arms=("fractaldb", "random_labels", "bezier", "perlin")),
         ),
@@ -140,12 +137,15 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
             about="About three days on two cores: 6,000 steps of pre-training for each seed; 1,000 of fine-tuning.",
             seeds=(0, 1, 2, 3, 4),
             each_seed=True,
-            pretrainings=_pretrainings("train.num_steps=6000", _NO_CURVES),
-            rooms=_rooms(
-                "train.num_steps=1000",
-                _NO_CURVES,
-                fractions={"quarter_rooms": 0.25, "half_rooms": 0.5, "all_rooms": 1.0},
-            ),
+            pretrainings=_pretrainings(*_NARROW, "wide", "srunet", settings=("train.num_steps=6000",)),
+            rooms={
+                "rooms": _study(_TENTH, _LONG, starts={name: name for name in _NARROW}),
+                "quarter_rooms": _study("train_fraction=0.25", _LONG, starts=_detection()),
+                "half_rooms": _study("train_fraction=0.5", _LONG, starts=_detection()),
+                "all_rooms": _study("train_fraction=1.0", _LONG, starts=_detection()),
+                "wide": _study(_TENTH, _WIDE, _LONG, starts=_detection("wide")),
+                "srunet": _study(_TENTH, _LONG, starts=_detection("srunet"), recipe="votenet/laptop_srunet_finetune"),
+            },
             pictures=PictureStudy(recipe="image_study/laptop", arms=()),
         ),
     }
