@@ -9,7 +9,8 @@ __all__ = ["main"]
 
 
 def main() -> dict:
-    from pcfdsl.studies.comparison import compare_pretraining, parse_starts
+    from pcfdsl.studies.comparison import compare_pretraining
+    from pcfdsl.studies.starts import parse_starts
     from pcfdsl.train.tasks.classification import ClassificationConfig
     from pcfdsl.train.tasks.detection import DetectorConfig
 

@@ -11,7 +11,10 @@ __all__ = ["main"]
 
 def main() -> dict:
     with needs("image"):
+        from pcfdsl.studies.image_arms import ARMS, DEEPCLUSTER
         from pcfdsl.studies.images import ImageStudyConfig, run_image_study
+        from pcfdsl.studies.starts import parse_starts
+        from pcfdsl.train.tasks.table import TASKS
 
     parser = argparse.ArgumentParser(description=__doc__)
     add_config(parser, ImageStudyConfig)
@@ -25,9 +28,27 @@ def main() -> dict:
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the study: tables, sets, weights")
     parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", default=[0, 1, 2], help="one case per seed")
     parser.add_argument("--arms", nargs="+", metavar="NAME", default=[], help="run only these arms, and scratch")
+    parser.add_argument(
+        "--init",
+        metavar="NAME=CKPT",
+        nargs="+",
+        default=[],
+        help="measure these weights of the recipe's network; alone, unless --arms names others",
+    )
     args = parser.parse_intermixed_args()
     if args.data is not None:
         args.overrides.append(f"data={json.dumps(args.data)}")
-    config = resolve_config(args, ImageStudyConfig)
-    how = {"seeds": args.seeds, "arms": args.arms, "progress": lambda line: print(line, file=sys.stderr, flush=True)}
+    config, weights = resolve_config(args, ImageStudyConfig), {}
+    for name, path in parse_starts(args.init).items():
+        if path is None:
+            parser.error(f"--init {name}: expected NAME=CHECKPOINT; scratch is always run")
+        weights[name] = path
+    if DEEPCLUSTER in (args.arms or (() if weights else ARMS)):
+        TASKS["self_supervised"]()  # says so if its extra is missing
+    how = {
+        "seeds": args.seeds,
+        "arms": args.arms,
+        "weights": weights,
+        "progress": lambda line: print(line, file=sys.stderr, flush=True),
+    }
     return run_image_study(config, args.out, **how).to_dict()

@@ -13,6 +13,8 @@ def main() -> dict:
         from pcfdsl.studies.claims.page import write_claims_page
         from pcfdsl.studies.claims.plan import PLANS
         from pcfdsl.studies.claims.run import run_plan
+        from pcfdsl.studies.image_arms import ARMS, DEEPCLUSTER
+        from pcfdsl.train.tasks.table import TASKS
 
     costs = "; ".join(f"{name}: {plan.about}" for name, plan in PLANS.items())
     parser = argparse.ArgumentParser(description=__doc__, epilog=costs)
@@ -34,6 +36,8 @@ def main() -> dict:
     plan = PLANS[args.plan]
     failures = []
     if not args.report_only:
+        if plan.pictures is not None and DEEPCLUSTER in (plan.pictures.arms or ARMS):
+            TASKS["self_supervised"]()  # says so if its extra is missing
         how = {
             "workers": args.workers,
             "pictures": args.data,

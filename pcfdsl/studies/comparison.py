@@ -1,6 +1,5 @@
 """Which pre-training helps: one downstream training from several starting points, on the same folds and seeds."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,32 +10,16 @@ from pcfdsl.config import ConfigError, to_dict
 from pcfdsl.datasets.clouds import open_clouds
 from pcfdsl.datasets.folds import held_out_values, split_clouds
 from pcfdsl.datasets.sources import open_scenes
+from pcfdsl.studies.starts import own_path, weights_digest
 from pcfdsl.studies.study import Arm, Case, StudyResult, run_study
 from pcfdsl.train.loop import train
 from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.classification import ClassificationConfig, classification_task
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task
 
-__all__ = ["compare_pretraining", "parse_starts"]
+__all__ = ["compare_pretraining"]
 
 Downstream = DetectorConfig | ClassificationConfig
-
-
-def parse_starts(texts: Sequence[str]) -> dict[str, str | None]:
-    """`["scratch", "fractals=runs/a"]` -> {"scratch": None, "fractals": "runs/a"}.
-
-    Raises:
-        ValueError: If a name is empty or given twice.
-    """
-    starts: dict[str, str | None] = {}
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not name or name in starts or (equals and not path):
-            raise ValueError(
-                f"{text!r} is not a starting point, or a duplicate; expected NAME (from scratch) or NAME=CHECKPOINT"
-            )
-        starts[name] = path if equals else None
-    return starts
 
 
 def compare_pretraining(
@@ -74,7 +57,7 @@ def compare_pretraining(
         raise ValueError("there are no starting points; give at least one, such as scratch")
     for path in filter(None, starts.values()):
         for seed in seeds:
-            find_weights(_own_path(path, seed))
+            find_weights(own_path(path, seed))
     if config.train.evaluations == 0:
         raise ConfigError([("train.evaluations", "is 0, but a comparison needs an evaluation at the end")])
     downstream = (
@@ -139,13 +122,11 @@ def _own_config(config: Downstream, checkpoint: str | None, downstream: _Downstr
     """The settings of one run."""
     seed = case.settings["seed"]
     own = downstream.own_config(config, case)
-    path = None if checkpoint is None else _own_path(checkpoint, seed)
+    path = None if checkpoint is None else own_path(checkpoint, seed)
     return replace(own, init=replace(own.init, checkpoint=path), train=replace(own.train, seed=seed))
 
 
 def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, keep_weights: bool) -> Arm:
-    digests: dict[str, str] = {}
-
     def run(case: Case, folder: Path) -> dict[str, float]:
         own = _own_config(config, checkpoint, downstream, case)
         task = downstream.make_task(own)
@@ -160,23 +141,12 @@ def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, ke
         own = _own_config(config, checkpoint, downstream, case)
         train_settings = {key: value for key, value in to_dict(own.train).items() if key not in OPERATIONAL}
         path = own.init.checkpoint
-        if path is not None and path not in digests:
-            digests[path] = _digest(find_weights(path))
         return {
             "settings": {**to_dict(own), "train": train_settings},
-            "checkpoint": None if path is None else digests[path],
+            "checkpoint": None if path is None else weights_digest(find_weights(path)),
         }
 
     return Arm(run=run, about=about)
-
-
-def _own_path(checkpoint: str, seed: int) -> str:
-    return checkpoint.replace("{seed}", str(seed))
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _file_name(part: str) -> str:

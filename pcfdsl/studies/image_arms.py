@@ -13,7 +13,7 @@ from pcfdsl.config import from_dict
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.studies.study import StudyResult
 
-__all__ = ["ARMS", "RANDOM_LABELS", "comparisons_table", "image_set"]
+__all__ = ["ARMS", "DEEPCLUSTER", "RANDOM_LABELS", "comparisons_table", "image_set"]
 
 _DOTS = {"style": "dot", "pad": 3}
 _SPARSE = {"dataset": "fractaldb", "shrink": 1, "draw": {"style": "dot", "pad": 1}}
@@ -34,6 +34,7 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "scratch": None,
     "fractaldb": _FRACTAL,
     "random_labels": _FRACTAL,
+    "deepcluster": _FRACTAL,
     "bezier": {"dataset": "bezier"},
     "perlin": {"dataset": "perlin"},
     "few_points": _SPARSE | {"num_points": 39},
@@ -52,9 +53,11 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "contours_broken": _CONTOURS | {"draw": {"canvas": 128, "break_fraction": 0.5}},
 }
 RANDOM_LABELS = "random_labels"  # the labels of this arm are shuffled among its pictures
+DEEPCLUSTER = "deepcluster"  # this arm does not see labels, but makes its own by DeepCluster
 
 COMPARISONS = (
     ("labels: of the formula over random", "fractaldb", RANDOM_LABELS),
+    ("labels: of the formula over DeepCluster's", "fractaldb", DEEPCLUSTER),
     ("FractalDB over Bezier", "fractaldb", "bezier"),
     ("FractalDB over Perlin", "fractaldb", "perlin"),
     ("FractalDB over too few points", "fractaldb", "few_points"),

@@ -1,8 +1,9 @@
 """The papers' comparisons of image sets on a laptop: formulas, labels, numbers of points and categories, frozen stages.
 
 Every arm pre-trains the same small network for the same number of steps on one image set, once for each seed. The
-weights are then measured on real pictures by several protocols (`image_protocols`). In all arms, seed s means the same
-initial weights and pictures, so gains are paired. The image sets are the same for all seeds.
+weights are then measured on real pictures by several protocols (`image_protocols`), as can be any other weights of that
+network. In all arms, seed s means the same initial weights and pictures, so gains are paired. The image sets are the
+same for all seeds.
 
     out/sets                   pictures of each set, drawn once
     out/pretrained/ARM_seedS   weights, a run's folder
@@ -11,14 +12,16 @@ initial weights and pictures, so gains are paired. The image sets are the same f
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from pcfdsl.checkpoints.run_folder import find_weights
 from pcfdsl.config import ConfigError, digest, option, to_dict, validate
 from pcfdsl.datasets.images import (
     ArrayPictures,
@@ -31,8 +34,9 @@ from pcfdsl.datasets.images import (
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.rng import stream
+from pcfdsl.samples.picture_views import ViewsConfig
 from pcfdsl.store.atomic import make_folder, write_file
-from pcfdsl.studies.image_arms import ARMS, RANDOM_LABELS, comparisons_table, image_set
+from pcfdsl.studies.image_arms import ARMS, DEEPCLUSTER, RANDOM_LABELS, comparisons_table, image_set
 from pcfdsl.studies.image_protocols import (
     DownstreamParts,
     Protocol,
@@ -42,8 +46,10 @@ from pcfdsl.studies.image_protocols import (
     split_pictures,
     transfer,
 )
+from pcfdsl.studies.starts import own_path, weights_digest
 from pcfdsl.studies.study import Arm, Case, StudyResult, run_study
 from pcfdsl.train.loop import train
+from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.image import ImageConfig, image_task
 
 __all__ = ["ImageStudyConfig", "run_image_study"]
@@ -97,8 +103,9 @@ def run_image_study(
     config: ImageStudyConfig,
     out: str | Path,
     *,
-    seeds: Iterable[int] = (0, 1, 2),
-    arms: Iterable[str] = (),
+    seeds: Sequence[int] = (0, 1, 2),
+    arms: Sequence[str] = (),
+    weights: Mapping[str, str] = MappingProxyType({}),
     shard: tuple[int, int] = (0, 1),
     progress: Callable[[str], object] = print,
 ) -> StudyResult:
@@ -110,20 +117,29 @@ def run_image_study(
         config: Settings of the study.
         out: Folder of the study.
         seeds: One case per seed.
-        arms: Run only these arms, in this order; by default all. Scratch, the baseline, is always run.
+        arms: Run only these arms, in this order; by default all, or none beside `weights`. Scratch, the baseline, is
+            always run.
+        weights: More arms: name -> a run's folder, a file or shipped weights of the recipe's network. `{seed}` in a
+            path stands for the seed.
         shard: (i, n): run only seeds i, i + n, ... of those given; n processes can share a folder this way.
         progress: Called with lines of progress.
 
     Raises:
-        OSError, ValueError: If an arm is unknown, real pictures cannot be used, or the folder holds a study with
-            different settings.
+        OSError, ValueError: If an arm is unknown, weights or real pictures cannot be used, or the folder holds a study
+            with different settings.
     """
     out = Path(out)
-    chosen = tuple(arms) or tuple(ARMS)
-    unknown = [name for name in chosen if name not in ARMS]
+    chosen = (*(arms or (() if weights else ARMS)), *weights)
+    unknown = [name for name in chosen if name not in {**ARMS, **weights}]
     if unknown:
         raise ValueError(f"unknown arms {', '.join(unknown)}; expected some of {', '.join(ARMS)}")
-    study = _Study(config, out)
+    taken = [name for name in weights if name in ARMS]
+    if taken:
+        raise ValueError(f"the weights named {', '.join(taken)} would replace arms of the study; give other names")
+    for path in weights.values():
+        for seed in seeds:
+            find_weights(own_path(path, seed))
+    study = _Study(config, out, weights)
     made = {
         name: Arm(run=partial(study.run, name), about=partial(study.about, name))
         for name in dict.fromkeys(("scratch", *chosen))
@@ -137,11 +153,11 @@ def run_image_study(
 class _Study:
     """What runs share: the real pictures, opened once, and those of the last seed."""
 
-    def __init__(self, config: ImageStudyConfig, out: Path):
+    def __init__(self, config: ImageStudyConfig, out: Path, weights: Mapping[str, str]):
         for name in ("model", "view"):
             if getattr(config.pretrain, name) != getattr(config.finetune, name):
                 raise ConfigError([(f"finetune.{name}", f"differs from pretrain.{name}; the weights need equal ones")])
-        self.config, self.out = config, out
+        self.config, self.out, self.weights = config, out, weights
         self.protocols = {name: parse_protocol(name) for name in config.protocols}
         self.real = _real_pictures(config)
         self.parts: tuple[int, dict[str, DownstreamParts]] = (-1, {})
@@ -150,10 +166,13 @@ class _Study:
         """All that a run's metrics depend on."""
         settings = to_dict(self.config)
         used = {key: settings[key] for key in ("data", "protocols", "rates", "num_validation", "num_test", "finetune")}
+        seed = case.settings["seed"]
         images = self._images(arm)
-        if images is not None:
+        if arm in self.weights:
+            used |= {"weights": weights_digest(find_weights(own_path(self.weights[arm], seed)))}
+        elif images is not None:
             used |= {"images": to_dict(images)[images.dataset], "pretrain": settings["pretrain"]}
-        return json.loads(json.dumps(used | {"arm": arm, "seed": case.settings["seed"]}))
+        return json.loads(json.dumps(used | {"arm": arm, "seed": seed}))
 
     def run(self, arm: str, case: Case, folder: Path) -> Mapping[str, float]:
         """All metrics of an arm and seed; those measured before are read."""
@@ -186,13 +205,17 @@ class _Study:
         return found["accuracy"]
 
     def _images(self, arm: str) -> ImageSetConfig | None:
+        if arm in self.weights:
+            return None
         config = self.config
         return image_set(
             arm, size=config.size, num_categories=config.num_categories, num_instances=config.num_instances
         )
 
     def _pretrained(self, arm: str, seed: int) -> str | None:
-        """Folder of the weights pre-trained on an arm's images."""
+        """The weights that an arm starts from; trained now if they are the study's own."""
+        if arm in self.weights:
+            return own_path(self.weights[arm], seed)
         images = self._images(arm)
         if images is None:
             return None
@@ -203,7 +226,8 @@ class _Study:
         if arm == RANDOM_LABELS:
             order = stream(seed, "random labels").permutation(len(pictures.labels))
             pictures = ArrayPictures(pictures.images, pictures.labels[order], pictures.classes)
-        train(image_task(run, pictures), run.train, folder)
+        task = _clustering(run, pictures) if arm == DEEPCLUSTER else image_task(run, pictures)
+        train(task, run.train, folder)
         return str(folder)
 
     def _parts(self, seed: int) -> dict[str, DownstreamParts]:
@@ -237,6 +261,23 @@ def _real_pictures(config: ImageStudyConfig) -> dict[str, tuple[Pictures, ArrayP
             raise ValueError(f"{name}: training and test pictures have different classes; give both the same folders")
         real[name] = pictures, at_size(test, _spread(test.labels, config.num_test), config.size)
     return real
+
+
+def _clustering(config: ImageConfig, pictures: ArrayPictures) -> Task:
+    """DeepCluster of the same network on the same pictures, for as many steps, with ten clusters a category."""
+    # Here, since other arms do without the extra [ssl].
+    from pcfdsl.train.tasks.self_supervised.settings import DeepCluster, SelfSupervisedConfig
+    from pcfdsl.train.tasks.self_supervised.task import self_supervised_task
+
+    run = SelfSupervisedConfig(
+        method=DeepCluster(clusters=min(10 * len(pictures.classes), len(pictures.labels) // 2)),
+        view=config.view,
+        augment=ViewsConfig(min_scale=0.5, recolor=0.0, grey=0.0, blur=0.0),
+        model=config.model,
+        optimizer=config.optimizer,
+        train=config.train,
+    )
+    return self_supervised_task(run, pictures)
 
 
 def _drawn(out: Path, images: ImageSetConfig, size: int) -> ArrayPictures:

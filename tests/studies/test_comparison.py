@@ -10,7 +10,8 @@ import torch
 from pcfdsl.checkpoints.files import save_weights
 from pcfdsl.config import ConfigError, load
 from pcfdsl.rng import stream
-from pcfdsl.studies.comparison import compare_pretraining, parse_starts
+from pcfdsl.studies.comparison import compare_pretraining
+from pcfdsl.studies.starts import parse_starts
 from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.classification import ClassificationConfig, train_classifier
 from pcfdsl.train.tasks.detection import DetectorConfig

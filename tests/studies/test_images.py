@@ -191,3 +191,20 @@ def test_recipes_of_the_study_fit_themselves(name):
     config = load(ImageStudyConfig, find_recipe(f"image_study/{name}"))
     assert config.pretrain.model == config.finetune.model
     assert config.pretrain.view == config.finetune.view
+
+
+def test_given_weights_are_measured_and_deepcluster_makes_its_own_labels(tmp_path):
+    pytest.importorskip("faiss")
+    pytest.importorskip("lightly")
+    config = from_dict(ImageStudyConfig, TINY | {"protocols": ("frozen2",), "num_instances": 4})
+    made = run_image_study(config, tmp_path / "study", seeds=[0, 1], arms=["deepcluster", "bezier"], progress=str)
+    settings = load_checkpoint(tmp_path / "study" / "pretrained" / "deepcluster_seed0" / "last.safetensors").settings
+    assert settings["method"] == {"kind": "deepcluster", "clusters": 6}
+    mine = {"mine": str(tmp_path / "study" / "pretrained" / "bezier_seed{seed}")}
+    result = run_image_study(config, tmp_path / "mine", seeds=[0, 1], weights=mine, progress=str)
+    assert result.runs == {"scratch": made.runs["scratch"], "mine": made.runs["bezier"]}
+    assert not (tmp_path / "mine" / "sets").exists()
+    with pytest.raises(ValueError, match="the weights named bezier would replace arms"):
+        run_image_study(config, tmp_path / "mine", weights={"bezier": mine["mine"]})
+    with pytest.raises(FileNotFoundError, match="bezier_seed2"):
+        run_image_study(config, tmp_path / "mine", seeds=[2], weights=mine)

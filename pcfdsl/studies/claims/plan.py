@@ -33,11 +33,12 @@ class RoomStudy:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureStudy:
-    """A study of `pcfdsl image-study`: its recipe, what is changed in it, and its arms."""
+    """A study of `pcfdsl image-study`: its recipe, what is changed in it, its arms (none: all) and seeds."""
 
-    recipe: str
+    recipe: str = "image_study/laptop"
     settings: tuple[str, ...] = ()
-    arms: tuple[str, ...]
+    arms: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (5, 6, 7, 8, 9)  # with 0 to 4 the length of the recipe's pre-training was chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Plan:
     Attributes:
         name: Its key in `PLANS`.
         about: What it is good for, and its cost.
-        seeds: Of the fine-tunings; runs of one seed are paired.
+        seeds: Of the fine-tunings in rooms; runs of one seed are paired.
         each_seed: Pre-train once for each seed, so that the intervals hold for the pre-training too, not once for all.
         pretrainings: By name.
         rooms: Studies in rooms, by name.
@@ -130,7 +131,7 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
                 "rooms": _study(_TENTH, starts={name: name for name in _FEW}),
                 "all_rooms": _study("train_fraction=1.0", starts=_detection()),
             },
-            pictures=PictureStudy(recipe="image_study/laptop", arms=("fractaldb", "random_labels", "bezier", "perlin")),
+            pictures=PictureStudy(arms=("fractaldb", "random_labels", "bezier", "perlin")),
         ),
         "full": Plan(
             name="full",
@@ -146,7 +147,7 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
                 "wide": _study(_TENTH, _WIDE, _LONG, starts=_detection("wide")),
                 "srunet": _study(_TENTH, _LONG, starts=_detection("srunet"), recipe="votenet/laptop_srunet_finetune"),
             },
-            pictures=PictureStudy(recipe="image_study/laptop", arms=()),
+            pictures=PictureStudy(),
         ),
     }
 )

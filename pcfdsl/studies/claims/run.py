@@ -130,8 +130,8 @@ def _pictures(plan: Plan, pictures: list[str], out: str, index: int, count: int)
     assert plan.pictures is not None
     settings = (*plan.pictures.settings, *([f"data={json.dumps(pictures)}"] if pictures else []))
     config = load(ImageStudyConfig, plan.pictures.recipe, settings)
-    folder, how = Path(out) / "pictures", {"seeds": plan.seeds, "arms": plan.pictures.arms, "progress": _quiet}
-    run_image_study(config, folder, shard=(index, count), **how)
+    folder, how = Path(out) / "pictures", {"arms": plan.pictures.arms, "shard": (index, count), "progress": _quiet}
+    run_image_study(config, folder, seeds=plan.pictures.seeds, **how)
 
 
 def _quiet(line: str) -> None:
