@@ -159,6 +159,18 @@ CLAIMS = (
         contrasts=_better("rooms", "threshold_015", "detection", LOOSE),
     ),
     Claim(
+        key="T5 contractive",
+        says="Systems that contract by construction are as good as those of the variance check",
+        paper="for pictures, Anderson and Farrell find samplers that need no search as good",
+        contrasts=(_equal("rooms", "contractive", "detection", LOOSE, 0.02),),
+    ),
+    Claim(
+        key="T6",
+        says="Objects of spherical harmonics are better than fractals",
+        paper="Randomized 3D Scene Generation (2306.04237): better than the earlier formula, as good as CAD models",
+        contrasts=_better("rooms", "harmonics", "detection", LOOSE),
+    ),
+    Claim(
         key="I1",
         says="FractalDB beats training from scratch",
         paper="CIFAR-10 87.6 → 93.4, CIFAR-100 62.7 → 75.7 (ResNet-50)",
