@@ -1,3 +1,6 @@
+import hashlib
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +19,14 @@ def test_equal_exactly_when_seed_and_path_are_equal(seed_a, path_a, seed_b, path
 
 def test_numpy_integers_and_python_integers_are_the_same_path():
     assert stream(np.int64(3), np.uint8(4)).random() == stream(3, 4).random()
+
+
+def test_the_key_of_philox_is_the_hash_of_the_path():
+    key = int.from_bytes(hashlib.blake2b(b"i2:42s1:x", digest_size=16).digest(), "little")
+    expected = np.random.Generator(np.random.Philox(key=key)).integers(2**62, size=9)
+    rng = stream(42, "x")
+    copy = pickle.loads(pickle.dumps(rng))
+    assert rng.integers(2**62, size=9).tolist() == copy.integers(2**62, size=9).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("item", [1.0, True, None, b"x"])
