@@ -40,8 +40,11 @@ _WIDTH = 48  # whole 3D points and whole vector registers: inner loops of this l
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def center_min_max_joint(points, out):
-    """Write `center(min_max_joint(points))` of float32 [N, 3]; False, with nothing written, if that is undefined."""
+def center_min_max_joint(points, out=None):
+    """Write `center(min_max_joint(points))` of float32 [N, 3] to `out`, or in place if None.
+
+    False, with nothing written, if that is undefined.
+    """
     flat = points.reshape(points.size)
     low, high = np.full(_WIDTH, flat[0]), np.full(_WIDTH, flat[0])
     for block in range(np.uintp(len(flat) // _WIDTH)):  # unsigned indices avoid the check for negative ones
@@ -78,8 +81,16 @@ def axis_means(points):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def shift_and_scale(points, mean, scale, out):
-    """out = (points - mean) * scale for [N, 3]; `out` may be `points`."""
-    for i in range(np.uintp(len(points))):
-        for d in range(3):
-            out[i, d] = (points[i, d] - mean[d]) * scale
+def shift_and_scale(points, mean, scale, out=None):
+    """out = (points - mean) * scale for float32 [N, 3], in place if `out` is None (faster than naming it twice)."""
+    flat = points.reshape(points.size)
+    to = flat if out is None else out.reshape(out.size)
+    means = np.empty(_WIDTH, np.float32)
+    for j in range(_WIDTH):
+        means[j] = mean[j % 3]
+    for block in range(np.uintp(len(flat) // _WIDTH)):
+        first = block * np.uintp(_WIDTH)
+        for j in range(np.uintp(_WIDTH)):
+            to[first + j] = (flat[first + j] - means[j]) * scale
+    for i in range(len(flat) // _WIDTH * _WIDTH, len(flat)):
+        to[i] = (flat[i] - mean[i % 3]) * scale

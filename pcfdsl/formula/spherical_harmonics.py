@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.polynomial import legendre, polynomial
 
-from pcfdsl.formula.surface import draw_key, find_cell, position_in_cell, tabulate_cells, word
+from pcfdsl.formula.surface import choose_cells, draw_key, position_in_cell, word
 
 __all__ = ["MAX_DEGREE", "draw_harmonics", "perturb_harmonics", "radius", "sample_harmonics"]
 
@@ -60,9 +60,7 @@ def sample_harmonics(rng: np.random.Generator, coefficients: np.ndarray, num_poi
     """
     degree = len(coefficients) - 1
     points = np.empty((num_points, 3), np.float32)
-    in_z = np.einsum("lm,lmp->mp", coefficients, _polynomials(degree))
-    rows, slopes, cosines, sines = _grid(degree)
-    if not _sample(coefficients, in_z, rows, slopes, cosines, sines, draw_key(rng), points):
+    if not _sample(coefficients, _polynomials(degree), *_grid(degree), draw_key(rng), points):
         raise ValueError("these coefficients make a surface without area; give some that are finite and not all zero")
     return points
 
@@ -131,34 +129,49 @@ def _areas(coefficients, rows, slopes, cosines, sines, areas):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _sample(coefficients, in_z, rows, slopes, cosines, sines, key, points):
+def _sample(coefficients, polynomials, rows, slopes, cosines, sines, key, points):
+    degree = len(coefficients) - 1
+    while degree > 0 and not np.any(coefficients[degree]):
+        degree -= 1
+    coefficients = coefficients[: degree + 1, : degree + 1]
     areas = np.empty((_BANDS, _SECTORS), np.float32)
     _areas(coefficients, rows, slopes, cosines, sines, areas)
-    cumulative, guide = np.empty(areas.size), np.empty(areas.size, np.int32)
-    total = tabulate_cells(areas.reshape(areas.size), cumulative, guide)
+    cells = np.empty(len(points), np.uint32)
+    total = choose_cells(areas.reshape(areas.size), key, cells)
     if not (total > 0 and np.isfinite(total)):
         return False
+    real, imaginary = _in_powers(coefficients, polynomials)
     heights = np.cos(np.arange(_BANDS + 1) * (np.pi / _BANDS)).astype(np.float32)
     edges = np.arange(_SECTORS) * (2 * np.pi / _SECTORS)
     edge_cos, edge_sin = np.cos(edges).astype(np.float32), np.sin(edges).astype(np.float32)
-    real, imaginary = in_z.real.astype(np.float32), in_z.imag.astype(np.float32)
-    cells = np.zeros(_BLOCK, np.uint32)
-    x, y, z = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    x, y, z = np.zeros(_BLOCK, np.float32), np.zeros(_BLOCK, np.float32), np.zeros(_BLOCK, np.float32)
     for first in range(0, len(points), _BLOCK):
-        for k in range(np.uintp(_BLOCK)):
-            cells[k] = find_cell(cumulative, guide, word(key, np.uintp(first) + k))
-        _directions(key, first, cells, heights, edge_cos, edge_sin, x, y, z)
+        block = cells[first : first + _BLOCK]
+        _directions(key, first, block, heights, edge_cos, edge_sin, x, y, z)
         _radii(real, imaginary, x, y, z)
-        for k in range(min(_BLOCK, len(points) - first)):
+        for k in range(len(block)):
             points[first + k, 0], points[first + k, 1], points[first + k, 2] = x[k], y[k], z[k]
     return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _in_powers(coefficients, polynomials):
+    """Real and imaginary parts of C_m as a polynomial: [m, power of z]."""
+    real, imaginary = np.zeros(coefficients.shape, np.float32), np.zeros(coefficients.shape, np.float32)
+    for m in range(len(coefficients)):
+        for power in range(len(coefficients) - m):
+            total = 0j
+            for l in range(m, len(coefficients)):  # noqa: E741
+                total += coefficients[l, m] * polynomials[l, m, power]
+            real[m, power], imaginary[m, power] = total.real, total.imag
+    return real, imaginary
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _directions(key, first, cells, heights, edge_cos, edge_sin, x, y, z):
     """Places in cells as (cos, sin) of the angle around and the height."""
     step = np.float32(2 * np.pi / _SECTORS)
-    for k in range(np.uintp(_BLOCK)):  # unsigned indices avoid the check for negative ones
+    for k in range(np.uintp(len(cells))):  # unsigned indices avoid the check for negative ones
         u, v = position_in_cell(word(key, np.uintp(first) + k))
         band, sector = np.uintp(cells[k] // np.uint32(_SECTORS)), np.uintp(cells[k] % np.uint32(_SECTORS))
         z[k] = heights[band] + v * (heights[band + np.uintp(1)] - heights[band])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from pcfdsl.formula.surface import draw_key, find_cell, position_in_cell, tabulate_cells, word
+from pcfdsl.formula.surface import choose_cells, draw_key, position_in_cell, word
 
 __all__ = ["Superquadric", "draw_superquadric", "implicit", "perturb_superquadric", "sample_superquadric"]
 
@@ -99,13 +99,12 @@ def _sample(meridian, section, key, points):
             out, up = meridian[i + 1, 0] - meridian[i, 0], meridian[i + 1, 1] - meridian[i, 1]
             mean = (meridian[i + 1, 0] + meridian[i, 0]) * np.float32(0.5)
             areas[i, j] = length * mean * np.sqrt(out * out * distance * distance + up * up)
-    cumulative, guide = np.empty(areas.size), np.empty(areas.size, np.int32)
-    tabulate_cells(areas.reshape(areas.size), cumulative, guide)
+    cells = np.empty(len(points), np.uint32)
+    choose_cells(areas.reshape(areas.size), key, cells)
     for k in range(np.uintp(len(points))):
         random = word(key, k)
-        cell = find_cell(cumulative, guide, random)
         u, v = position_in_cell(random)
-        i, j = cell // np.uintp(_STEPS), cell % np.uintp(_STEPS)
+        i, j = np.uintp(cells[k] // np.uint32(_STEPS)), np.uintp(cells[k] % np.uint32(_STEPS))
         near, far = meridian[i, 0], meridian[i + np.uintp(1), 0]
         # Across the trapezoid the density is proportional to its width.
         v *= (near + far) / (near + np.sqrt(near * near + v * (far * far - near * near)))

@@ -4,17 +4,19 @@ A formula tabulates the area of its cells once per shape. A point then takes one
 bits choose a cell (`find_cell`), its lower 32 bits are a place in it (`position_in_cell`), and 4 bits are left.
 """
 
+import math
+
 import numpy as np
 from numba import njit
 
-__all__ = ["draw_key", "find_cell", "position_in_cell", "tabulate_cells", "word"]
+__all__ = ["choose_cells", "draw_key", "find_cell", "position_in_cell", "tabulate_cells", "word"]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def draw_key(rng: np.random.Generator) -> np.uint64:
     """The key of a sequence of `word`s."""
-    return rng.integers(2**64, dtype=np.uint64)
+    return np.uint64(rng.bit_generator.random_raw())
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -70,6 +72,50 @@ def find_cell(cumulative, guide, random):
     while cumulative[cell] <= at:
         cell += np.uintp(1)
     return cell
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def choose_cells(areas, key, cells):
+    """Choose a cell for each point: in each cell as many as its area says, rounded up or down at random.
+
+    Cells of neighbouring numbers are far apart in the cloud, in steps of the golden section of its points: any part of
+    a cloud is spread as evenly as the whole.
+
+    Args:
+        areas: [C] area of each cell, none negative.
+        key: Of the `word`s of the points; the next one is used here.
+        cells: [N] uint32, becomes the cell of each point.
+
+    Returns:
+        The total area; unless it is positive and finite, nothing is chosen.
+    """
+    total = 0.0
+    before = np.empty(len(areas))
+    for c in range(np.uintp(len(areas))):  # unsigned indices avoid the check for negative ones
+        before[c] = total
+        total += areas[c]
+    if not (total > 0 and np.isfinite(total)):
+        return total
+    num_points = np.uintp(len(cells))
+    random = word(key, num_points)
+    start, scale = np.float64(random >> np.uint64(32)) * 2.0**-32, num_points / total
+    in_order = np.zeros(num_points + np.uintp(1), np.uint32)
+    for c in range(np.uintp(len(areas))):
+        if areas[c] > 0:  # its first point; where it has none, the next cell starts at the same one
+            in_order[np.uintp(before[c] * scale + start)] = c
+    cell = np.uint32(0)
+    for i in range(num_points):
+        cell = max(cell, in_order[i])
+        in_order[i] = cell
+    step = np.uintp(num_points * 0.618034)
+    while math.gcd(step, num_points) > 1:
+        step += np.uintp(1)
+    i = np.uintp(random % np.uint64(num_points))
+    for k in range(num_points):
+        cells[k] = in_order[i]
+        i += step
+        i -= num_points if i >= num_points else np.uintp(0)
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -83,7 +83,7 @@ def _mix(table, thresholds, start, partner_table, partner_thresholds, partner_st
         return True
     if not _fill(partner_table, partner_thresholds, partner_start, states[1], points[num_main:]):
         return False
-    shift_and_scale(points, axis_means(points), np.float32(1), points)
+    shift_and_scale(points, axis_means(points), np.float32(1))
     return True
 
 

@@ -80,7 +80,7 @@ class SurfaceClouds:
         if self.config.variation:
             shape = formula.perturb(rng, shape, variation=self.config.variation)
         points = formula.sample(rng, shape, num_points or self.config.num_points)
-        if not center_min_max_joint(points, points):
+        if not center_min_max_joint(points):
             raise ValueError(f"instance {instance} of category {category} of {formula.name} has no extent")
         return FractalCloud(points, category, instance)
 
