@@ -53,7 +53,7 @@ def radius(coefficients: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 
 def sample_harmonics(rng: np.random.Generator, coefficients: np.ndarray, num_points: int) -> np.ndarray:
-    """Points of a shape, uniform over its area and in random order: [num_points, 3] float32.
+    """Points of a shape, uniform and evenly spread over its area: [num_points, 3] float32.
 
     Raises:
         ValueError: If the surface has no area.

@@ -60,7 +60,7 @@ def implicit(shape: Superquadric, points: np.ndarray) -> np.ndarray:
 
 
 def sample_superquadric(rng: np.random.Generator, shape: Superquadric, num_points: int) -> np.ndarray:
-    """Points of a shape, uniform over its area and in random order: [num_points, 3] float32."""
+    """Points of a shape, uniform and evenly spread over its area: [num_points, 3] float32."""
     meridian, section = (_quadrant(exponent) for exponent in shape.exponents)
     if shape.hole:  # the tube's outer half and its inner half
         inner = meridian[-2::-1] * (-1, 1)

@@ -1,7 +1,9 @@
 """Points uniform over the area of a surface that is cut into cells: the kernels that the formulas of surfaces share.
 
-A formula tabulates the area of its cells once per shape. A point then takes one 64-bit `word`: its upper 28
-bits choose a cell (`find_cell`), its lower 32 bits are a place in it (`position_in_cell`), and 4 bits are left.
+A formula tabulates the area of its cells once per shape. `choose_cells` then gives all points their cells at once, as
+evenly as the areas allow. A formula that discards some of its points draws one at a time instead (`tabulate_cells`,
+`find_cell`): the upper 28 bits of a point's 64-bit `word` choose a cell. The lower 32 bits are a place in the cell
+(`position_in_cell`), and the 4 in between are free.
 """
 
 import math

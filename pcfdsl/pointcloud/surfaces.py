@@ -71,7 +71,7 @@ class SurfaceClouds:
         return type(self), (self.config,)
 
     def cloud(self, category: int, instance: int, *, num_points: int | None = None) -> FractalCloud:
-        """One instance, with `num_points` points if not None, in random order.
+        """One instance, with `num_points` points if not None; any part of them is spread over the whole.
 
         Its mean is the origin, and its coordinates about within [-1, 1].
         """

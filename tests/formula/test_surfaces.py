@@ -7,7 +7,7 @@ from scipy.special import sph_harm_y
 from pcfdsl.formula import spherical_harmonics as harmonics
 from pcfdsl.formula import superquadrics
 from pcfdsl.formula.superquadrics import Superquadric
-from pcfdsl.formula.surface import find_cell, position_in_cell, tabulate_cells, word
+from pcfdsl.formula.surface import choose_cells, draw_key, find_cell, position_in_cell, tabulate_cells, word
 from pcfdsl.rng import stream
 
 
@@ -58,10 +58,36 @@ def test_cells_are_found_in_proportion_to_their_areas():
         assert areas[find_cell(cumulative, guide, np.uint64(extreme))] > 0
 
 
+@pytest.mark.parametrize("num_points", [1, 2, 10, 999, 10_000, 10_007])
+def test_cells_have_as_many_points_as_their_areas_say(num_points):
+    areas = np.abs(stream(8, num_points).standard_normal(300)).astype(np.float32) ** 3
+    areas[[0, 5, 6, 299]] = 0
+    expected, mean = areas / areas.sum() * num_points, np.zeros(300)
+    cells = np.empty(num_points, np.uint32)
+    for k in range(200):
+        assert choose_cells(areas, draw_key(stream(8, k)), cells) == pytest.approx(areas.sum(), rel=1e-4)
+        counts = np.bincount(cells, minlength=300)
+        assert (np.abs(counts - expected) < 1 + 1e-5 * num_points).all()
+        assert not counts[areas == 0].any()
+        mean += counts / 200
+    assert np.abs(mean - expected).max() < 5 * 0.5 / np.sqrt(200)  # rounding by chance is right on average
+
+
+def test_any_part_of_a_cloud_is_spread_over_the_cells():
+    cells = np.empty(10_000, np.uint32)
+    choose_cells(np.ones(100, np.float32), np.uint64(9), cells)
+    for part in (cells[:1000], cells[3210:4210], cells[::10], cells[7::100]):
+        share = len(part) / 100
+        assert np.abs(np.bincount(part, minlength=100) - share).max() <= 0.3 * share + 2
+
+
 @pytest.mark.parametrize("bad", [[0, 0], [np.nan, 1], [np.inf, 1]])
 def test_surfaces_without_area_are_not_tabulated(bad):
-    total = tabulate_cells(np.array(bad, np.float32), np.empty(2), np.empty(2, np.int32))
-    assert not (total > 0 and np.isfinite(total))
+    for total in (
+        tabulate_cells(np.array(bad, np.float32), np.empty(2), np.empty(2, np.int32)),
+        choose_cells(np.array(bad, np.float32), np.uint64(1), np.empty(5, np.uint32)),
+    ):
+        assert not (total > 0 and np.isfinite(total))
 
 
 @pytest.mark.parametrize("degree", [2, 5, harmonics.MAX_DEGREE])
