@@ -38,7 +38,8 @@ def stream(seed: int, *path: int | str) -> np.random.Generator:
         else:
             raise TypeError(f"a path takes integers and strings, got {item!r} of type {type(item).__name__}")
         encoded += kind + b"%d:" % len(text) + text
-    return np.random.Generator(np.random.Philox(_Key(hashlib.blake2b(encoded, digest_size=16).digest())))
+    key = _Key(hashlib.blake2b(encoded, digest_size=16).digest())
+    return np.random.Generator(np.random.Philox(key))  # type: ignore[arg-type]  # the stubs know SeedSequence alone
 
 
 class _Key(ISeedSequence):

@@ -60,7 +60,8 @@ def sample_harmonics(rng: np.random.Generator, coefficients: np.ndarray, num_poi
     """
     degree = len(coefficients) - 1
     points = np.empty((num_points, 3), np.float32)
-    if not _sample(coefficients, _polynomials(degree), *_grid(degree), draw_key(rng), points):
+    rows, slopes, cosines, sines = _grid(degree)
+    if not _sample(coefficients, _polynomials(degree), rows, slopes, cosines, sines, draw_key(rng), points):
         raise ValueError("these coefficients make a surface without area; give some that are finite and not all zero")
     return points
 
