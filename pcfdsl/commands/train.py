@@ -38,6 +38,8 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
         elif task == "coco":
             parser.add_argument("--data", metavar="PATH", help="folder in COCO's format: sets path")
             own["path"] = "data"
+    elif task == "point_mae":
+        own = {}  # one network, and clouds of formulas by default
     else:
         parser.add_argument(
             "--backbone",

@@ -67,22 +67,17 @@ class PointTokenizer(nn.Module):
         self.position = nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, dim))
         self.class_position = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
 
-    def forward(self, points: Tensor, class_token: Tensor) -> Tensor:
-        """Points [B, N, 3] float32 and a class token [1, 1, C] -> [B, 1 + num_groups, C].
-
-        Raises:
-            ValueError: If the points have another shape or type, or are not finite.
-        """
-        offsets, centers = self.groups(points)
+    def forward(self, offsets: Tensor, centers: Tensor, class_token: Tensor) -> Tensor:
+        """Groups [B, G, K, 3] and [B, G, 3] float32, and a class token [1, 1, C] -> [B, 1 + G, C]."""
         tokens = self.tokens(offsets) + self.position(centers)
-        first = (class_token + self.class_position).expand(len(points), -1, -1).to(tokens.dtype)
+        first = (class_token + self.class_position).expand(len(centers), -1, -1).to(tokens.dtype)
         return torch.cat([first, tokens], 1)
 
     def groups(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Points [B, N, 3] -> offsets of each group's points from its centre [B, G, K, 3], centres [B, G, 3].
 
         Raises:
-            ValueError: See `forward`.
+            ValueError: If the points have another shape or type, or are not finite.
         """
         if points.ndim != 3 or points.shape[2] != 3:
             raise ValueError(
@@ -136,8 +131,12 @@ class PointTransformer(nn.Module):
 
     def describe_clouds(self, points: Tensor) -> Tensor:
         """Points [B, N, 3] float32 -> tokens after the last block and norm, the class token first, [B, 1 + G, C]."""
+        return self.describe_groups(*self.tokenizer.groups(points))
+
+    def describe_groups(self, offsets: Tensor, centers: Tensor) -> Tensor:
+        """The same of any groups of clouds [B, G, K, 3] and [B, G, 3], as `tokenizer.groups` gives them."""
         vit = self.vit
-        return at_least_float32(vit.norm(vit.blocks(vit.norm_pre(self.tokenizer(points, vit.cls_token)))))
+        return at_least_float32(vit.norm(vit.blocks(vit.norm_pre(self.tokenizer(offsets, centers, vit.cls_token)))))
 
     def forward(self, points: Tensor) -> Tensor:
         """Points [B, N, 3] float32 -> the class token and the greatest of the others, [B, 2 C]."""

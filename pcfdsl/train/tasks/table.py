@@ -10,6 +10,7 @@ from pcfdsl.train.seeds import SeedResults
 from pcfdsl.train.tasks.classification import ClassificationConfig, train_classifier
 from pcfdsl.train.tasks.csc import CSCConfig, csc_task
 from pcfdsl.train.tasks.detection import DetectorConfig, train_detector
+from pcfdsl.train.tasks.point_mae import PointMAEConfig, train_point_mae
 from pcfdsl.train.tasks.pointcontrast import PointContrastConfig, point_contrast_task
 from pcfdsl.train.tasks.pretraining import pretrain
 from pcfdsl.train.tasks.random_rooms import RandomRoomsConfig, random_rooms_task
@@ -54,6 +55,7 @@ TASKS: Mapping[str, Callable[[], _Entry]] = MappingProxyType(
         "csc": lambda: (CSCConfig, partial(pretrain, csc_task)),
         "random_rooms": lambda: (RandomRoomsConfig, partial(pretrain, random_rooms_task)),
         "segmentation": lambda: (SegmentationConfig, partial(pretrain, segmentation_task)),
+        "point_mae": lambda: (PointMAEConfig, train_point_mae),
         "classification": lambda: (ClassificationConfig, train_classifier),
         "image": _image,
         "vg_fractal": _vg_fractal,
