@@ -55,10 +55,10 @@ TASKS: Mapping[str, Callable[[], _Entry]] = MappingProxyType(
         "csc": lambda: (CSCConfig, partial(pretrain, csc_task)),
         "random_rooms": lambda: (RandomRoomsConfig, partial(pretrain, random_rooms_task)),
         "segmentation": lambda: (SegmentationConfig, partial(pretrain, segmentation_task)),
-        "point_mae": lambda: (PointMAEConfig, train_point_mae),
         "classification": lambda: (ClassificationConfig, train_classifier),
         "image": _image,
         "vg_fractal": _vg_fractal,
+        "point_mae": lambda: (PointMAEConfig, train_point_mae),
         "self_supervised": _self_supervised,
         "coco": _coco,
     }
