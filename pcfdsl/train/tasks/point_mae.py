@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pcfdsl.config import option, to_dict, validate
 from pcfdsl.datasets.clouds import CloudSet, CloudSourceConfig, FormulaClouds, open_clouds
@@ -91,7 +91,9 @@ def point_mae_task(config: PointMAEConfig, clouds: CloudSet, split: Split) -> Ta
         dataset=CloudDataset(clouds, split.train, points=config.points, augment=config.augment, seed=config.train.seed),
         collate=collate_clouds,
         loss=loss,
-        evaluate=(lambda network, group: {"loss": reconstruction_error(network, tested, group=group)})
+        evaluate=(
+            lambda network, group: {"loss": reconstruction_error(network, tested, num_groups=num_groups, group=group)}
+        )
         if len(tested)
         else None,
         settings=to_dict(config),
@@ -100,9 +102,14 @@ def point_mae_task(config: PointMAEConfig, clouds: CloudSet, split: Split) -> Ta
 
 @torch.no_grad()
 def reconstruction_error(
-    network: PointMAE, samples: CloudDataset, *, batch_size: int = 64, group: Processes | None = None
+    network: nn.Module,
+    samples: CloudDataset,
+    *,
+    num_groups: int,
+    batch_size: int = 64,
+    group: Processes | None = None,
 ) -> float:
-    """Mean Chamfer distance of hidden groups, by a network in evaluation mode; what is hidden is the same each time.
+    """Mean Chamfer distance of hidden groups, by a PointMAE in evaluation mode; what is hidden is the same each time.
 
     Processes of a group share the clouds, and each gets the whole result.
 
@@ -111,7 +118,7 @@ def reconstruction_error(
     """
     if not len(samples):
         raise ValueError("the set to evaluate on has no clouds")
-    device, num_groups = next(network.parameters()).device, network.config.transformer.tokens.num_groups
+    device = next(network.parameters()).device
 
     def errors(rows: range) -> tuple[np.ndarray]:
         batch = collate_clouds([samples[i] for i in rows]).to(device)
