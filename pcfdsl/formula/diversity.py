@@ -25,7 +25,7 @@ _MAX_CLOUDS, _CLOUD_POINTS = 64, 512  # distances are between so many clouds of 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantiles:
-    """Where 5, 50 and 95 % of some values lie below."""
+    """The values below which 5, 50 and 95 % of some values lie."""
 
     low: float
     median: float
@@ -33,12 +33,12 @@ class Quantiles:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Quantiles":
-        """Of values of any shape, rounded to four digits.
+        """Each is one of the values (of any shape), rounded to four digits.
 
         Raises:
             ValueError: Without values.
         """
-        low, median, high = (float(f"{value:.4g}") for value in np.quantile(values, (0.05, 0.5, 0.95)))
+        low, median, high = (float(f"{value:.4g}") for value in np.quantile(values, (0.05, 0.5, 0.95), method="nearest"))
         return cls(low=low, median=median, high=high)
 
 
@@ -113,11 +113,11 @@ def effective_maps(ifs: IFS) -> float:
 
     Probabilities go with |det A_k|, so a system may have seven maps and hardly ever play five of them.
 
-    >>> effective_maps(IFS(np.zeros((3, 3, 3)), np.zeros((3, 3)), np.array([0.5, 0.5, 0])))
+    >>> round(effective_maps(IFS(np.zeros((3, 3, 3)), np.zeros((3, 3)), np.array([0.5, 0.5, 0]))), 9)
     2.0
     """
     used = ifs.probabilities[ifs.probabilities > 0]
-    return float(np.prod(used**-used))
+    return float(np.exp(-(used * np.log(used)).sum()))
 
 
 def box_counts(points: np.ndarray, grids: Sequence[int] = _GRIDS) -> np.ndarray:
@@ -139,8 +139,10 @@ def box_dimension(points: np.ndarray) -> float:
     """Box-counting dimension of a cloud: the slope of log(occupied cells) over log(cells along the longest axis).
 
     The slope is a least-squares fit over grids of 4 to 32 cells, so it describes what a network can see rather than the
-    limit. It needs many points: with 100,000 it is about 0.03 too low for a solid, and right within 0.1 for self-similar
-    sets. A few distant outliers make a cloud small, and its dimension too.
+    limit. With 100,000 points it is right within 0.02 for a solid cube, a face and an edge along the axes, within 0.15
+    for a Sierpinski tetrahedron, and within 0.1 for Cantor dust at an angle. It is 0.2 too high for dust along the axes,
+    as the cells meet its gaps, and up to 0.5 too low for a solid at an angle, as coarse cells go beyond it. A few distant
+    outliers make a cloud small, and its dimension too.
 
     Args:
         points: [N, 3], finite and with an extent.
@@ -194,9 +196,10 @@ def _one_way(points, others):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _count_cells(points, low, extent, grid):
     occupied = np.zeros((grid, grid, grid), np.bool_)
+    scale, last = grid / extent, grid - 1  # the points at the far sides belong to the last cells
     for i in range(len(points)):
-        x = min(int((points[i, 0] - low[0]) / extent * grid), grid - 1)
-        y = min(int((points[i, 1] - low[1]) / extent * grid), grid - 1)
-        z = min(int((points[i, 2] - low[2]) / extent * grid), grid - 1)
+        x = min(int((points[i, 0] - low[0]) * scale), last)
+        y = min(int((points[i, 1] - low[1]) * scale), last)
+        z = min(int((points[i, 2] - low[2]) * scale), last)
         occupied[x, y, z] = True
     return occupied.sum()
