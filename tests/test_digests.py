@@ -79,6 +79,7 @@ def images(name: str) -> ImageSetConfig:
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "pcfractal_categories": lambda: pcfractal.searched_categories(clouds()),
     "pcfractal": lambda: PCFractalDB(clouds()),
+    "filtered": lambda: PCFractalDB(load(PCFractalConfig, None, [*CLOUDS, "search.sampler=filtered"])),
     "scenes": scenes,
     **{formula: lambda formula=formula: objects(formula) for formula in FORMULAS},
     **{name: lambda name=name: open_images(images(name)) for name in SIZES},

@@ -38,7 +38,9 @@ class Quantiles:
         Raises:
             ValueError: Without values.
         """
-        low, median, high = (float(f"{value:.4g}") for value in np.quantile(values, (0.05, 0.5, 0.95), method="nearest"))
+        low, median, high = (
+            float(f"{value:.4g}") for value in np.quantile(values, (0.05, 0.5, 0.95), method="nearest")
+        )
         return cls(low=low, median=median, high=high)
 
 
@@ -140,9 +142,9 @@ def box_dimension(points: np.ndarray) -> float:
 
     The slope is a least-squares fit over grids of 4 to 32 cells, so it describes what a network can see rather than the
     limit. With 100,000 points it is right within 0.02 for a solid cube, a face and an edge along the axes, within 0.15
-    for a Sierpinski tetrahedron, and within 0.1 for Cantor dust at an angle. It is 0.2 too high for dust along the axes,
-    as the cells meet its gaps, and up to 0.5 too low for a solid at an angle, as coarse cells go beyond it. A few distant
-    outliers make a cloud small, and its dimension too.
+    for a Sierpinski tetrahedron, and within 0.1 for Cantor dust at an angle. It is 0.2 too high for dust along the
+    axes, as the cells meet its gaps, and up to 0.5 too low for a solid at an angle, as coarse cells go beyond it. A few
+    distant outliers make a cloud small, and its dimension too.
 
     Args:
         points: [N, 3], finite and with an extent.

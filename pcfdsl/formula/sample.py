@@ -6,7 +6,12 @@ import numpy as np
 
 from pcfdsl.formula.ifs import IFS, determinant_probabilities
 
-__all__ = ["SystemBatch", "contractive", "perturbed", "uniform"]
+__all__ = ["SystemBatch", "contractive", "filtered", "perturbed", "uniform"]
+
+_MAX_CONDITION = 20
+_MAX_SQUARE = 0.5
+_MIN_BALANCE = 0.6
+_TOP = (0.7, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +85,44 @@ def contractive(
             low = np.maximum(smallest, (share - rest) / weights[d])
             values[:, k, d] = smallest = _between(rng, low, share / (rest + weights[d]))
             share = share - weights[d] * smallest
-    left, right = (_orthogonal(rng, (count, max_maps), dim) for _ in range(2))
+    matrices = _with_singular_values(rng, values)
     offsets = rng.uniform(-1, 1, (count, max_maps, dim))
-    return SystemBatch.from_maps((left * values[..., None, :]) @ right, offsets, num_maps)
+    return SystemBatch.from_maps(matrices, offsets, num_maps)
+
+
+def filtered(
+    rng: np.random.Generator, count: int, *, dim: int = 3, min_maps: int = 2, max_maps: int = 7
+) -> SystemBatch:
+    """Contractive systems whose parameters promise a cloud that is neither flat, nor dust, nor that of one map alone.
+
+    A = U diag(s) V with U and V orthogonal; the singular values of a system's maps are uniform in (0, top), top being
+    uniform in `_TOP`. Of these, what a limit forbids is drawn again; no point is drawn. The limits are chosen so that
+    the variance check refuses little whatever the number of maps, and are loose, since narrow ones cost variety:
+
+    - s_1 <= `_MAX_CONDITION` s_D for each map: none flattens space.
+    - The mean of s^2, maps weighted by their probabilities, is at most `_MAX_SQUARE`: systems that hardly contract have
+      long tails, which the normalisation shrinks.
+    - The exponential of the entropy of the probabilities is at least `_MIN_BALANCE` K: most of the K maps are played.
+    - sum_k |det A_k|^(1/D) >= 1: were the maps similarities, the dimension would be at least 1.
+
+    K is drawn first and kept, so that no limit favours a number of maps. Offsets are uniform in (-1, 1). (Filters on
+    parameters alone: How to Sample High-Quality 3D Fractals, arXiv 2602.11810; the limits are our own.)
+
+    Raises:
+        ValueError: If min_maps is 1; one map that contracts is a point.
+    """
+    if min_maps < 2:
+        raise ValueError(f"filtered systems have at least 2 maps, got min_maps = {min_maps}")
+    num_maps = rng.integers(min_maps, max_maps + 1, count)
+    values, undecided = np.zeros((count, max_maps, dim)), np.arange(count)
+    while len(undecided):
+        drawn = _well_conditioned(rng, rng.uniform(*_TOP, (len(undecided), 1, 1)), max_maps, dim)
+        passed = _promising(drawn, num_maps[undecided])
+        values[undecided[passed]] = drawn[passed]
+        undecided = undecided[~passed]
+    matrices = _with_singular_values(rng, values)
+    offsets = rng.uniform(-1, 1, (count, max_maps, dim))
+    return SystemBatch.from_maps(matrices, offsets, num_maps)
 
 
 def perturbed(rng: np.random.Generator, count: int, *, base: IFS, delta: float = 0.1) -> SystemBatch:
@@ -101,6 +141,33 @@ def perturbed(rng: np.random.Generator, count: int, *, base: IFS, delta: float =
 
 def _between(rng: np.random.Generator, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return low + (high - low) * rng.random(len(low))
+
+
+def _well_conditioned(rng: np.random.Generator, top: np.ndarray, num_maps: int, dim: int) -> np.ndarray:
+    """Singular values of [S, num_maps] maps, falling, uniform in (0, top), with those too far apart drawn again."""
+    values = np.zeros((len(top), num_maps, dim))
+    again = np.ones(values.shape[:2], bool)
+    while again.any():
+        values[again] = -np.sort(-rng.random((int(again.sum()), dim)))
+        again = values[..., 0] > _MAX_CONDITION * values[..., -1]
+    return values * top
+
+
+def _promising(values: np.ndarray, num_maps: np.ndarray) -> np.ndarray:
+    """Which systems pass the limits of `filtered` that concern all their maps, [S]; values [S, K, D]."""
+    dim = values.shape[-1]
+    volumes = np.where(np.arange(values.shape[1]) < num_maps[:, None], values.prod(axis=-1), 0.0)
+    probabilities = volumes / volumes.sum(axis=1, keepdims=True)
+    square = (probabilities * (values**2).mean(axis=-1)).sum(axis=1)
+    entropy = -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0))).sum(axis=1)
+    scattered = (volumes ** (1 / dim)).sum(axis=1) < 1
+    return (square <= _MAX_SQUARE) & (np.exp(entropy) >= _MIN_BALANCE * num_maps) & ~scattered
+
+
+def _with_singular_values(rng: np.random.Generator, values: np.ndarray) -> np.ndarray:
+    """Matrices with given singular values [..., D], and uniform orthogonal ones on both sides."""
+    left, right = (_orthogonal(rng, values.shape[:-1], values.shape[-1]) for _ in range(2))
+    return (left * values[..., None, :]) @ right
 
 
 def _orthogonal(rng: np.random.Generator, batch: tuple[int, ...], dim: int) -> np.ndarray:

@@ -17,7 +17,9 @@ At filling rate 0.2 (512 px, 100,000 points) one draw in about 40 is accepted, a
 picture predicts which: the first 10,000 points of accepted systems fill it no differently from those of most rejects.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -28,7 +30,7 @@ from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, chaos_game, choice_thresholds, draw_states, play, tabulate
 from pcfdsl.formula.measures import filling_rate, scaled_variances
 from pcfdsl.formula.moments import moments, solve_moments
-from pcfdsl.formula.sample import SystemBatch, contractive, uniform
+from pcfdsl.formula.sample import SystemBatch, contractive, filtered, uniform
 from pcfdsl.rng import stream
 
 __all__ = [
@@ -42,7 +44,7 @@ __all__ = [
     "search_category",
 ]
 
-_BLOCK = 1024
+_BLOCK, _FEW = 1024, 32  # systems drawn at once; few where most pass
 _MARGIN = 1.25
 _BURN_IN = 16
 _PREFIXES = np.array([256, 2048])  # numbers of points at which the bound is checked
@@ -58,8 +60,8 @@ _REASONS = {
 class _DrawConfig:
     """How the systems of a search are drawn."""
 
-    sampler: Literal["uniform", "contractive"] = option(
-        "uniform", "how systems are drawn: as released, or contractive by construction"
+    sampler: Literal["uniform", "contractive", "filtered"] = option(
+        "uniform", "how systems are drawn: as released, contractive, or contractive with limits that keep sets varied"
     )
     min_maps: int = option(2, "fewest maps of a system", minimum=1, maximum=64)
     max_maps: int = option(7, "most maps of a system", minimum=1, maximum=64)
@@ -72,11 +74,20 @@ class _DrawConfig:
         """Yield (field, message) for settings that are inconsistent with one another."""
         if self.min_maps > self.max_maps:
             yield "min_maps", f"is {self.min_maps}, more than max_maps = {self.max_maps}"
+        if self.sampler == "filtered" and self.min_maps < 2:
+            yield "min_maps", "is 1, but sampler=filtered needs at least 2, since one map that contracts is a point"
 
-    @property
-    def draw(self):
-        """The sampler: `uniform` or `contractive` of `pcfdsl.formula.sample`."""
-        return {"uniform": uniform, "contractive": contractive}[self.sampler]
+    def sampler_of(self, seed: int, category: int) -> Callable[..., SystemBatch]:
+        """How the systems of a category are drawn: (rng, count, dim=...) -> SystemBatch.
+
+        In a filtered category all draws have the same number of maps, drawn uniformly beforehand: the check, which
+        systems of two maps pass most easily, cannot choose it.
+        """
+        low, high = self.min_maps, self.max_maps
+        if self.sampler == "filtered":
+            low = high = int(stream(seed, "category", category, "maps").integers(low, high + 1))
+        draw = {"uniform": uniform, "contractive": contractive, "filtered": filtered}[self.sampler]
+        return partial(draw, min_maps=low, max_maps=high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +105,7 @@ class CategorySearch:
     Attributes:
         ifs: The accepted system.
         variances: Its three variances in the check.
-        num_draws: Systems drawn, the accepted one included.
+        num_draws: Systems drawn, the accepted one included; what the filtered sampler refuses is not counted.
         rejected: Number of rejected systems by reason: `not_contracting` in mean square, `too_flat_exactly` by the
             exact variance, `diverged` during iteration, `too_flat` by the points.
     """
@@ -114,10 +125,10 @@ def search_category(config: SearchConfig, seed: int, category: int) -> CategoryS
         ConfigError: If none of `max_draws` systems passes; the message counts the rejections by reason.
     """
     rejected = dict.fromkeys((*_REASONS.values(), "too_flat"), 0)
-    for first in range(0, config.max_draws, _BLOCK):
+    draw, block = config.sampler_of(seed, category), _FEW if config.sampler == "filtered" else _BLOCK
+    for first in range(0, config.max_draws, block):
         rng = stream(seed, "category", category, first)
-        batch = config.draw(rng, _BLOCK, min_maps=config.min_maps, max_maps=config.max_maps)
-        states = draw_states(rng, _BLOCK)
+        batch, states = draw(rng, block), draw_states(rng, block)
         codes = screen(batch, states, config.variance_threshold)[: config.max_draws - first]
         decided = 0
         for s in np.flatnonzero(codes == _SURVIVED).tolist():
@@ -131,7 +142,7 @@ def search_category(config: SearchConfig, seed: int, category: int) -> CategoryS
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items() if count)
     message = (
         f"category {category}: none of {config.max_draws} systems passed at {config.variance_threshold} ({reasons}); "
-        "lower it (at 0.15 about 1 draw in 5,500 passes) or raise max_draws"
+        "lower it (at 0.15 about 1 uniform draw in 5,500 passes) or raise max_draws"
     )
     raise ConfigError([("variance_threshold", message)])
 
@@ -231,9 +242,10 @@ def search_by_filling(config: FillingSearchConfig, seed: int, category: int) -> 
         ConfigError: If none of `max_draws` systems passes.
     """
     pad = 6 * config.image_size // 512  # the released padding, scaled
+    draw = config.sampler_of(seed, category)
     for first in range(0, config.max_draws, _FILLING_BLOCK):
         rng = stream(seed, "category", category, first)
-        batch = config.draw(rng, _FILLING_BLOCK, dim=2, min_maps=config.min_maps, max_maps=config.max_maps)
+        batch = draw(rng, _FILLING_BLOCK, dim=2)
         for s in range(min(_FILLING_BLOCK, config.max_draws - first)):
             orbit = chaos_game(batch[s], config.num_points, rng)
             rate = 0.0 if orbit.stopped else filling_rate(orbit.points, size=config.image_size, pad=pad)

@@ -66,8 +66,10 @@ def test_figures_of_a_set():
     assert (found.effective_maps.median, found.effective_maps.high) == (8, 8)
     assert (found.largest_singular_value.median, found.smallest_singular_value.low) == (0.5, 0.2)
     assert (found.condition_number.low, found.condition_number.high) == (1, 4)
-    assert found.box_dimension is not None and abs(found.box_dimension.median - 3) < 0.05
-    assert found.chamfer_distance is not None and found.nearest_distance is not None
+    assert found.box_dimension is not None
+    assert abs(found.box_dimension.median - 3) < 0.05
+    assert found.chamfer_distance is not None
+    assert found.nearest_distance is not None
     assert found.nearest_distance.low < 0.15 < found.chamfer_distance.high  # samples of a cube, and of something else
     assert found.num_without_cloud == 0
     assert diversity([cube] * 3 + [stretched], stream(0, "set")) == found
@@ -85,11 +87,19 @@ def test_sets_without_a_cloud_or_of_one_category():
             diversity(wrong, stream(0))
 
 
-def test_a_strict_variance_check_leaves_systems_of_two_maps():
-    def share_of_two(sampler, threshold):
-        config = SearchConfig(sampler=sampler, variance_threshold=threshold)
-        found = [search_category(config, 0, k).ifs for k in range(40)]
-        return sum(ifs.num_maps == 2 for ifs in found) / len(found)
-
-    assert share_of_two("uniform", 0.05) > 0.6
+def test_effective_maps():
     assert effective_maps(SIERPINSKI) == pytest.approx(4)
+    assert effective_maps(IFS(np.zeros((2, 3, 3)), np.zeros((2, 3)), np.array([1.0, 0]))) == 1
+
+
+def test_filters_on_parameters_leave_more_variety_than_the_check_alone():
+    def figures(sampler):
+        config = SearchConfig(sampler=sampler, variance_threshold=0.05)
+        return diversity([search_category(config, 0, k).ifs for k in range(30)], stream(0, "figures"))
+
+    uniform, filtered = figures("uniform"), figures("filtered")
+    assert uniform.num_maps[2] > 20 > 10 > filtered.num_maps[2]
+    assert filtered.effective_maps.median > 1.3 * uniform.effective_maps.median
+    assert filtered.chamfer_distance is not None
+    assert uniform.chamfer_distance is not None
+    assert filtered.chamfer_distance.median > uniform.chamfer_distance.median

@@ -4,8 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcfdsl.formula.csv_io import format_ifs, read_ifs
+from pcfdsl.formula.diversity import effective_maps
 from pcfdsl.formula.ifs import IFS, determinant_probabilities
-from pcfdsl.formula.sample import contractive, perturbed, uniform
+from pcfdsl.formula.moments import moments
+from pcfdsl.formula.sample import contractive, filtered, perturbed, uniform
 from pcfdsl.rng import stream
 
 HALF = np.eye(3) / 2
@@ -85,6 +87,32 @@ def test_contractive_sampler_meets_the_sigma_factor(dim):
     alpha = (values * weights).sum(axis=(1, 2)) * 3 / weights.sum()
     assert (alpha >= (5 + batch.num_maps) / 2 - 1e-9).all()
     assert (alpha <= (6 + batch.num_maps) / 2 + 1e-9).all()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_filtered_sampler_keeps_its_limits_and_every_number_of_maps(dim):
+    batch = filtered(stream(3), 3000, dim=dim)
+    counts = np.bincount(batch.num_maps, minlength=8)
+    assert counts[:2].sum() == 0
+    assert np.abs(counts[2:] - 500).max() < 5 * np.sqrt(500)
+    for s in range(0, 3000, 10):
+        ifs = batch[s]
+        values = np.linalg.svd(ifs.matrices, compute_uv=False)
+        assert values.max() < 1
+        assert (values[:, 0] / values[:, -1]).max() < 20.001
+        assert ifs.probabilities @ (values**2).mean(axis=1) < 0.501
+        assert effective_maps(ifs) > 0.599 * ifs.num_maps
+        assert (values.prod(axis=1) ** (1 / dim)).sum() > 0.999
+        assert moments(ifs) is not None
+    again = filtered(stream(3), 3000, dim=dim)
+    np.testing.assert_array_equal(again.matrices, batch.matrices)
+    np.testing.assert_array_equal(again.offsets, batch.offsets)
+
+
+def test_filters_leave_systems_of_many_maps_and_refuse_those_of_one():
+    assert filtered(stream(4), 20, min_maps=64, max_maps=64).num_maps.tolist() == [64] * 20
+    with pytest.raises(ValueError, match="at least 2 maps"):
+        filtered(stream(4), 1, min_maps=1)
 
 
 def test_perturbed_family_stays_within_delta_of_its_base_and_keeps_its_probabilities():

@@ -18,14 +18,14 @@ from pcfdsl.formula.iterate import (
     tabulate,
 )
 from pcfdsl.formula.moments import moments
-from pcfdsl.formula.sample import contractive, uniform
+from pcfdsl.formula.sample import contractive, filtered, uniform
 from pcfdsl.rng import stream
 
 systems = st.builds(
     lambda seed, dim, sampler: sampler(stream(seed), 1, dim=dim)[0],
     st.integers(0, 10_000),
     st.sampled_from([2, 3]),
-    st.sampled_from([uniform, contractive]),
+    st.sampled_from([uniform, contractive, filtered]),
 )
 
 

@@ -111,6 +111,24 @@ def test_contractive_sampler_needs_far_fewer_draws():
     assert np.mean(found) < 2000
 
 
+@pytest.mark.parametrize("threshold", [0.05, 0.15])
+def test_filtered_categories_have_every_number_of_maps_at_any_threshold(threshold):
+    config = SearchConfig(sampler="filtered", variance_threshold=threshold)
+    found = [search_category(config, 0, k) for k in range(60)]
+    assert min(min(category.variances) for category in found) > threshold
+    assert np.bincount([category.ifs.num_maps for category in found], minlength=8)[2:].min() >= 3
+    assert np.mean([category.num_draws for category in found]) < (2.5 if threshold < 0.1 else 120)
+    again = search_category(config, 0, 7)
+    np.testing.assert_array_equal(again.ifs.matrices, found[7].ifs.matrices)
+    assert again.num_draws == found[7].num_draws == 1 + sum(again.rejected.values())
+
+
+def test_filtered_pictures():
+    config = FillingSearchConfig(sampler="filtered", image_size=128, num_points=20_000, filling_threshold=0.3)
+    maps = {search_by_filling(config, 7, k).ifs.num_maps for k in range(12)}
+    assert len(maps) > 2
+
+
 def test_an_unreachable_threshold_raises_an_error_that_says_why():
     with pytest.raises(ConfigError, match=r"none of 5000 systems passed at 0\.9 .*contract.*lower it"):
         search_category(SearchConfig(variance_threshold=0.9, max_draws=5000), 0, 0)
@@ -119,6 +137,8 @@ def test_an_unreachable_threshold_raises_an_error_that_says_why():
 def test_inconsistent_settings():
     with pytest.raises(ConfigError, match="min_maps: is 5, more than max_maps = 3"):
         SearchConfig(min_maps=5, max_maps=3)
+    with pytest.raises(ConfigError, match="min_maps: is 1, but sampler=filtered needs at least 2"):
+        SearchConfig(sampler="filtered", min_maps=1)
 
 
 def test_a_filled_category_depends_on_config_seed_and_number_alone():

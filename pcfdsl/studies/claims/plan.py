@@ -69,7 +69,7 @@ _NO_CURVES = "train.sinks=[]"
 _TENTH = "train_fraction=0.1"
 _LONG = "train.num_steps=1000"
 _FEW = ("detection", "threshold_015", "classification", "pointcontrast")
-_NARROW = (*_FEW, "no_check", "contractive", "harmonics", "segmentation", "csc", "random_rooms")
+_NARROW = (*_FEW, "no_check", "contractive", "filtered", "harmonics", "segmentation", "csc", "random_rooms")
 _HARMONICS = """data={kind: objects, scenes: {num_scenes: 100000, num_points: 8192},
     objects: [{formula: spherical_harmonics, num_categories: 64}]}"""
 
@@ -87,6 +87,7 @@ def _pretrainings(*names: str, settings: tuple[str, ...] = ()) -> dict[str, Pret
         "threshold_015": detection("data.fractals.search.variance_threshold=0.15"),
         "contractive": detection("data.fractals.search.sampler=contractive"),
         "harmonics": detection(_HARMONICS),
+        "filtered": detection("data.fractals.search.sampler=filtered"),
         "classification": task("classification", "classifier/laptop_pretrain"),
         **{name: task(name, f"pretrain/laptop_{name}") for name in ("segmentation", "pointcontrast", "csc")},
         "random_rooms": task("random_rooms", "pretrain/laptop_random_rooms"),
