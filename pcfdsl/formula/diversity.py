@@ -20,7 +20,8 @@ __all__ = ["Diversity", "Quantiles", "box_counts", "box_dimension", "chamfer_dis
 _GRIDS = (4, 6, 8, 12, 16, 24, 32)  # cells along the longest axis; powers of two alone resonate with some sets
 _POINTS = 100_000  # of a solid cube, these reach 95 % of the cells of the finest grid
 _MAX_DIMENSIONS = 200  # box dimensions are those of at most so many systems
-_MAX_CLOUDS, _CLOUD_POINTS = 64, 512  # distances are between so many clouds of so many points: about a second
+_MAX_CLOUDS, _CLOUD_POINTS = 48, 512  # distances are between so many clouds of so many points: about a second
+_FLAT = 1e9  # condition number of a map that flattens space; infinity is no number in JSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Diversity:
         effective_maps: Of the systems, see `effective_maps`.
         largest_singular_value: Of all maps; a map that is above 1 expands space in some direction.
         smallest_singular_value: Of all maps.
-        condition_number: Of all maps, the largest over the smallest; infinite for a map that flattens space.
+        condition_number: Of all maps, the largest over the smallest; at most `_FLAT`.
         box_dimension: Of the systems' clouds, see `box_dimension`; at most `_MAX_DIMENSIONS` systems, spread evenly.
         chamfer_distance: Between the clouds of two categories, in half extents of a cloud; of all pairs among at most
             `_MAX_CLOUDS` of them, spread evenly.
@@ -88,8 +89,7 @@ def diversity(systems: Sequence[IFS], rng: np.random.Generator) -> Diversity:
     if not systems or any(ifs.dim != 3 for ifs in systems):
         raise ValueError("diversity is that of one or more 3D systems; got none, or a system of another dimension")
     values = np.linalg.svd(np.concatenate([ifs.matrices for ifs in systems]), compute_uv=False)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        conditions = np.where(values[:, -1] > 0, values[:, 0] / values[:, -1], np.inf)
+    conditions = values[:, 0] / np.maximum(values[:, -1], np.maximum(values[:, 0] / _FLAT, np.finfo(float).tiny))
     step = -(-len(systems) // _MAX_DIMENSIONS)
     orbits = [chaos_game(ifs, _POINTS, rng) for ifs in systems[::step]]
     clouds = [np.empty_like(orbit.points) for orbit in orbits]

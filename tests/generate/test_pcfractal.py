@@ -1,4 +1,5 @@
 import hashlib
+import json
 import pickle
 from dataclasses import replace
 
@@ -69,6 +70,19 @@ def test_searches_are_counted(path):
         f"num_rejected_{reason}": sum(open_pcfractal(CONFIG).search(k).rejected[reason] for k in range(20))
         for reason in open_pcfractal(CONFIG).search(0).rejected
     }
+
+
+def test_a_whole_set_is_reported_with_its_diversity(path, tmp_path):
+    result = generate_pcfractal(CONFIG, path, options=QUIET)
+    systems = [open_pcfractal(CONFIG).category(k) for k in range(20)]
+    assert json.loads(json.dumps(result["diversity"], allow_nan=False))["num_maps"] == {
+        str(k): sum(ifs.num_maps == k for ifs in systems) for k in sorted({ifs.num_maps for ifs in systems})
+    }
+    assert 1 < result["diversity"]["box_dimension"]["median"] < 2.5
+    part = generate_pcfractal(
+        replace(CONFIG, num_instances=300), tmp_path / "part", options=replace(QUIET, shard=(0, 2))
+    )
+    assert "diversity" not in part
 
 
 def test_released_variant(tmp_path):
