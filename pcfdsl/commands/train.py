@@ -26,7 +26,7 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
     config_class, train = TASKS[task]()
     add_config(parser, config_class)
     parser.add_argument("--train-fraction", type=float, metavar="F", help="share of the training set to use")
-    if task in ("image", "self_supervised", "coco", "vg_fractal"):
+    if task in ("image", "self_supervised", "coco", "vg_fractal", "warm_up"):
         parser.add_argument("--model", metavar="NAME", help="any timm model: sets model.name")
         own = {"model.name": "model"}
         if task == "image":

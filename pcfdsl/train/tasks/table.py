@@ -33,6 +33,12 @@ def _vg_fractal() -> _Entry:
     return VGFractalConfig, train_vg_fractal
 
 
+def _warm_up() -> _Entry:
+    with needs("image"):
+        from pcfdsl.train.tasks.warm_up import WarmUpConfig, train_warm_up
+    return WarmUpConfig, train_warm_up
+
+
 def _self_supervised() -> _Entry:
     with needs("ssl"):  # lightly and faiss
         import faiss  # noqa: F401
@@ -60,6 +66,7 @@ TASKS: Mapping[str, Callable[[], _Entry]] = MappingProxyType(
         "vg_fractal": _vg_fractal,
         "point_mae": lambda: (PointMAEConfig, train_point_mae),
         "self_supervised": _self_supervised,
+        "warm_up": _warm_up,
         "coco": _coco,
     }
 )
