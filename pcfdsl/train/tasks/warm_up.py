@@ -8,6 +8,7 @@ token that is learned, and that the position embedding is learned with the block
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,7 +164,7 @@ def warm_up_task(config: WarmUpConfig) -> Task:
         loss=loss,
         settings=to_dict(config),
         optimizer=optimizer_builder(config.optimizer, config.train.optimizer),
-        kept=lambda reader: reader.trunk,
+        kept=attrgetter("trunk"),
     )
 
 
