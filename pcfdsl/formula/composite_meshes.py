@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["NUM_TRIANGLES", "NUM_VERTICES", "lines", "templates"]
+__all__ = ["NUM_TRIANGLES", "NUM_VERTICES", "meshes"]
 
 _STEPS = 12  # sides of the grid of triangles along an edge of a box
 _AROUND, _ACROSS = 3 * _STEPS, 2 * _STEPS  # of a torus, which has as many triangles
@@ -12,17 +12,38 @@ NUM_VERTICES, NUM_TRIANGLES = 6 * _STEPS**2 + 2, 12 * _STEPS**2
 
 
 @lru_cache
-def templates() -> tuple[np.ndarray, np.ndarray]:
-    """The meshes of all kinds.
+def meshes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The meshes of all kinds: box, ellipsoid, cylinder, cone, torus.
 
     Returns:
-        [5, 5, V] float32 vertices, of a torus relative to the centre of the tube, and the direction of that centre (zero
-        for the other kinds); [2, T, 3] int32 corners of the triangles, of a torus last.
+        [5, 5, V] float32 vertices, those of a torus relative to the centre of its tube, followed by the direction of that
+        centre (zero for the other kinds); [C, 3] int32 vertices of the cells: triangles, or sides, of which the second
+        vertex is also the third; [2, 5] int64 where those begin that are triangles, and sides that are wires with 1, 2
+        and 3 meshes on an edge of the grid, first of the kinds without hole, then of tori, and where they end.
     """
     grid = _grid()
-    number = _numbers(grid)
+    number = np.zeros((_STEPS + 1,) * 3, np.int64)
+    number[tuple(grid.T)] = np.arange(len(grid))
     faces = [np.take(number, side, axis) for axis in range(3) for side in (0, _STEPS)]
-    cells = [_halves(face[:-1, :-1], face[1:, :-1], face[1:, 1:], face[:-1, 1:]) for face in faces]
+    u, v = (a.ravel() for a in np.meshgrid(np.arange(_AROUND), np.arange(_ACROSS), indexing="ij"))
+    tables = [
+        [
+            np.concatenate([_halves(face[:-1, :-1], face[1:, :-1], face[1:, 1:], face[:-1, 1:]) for face in faces]),
+            *(_lines(grid, number, meshes) for meshes in (1, 2, 3)),
+        ],
+        [
+            _halves(_on_torus(u, v), _on_torus(u + 1, v), _on_torus(u + 1, v + 1), _on_torus(u, v + 1)),
+            *(_lines_on_torus(u, v, meshes) for meshes in (1, 2, 3)),
+        ],
+    ]
+    starts, cells = [], []
+    for tables_of_one in tables:
+        starts.append(sum(map(len, cells)) + np.cumsum([0, *map(len, tables_of_one)]))
+        cells += tables_of_one
+    return _vertices(grid, u, v), np.concatenate(cells).astype(np.int32), np.array(starts, np.int64)
+
+
+def _vertices(grid, u, v) -> np.ndarray:
     box = np.linspace(-1, 1, _STEPS + 1)[grid]
     bent = np.tan(np.pi / 4 * box)
     sphere = bent / np.linalg.norm(bent, axis=1, keepdims=True)
@@ -30,60 +51,35 @@ def templates() -> tuple[np.ndarray, np.ndarray]:
     around = np.tan(np.pi / 4 * box[:, :2] / np.maximum(largest, 1e-9))
     around /= np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-9)
     cylinder = np.concatenate([around * largest, box[:, 2:]], axis=1)
-    u, v = (a.ravel() for a in np.meshgrid(np.arange(_AROUND), np.arange(_ACROSS), indexing="ij"))
     a, b = u * 2 * np.pi / _AROUND, v * 2 * np.pi / _ACROSS
     torus = np.stack([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b), np.cos(a), np.sin(a)], axis=1)
-    torus = np.concatenate([torus, torus[:2]])  # not used
-    tube = _halves(_on_torus(u, v), _on_torus(u + 1, v), _on_torus(u + 1, v + 1), _on_torus(u, v + 1))
+    torus = np.concatenate([torus, torus[:2]])  # as many as the others have; not used
     convex = [np.pad(part, ((0, 0), (0, 2))) for part in (box, sphere, cylinder, cylinder)]
-    vertices = np.stack([*convex, torus]).transpose(0, 2, 1)
-    return np.ascontiguousarray(vertices, np.float32), np.stack([np.concatenate(cells), tube]).astype(np.int32)
+    return np.ascontiguousarray(np.stack([*convex, torus]).transpose(0, 2, 1), np.float32)
 
 
-@lru_cache
-def lines() -> tuple[np.ndarray, np.ndarray]:
-    """The sides of triangles that are wires.
+def _lines(grid, number, meshes: int) -> np.ndarray:
+    """Sides on the lines of a coarser grid: [S, 3]."""
+    outer, on_line = (grid == 0) | (grid == _STEPS), grid % (_STEPS // meshes) == 0
+    found = []
+    for axis in range(3):
+        others = [a for a in range(3) if a != axis]
+        start = grid[outer[:, others].any(1) & on_line[:, others].all(1) & (grid[:, axis] < _STEPS)]
+        stop = number[tuple((start + np.eye(3, dtype=int)[axis]).T)]
+        found.append(np.stack([number[tuple(start.T)], stop, stop], axis=1))
+    return np.concatenate(found)
 
-    Returns:
-        [S, 2] int32 vertices at their ends, and [2, 4] int32 where those begin that have 1, 2 and 3 meshes on an edge of
-        the grid, first of convex kinds, then of tori; the last entry is their end.
-    """
-    grid = _grid()
-    found, starts = [], []
-    u, v = (a.ravel() for a in np.meshgrid(np.arange(_AROUND), np.arange(_ACROSS), indexing="ij"))
-    number = _numbers(grid)
-    outer = (grid == 0) | (grid == _STEPS)
-    convex, tori = [], []
-    for meshes in (1, 2, 3):
-        on_line = grid % (_STEPS // meshes) == 0
-        pairs = []
-        for axis in range(3):
-            others = [a for a in range(3) if a != axis]
-            starts_here = outer[:, others].any(1) & on_line[:, others].all(1) & (grid[:, axis] < _STEPS)
-            begins = grid[starts_here]
-            ends = begins + np.eye(3, dtype=int)[axis]
-            pairs.append(np.stack([number[tuple(begins.T)], number[tuple(ends.T)]], axis=1))
-        convex.append(np.concatenate(pairs))
-        circles, rings = u % (6 // meshes) == 0, v % (_ACROSS // 2 // meshes) == 0
-        across = np.stack([_on_torus(u, v), _on_torus(u, v + 1)], axis=1)[circles]
-        around = np.stack([_on_torus(u, v), _on_torus(u + 1, v)], axis=1)[rings]
-        tori.append(np.concatenate([across, around]))
-    for kind in (convex, tori):
-        starts.append(sum(map(len, found)) + np.cumsum([0, *map(len, kind)]))
-        found += kind
-    return np.concatenate(found).astype(np.int32), np.array(starts, np.int32)
+
+def _lines_on_torus(u, v, meshes: int) -> np.ndarray:
+    here, across, around = _on_torus(u, v), _on_torus(u, v + 1), _on_torus(u + 1, v)
+    across = np.stack([here, across, across], axis=1)[u % (6 // meshes) == 0]
+    around = np.stack([here, around, around], axis=1)[v % (_ACROSS // 2 // meshes) == 0]
+    return np.concatenate([across, around])
 
 
 def _grid() -> np.ndarray:
     """[6 _STEPS^2 + 2, 3] places on the surface of a cube, 0 to _STEPS."""
     return np.argwhere(np.pad(np.zeros((_STEPS - 1,) * 3, bool), 1, constant_values=True))
-
-
-def _numbers(grid: np.ndarray) -> np.ndarray:
-    """[_STEPS + 1] * 3: the number of each place of the grid."""
-    number = np.zeros((_STEPS + 1,) * 3, np.int64)
-    number[tuple(grid.T)] = np.arange(len(grid))
-    return number
 
 
 def _on_torus(i, j):

@@ -1,4 +1,4 @@
-"""Composites: boxes, ellipsoids, cylinders, cones and tori that grow out of one another, sampled over their common skin.
+"""Composites: boxes, ellipsoids, cylinders, cones and tori that grow out of one another, sampled over their skin.
 
 Every part is an affine image of a simple solid, whose surface may be moved by a height field. A solid has a function
 that is 1 on its surface and less within (`measure`): this tells which points of one part lie inside another and are
@@ -10,10 +10,9 @@ distributions are our own.)
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula.composite_cells import CONE, CUTTER, SOLID, TORUS, WIRES, gauge, place, sample_cells
-from pcfdsl.formula.composite_meshes import lines, templates
+from pcfdsl.formula.composite_meshes import meshes
 from pcfdsl.formula.surface import draw_key
 
 __all__ = ["KINDS", "MAX_PRIMITIVES", "Composite", "draw_composite", "measure", "perturb_composite", "sample_composite"]
@@ -130,7 +129,7 @@ def sample_composite(rng: np.random.Generator, shape: Composite, num_points: int
         ValueError: If nothing is left of the shape.
     """
     points = np.empty((num_points, 3), np.float32)
-    made = sample_cells(*_arrays(shape), *templates(), *lines(), draw_key(rng), points)
+    made = sample_cells(*_arrays(shape), *meshes(), draw_key(rng), points)
     if made < num_points:
         raise ValueError(
             f"only {made} of {num_points} points were found on a composite of {len(shape.kinds)} parts: its cutters "
@@ -141,19 +140,26 @@ def sample_composite(rng: np.random.Generator, shape: Composite, num_points: int
 
 def measure(shape: Composite, points: np.ndarray) -> np.ndarray:
     """How far out points lie in each part: [N, 3] -> [P, N] float32, 1 on a part's surface and less within."""
-    kinds, roles, parents, places, turns, sizes, ratios, waves = _arrays(shape)
-    _, local, centers = place(kinds, parents, places, turns, sizes, ratios, waves)
+    kinds, _, parents, places, turns, sizes, ratios, rough, waves = _arrays(shape)
+    _, local, centers = place(kinds, parents, places, turns, sizes, ratios, rough, waves)
     found = np.empty((len(kinds), len(points)), np.float32)
     for i in range(len(kinds)):
         own = (points.astype(np.float32) - centers[i]) @ local[i].T
-        found[i] = [gauge(kinds[i], ratios[i], waves[i], x, y, z) for x, y, z in own]
+        found[i] = [gauge(kinds[i], ratios[i], rough[i], waves, i, x, y, z) for x, y, z in own]
     return found
 
 
 def _arrays(shape: Composite) -> tuple[np.ndarray, ...]:
+    """As the kernels take them: with marks of the parts that have a height field before the waves."""
     whole = (shape.kinds, shape.roles, shape.parents)
-    real = (shape.places, shape.turns, shape.sizes, shape.ratios, shape.waves)
-    return *(a.astype(np.int64) for a in whole), *(a.astype(np.float32) for a in real)
+    real = (shape.places, shape.turns, shape.sizes, shape.ratios)
+    rough = shape.waves[:, :, 0].any(1)
+    return (
+        *(a.astype(np.int64) for a in whole),
+        *(a.astype(np.float32) for a in real),
+        rough,
+        shape.waves.astype(np.float32),
+    )
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
