@@ -1,92 +1,84 @@
-"""Meshes of the primitives of composites, and those of their sides that are wires."""
+"""Grids on the surfaces of the primitives of composites.
+
+The surface of each kind consists of six patches of 12 x 12 meshes: those of a box are its faces, those of an ellipsoid, a
+cylinder and a cone are faces of a box bent over them, those of a torus go around it in threes. So one numbering serves
+all: vertex v of a patch has its neighbours at v + 1 and v + ROW.
+"""
 
 from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["NUM_TRIANGLES", "NUM_VERTICES", "meshes"]
+__all__ = ["GRID_LINES", "NUM_VERTICES", "ROW", "meshes"]
 
-_STEPS = 12  # sides of the grid of triangles along an edge of a box
-_AROUND, _ACROSS = 3 * _STEPS, 2 * _STEPS  # of a torus, which has as many triangles
-NUM_VERTICES, NUM_TRIANGLES = 6 * _STEPS**2 + 2, 12 * _STEPS**2
+_STEPS = 12
+ROW = _STEPS + 1
+NUM_VERTICES = 6 * ROW**2
+GRID_LINES = (1, 2, 3)  # of wires: meshes on an edge of the coarser grid that they are
 
 
 @lru_cache
-def meshes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The meshes of all kinds: box, ellipsoid, cylinder, cone, torus.
+def meshes() -> tuple[np.ndarray, np.ndarray]:
+    """The grids of all kinds: box, ellipsoid, cylinder, cone, torus.
 
     Returns:
         [5, 5, V] float32 vertices, those of a torus relative to the centre of its tube, followed by the direction of that
-        centre (zero for the other kinds); [C, 3] int32 vertices of the cells: triangles, or sides, of which the second
-        vertex is also the third; [2, 5] int64 where those begin that are triangles, and sides that are wires with 1, 2
-        and 3 meshes on an edge of the grid, first of the kinds without hole, then of tori, and where they end.
+        centre (zero for the other kinds); [4, 2, 2, V] which cells there are: two triangles at each vertex, and for each
+        of `GRID_LINES` the sides from it to v + 1 and to v + ROW that are wires, each in its first place; first of the
+        kinds without hole, then of tori.
     """
-    grid = _grid()
-    number = np.zeros((_STEPS + 1,) * 3, np.int64)
-    number[tuple(grid.T)] = np.arange(len(grid))
-    faces = [np.take(number, side, axis) for axis in range(3) for side in (0, _STEPS)]
-    u, v = (a.ravel() for a in np.meshgrid(np.arange(_AROUND), np.arange(_ACROSS), indexing="ij"))
-    tables = [
-        [
-            np.concatenate([_halves(face[:-1, :-1], face[1:, :-1], face[1:, 1:], face[:-1, 1:]) for face in faces]),
-            *(_lines(grid, number, meshes) for meshes in (1, 2, 3)),
-        ],
-        [
-            _halves(_on_torus(u, v), _on_torus(u + 1, v), _on_torus(u + 1, v + 1), _on_torus(u, v + 1)),
-            *(_lines_on_torus(u, v, meshes) for meshes in (1, 2, 3)),
-        ],
-    ]
-    starts, cells = [], []
-    for tables_of_one in tables:
-        starts.append(sum(map(len, cells)) + np.cumsum([0, *map(len, tables_of_one)]))
-        cells += tables_of_one
-    return _vertices(grid, u, v), np.concatenate(cells).astype(np.int32), np.array(starts, np.int64)
+    line = np.arange(ROW)
+    i, j = np.meshgrid(line, line, indexing="ij")
+    faces = [np.roll(np.stack([np.full_like(i, s), i, j], -1), axis, -1) for axis in range(3) for s in (0, _STEPS)]
+    cube = np.concatenate(faces).reshape(-1, 3)
+    torus = np.concatenate([np.stack([i + _STEPS * a, j + _STEPS * b], -1) for a in range(3) for b in range(2)])
+    torus = torus.reshape(-1, 2)
 
-
-def _vertices(grid, u, v) -> np.ndarray:
-    box = np.linspace(-1, 1, _STEPS + 1)[grid]
-    bent = np.tan(np.pi / 4 * box)
+    box = cube / _STEPS * 2 - 1
+    bent = np.tan(np.pi / 4 * box)  # even in angle
     sphere = bent / np.linalg.norm(bent, axis=1, keepdims=True)
-    largest = np.abs(box[:, :2]).max(1, keepdims=True)
-    around = np.tan(np.pi / 4 * box[:, :2] / np.maximum(largest, 1e-9))
-    around /= np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-9)
-    cylinder = np.concatenate([around * largest, box[:, 2:]], axis=1)
-    a, b = u * 2 * np.pi / _AROUND, v * 2 * np.pi / _ACROSS
-    torus = np.stack([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b), np.cos(a), np.sin(a)], axis=1)
-    torus = np.concatenate([torus, torus[:2]])  # as many as the others have; not used
-    convex = [np.pad(part, ((0, 0), (0, 2))) for part in (box, sphere, cylinder, cylinder)]
-    return np.ascontiguousarray(np.stack([*convex, torus]).transpose(0, 2, 1), np.float32)
+    square = np.abs(box[:, :2]).max(1, keepdims=True)
+    circle = np.tan(np.pi / 4 * box[:, :2] / np.maximum(square, 1e-9))
+    circle *= square / np.maximum(np.linalg.norm(circle, axis=1, keepdims=True), 1e-9)
+    cylinder = np.concatenate([circle, box[:, 2:]], axis=1)
+    around, across = (torus * (2 * np.pi / _STEPS) / (3, 2)).T
+    ring = np.stack([np.cos(around), np.sin(around)], axis=1)
+    tube = np.concatenate([np.cos(across)[:, None] * ring, np.sin(across)[:, None], ring], axis=1)
+    vertices = np.stack([*(np.pad(part, ((0, 0), (0, 2))) for part in (box, sphere, cylinder, cylinder)), tube])
+    cells = [[_triangles()] * 2]
+    for meshes_on_edge in GRID_LINES:
+        spacing = _STEPS // meshes_on_edge
+        cells.append([_sides(cube, (spacing,) * 3), _sides(torus % (3 * _STEPS, 2 * _STEPS), (spacing // 2, spacing))])
+    return np.ascontiguousarray(vertices.transpose(0, 2, 1), np.float32), np.array(cells)
 
 
-def _lines(grid, number, meshes: int) -> np.ndarray:
-    """Sides on the lines of a coarser grid: [S, 3]."""
-    outer, on_line = (grid == 0) | (grid == _STEPS), grid % (_STEPS // meshes) == 0
-    found = []
-    for axis in range(3):
-        others = [a for a in range(3) if a != axis]
-        start = grid[outer[:, others].any(1) & on_line[:, others].all(1) & (grid[:, axis] < _STEPS)]
-        stop = number[tuple((start + np.eye(3, dtype=int)[axis]).T)]
-        found.append(np.stack([number[tuple(start.T)], stop, stop], axis=1))
-    return np.concatenate(found)
+def _triangles() -> np.ndarray:
+    inner = np.zeros((6, ROW, ROW), bool)
+    inner[:, :-1, :-1] = True
+    return np.stack([inner.ravel()] * 2)
 
 
-def _lines_on_torus(u, v, meshes: int) -> np.ndarray:
-    here, across, around = _on_torus(u, v), _on_torus(u, v + 1), _on_torus(u + 1, v)
-    across = np.stack([here, across, across], axis=1)[u % (6 // meshes) == 0]
-    around = np.stack([here, around, around], axis=1)[v % (_ACROSS // 2 // meshes) == 0]
-    return np.concatenate([across, around])
+def _sides(places: np.ndarray, spacing: tuple[int, ...]) -> np.ndarray:
+    """[2, V] which sides from a vertex lie on a coarser grid, one of those that patches share.
+
+    A side lies on a line of the grid if all coordinates but the one that it changes are multiples of the spacing.
+    """
+    found, known = np.zeros((2, len(places)), bool), set()
+    for half, step in enumerate((1, ROW)):
+        for v in np.flatnonzero(_triangles_reach(step)):
+            ends = places[v], places[v + step]
+            still = ends[0] == ends[1]
+            on_line = (ends[0] % spacing == 0)[still].all()
+            name = frozenset((tuple(ends[0].tolist()), tuple(ends[1].tolist())))
+            if on_line and name not in known:
+                known.add(name)
+                found[half, v] = True
+    return found
 
 
-def _grid() -> np.ndarray:
-    """[6 _STEPS^2 + 2, 3] places on the surface of a cube, 0 to _STEPS."""
-    return np.argwhere(np.pad(np.zeros((_STEPS - 1,) * 3, bool), 1, constant_values=True))
-
-
-def _on_torus(i, j):
-    """Number of a vertex."""
-    return i % _AROUND * _ACROSS + j % _ACROSS
-
-
-def _halves(a, b, c, d) -> np.ndarray:
-    """Two triangles of each cell of four corners in a row."""
-    return np.stack([np.stack([a, b, c], axis=-1), np.stack([a, c, d], axis=-1)], axis=-2).reshape(-1, 3)
+def _triangles_reach(step: int) -> np.ndarray:
+    """Which vertices have a neighbour `step` further in their patch."""
+    inner = np.ones((6, ROW, ROW), bool)
+    inner[:, :, -1] &= step == ROW
+    inner[:, -1, :] &= step == 1
+    return inner.ravel()
