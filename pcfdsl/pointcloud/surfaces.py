@@ -1,4 +1,4 @@
-"""Clouds of the formulas of surfaces: spherical harmonics, superquadrics.
+"""Clouds of the formulas of surfaces: spherical harmonics, superquadrics, composites of primitives.
 
 A category is a shape drawn at random, an instance a variation of it. Cloud (k, j) depends on (settings, k, j) alone.
 """
@@ -12,12 +12,12 @@ import numpy as np
 
 from pcfdsl.config import Settings, option
 from pcfdsl.formula import spherical_harmonics as harmonics
-from pcfdsl.formula import superquadrics
+from pcfdsl.formula import composites, superquadrics
 from pcfdsl.formula.normalize import center_min_max_joint
 from pcfdsl.pointcloud.pcfractal import FractalCloud
 from pcfdsl.rng import stream
 
-__all__ = ["SphericalHarmonicsConfig", "SuperquadricsConfig", "SurfaceClouds", "SurfaceConfig"]
+__all__ = ["CompositesConfig", "SphericalHarmonicsConfig", "SuperquadricsConfig", "SurfaceClouds", "SurfaceConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,19 @@ class SuperquadricsConfig(SurfaceConfig):
     formula: Literal["superquadrics"] = option(
         "superquadrics", "ellipsoids and toroids of any roundness, from blocks to stars"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompositesConfig(SurfaceConfig):
+    """Primitives that grow out of one another, some displaced, cut or reduced to wires."""
+
+    formula: Literal["composites"] = option(
+        "composites", "boxes, ellipsoids, cylinders, cones and tori that grow out of one another"
+    )
+    max_primitives: int = option(9, "most primitives in an object", minimum=1, maximum=composites.MAX_PRIMITIVES)
+    heights: float = option(0.3, "share of the primitives whose surface has hills", minimum=0.0, maximum=1.0)
+    cuts: float = option(0.3, "share of the objects out of which a primitive or two is cut", minimum=0.0, maximum=1.0)
+    wires: float = option(0.2, "share of the objects with primitives made of wire", minimum=0.0, maximum=1.0)
 
 
 class SurfaceClouds:
@@ -108,4 +121,13 @@ def _formula(config: SurfaceConfig) -> _Formula:
         case SuperquadricsConfig():
             draw, perturb = superquadrics.draw_superquadric, superquadrics.perturb_superquadric
             return _Formula(config.formula, draw, perturb, superquadrics.sample_superquadric)
+        case CompositesConfig():
+            draw = functools.partial(
+                composites.draw_composite,
+                max_primitives=config.max_primitives,
+                heights=config.heights,
+                cuts=config.cuts,
+                wires=config.wires,
+            )
+            return _Formula(config.formula, draw, composites.perturb_composite, composites.sample_composite)
     raise TypeError(f"config is a {type(config).__name__}; expected the settings of a formula of surfaces")

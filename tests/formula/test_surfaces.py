@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import sph_harm_y
 
+from pcfdsl.formula import composites, superquadrics
 from pcfdsl.formula import spherical_harmonics as harmonics
-from pcfdsl.formula import superquadrics
+from pcfdsl.formula.composites import KINDS, Composite
 from pcfdsl.formula.superquadrics import Superquadric
 from pcfdsl.formula.surface import choose_cells, draw_key, find_cell, position_in_cell, tabulate_cells, word
 from pcfdsl.rng import stream
@@ -176,3 +177,157 @@ def test_a_sphere_is_a_sphere():
     assert np.abs(np.linalg.norm(points, axis=1) - 1).max() < 0.001
     np.testing.assert_allclose(points.mean(0), 0, atol=0.01)
     np.testing.assert_allclose(np.cov(points.T), np.eye(3) / 3, atol=0.01)  # by Archimedes, each axis is uniform
+
+
+SOLID, CUTTER, WIRES = 0, 1, 2
+
+
+def composite(*parts):
+    """Of (kind, role, parent, place, size, ratio, waves) each, unturned; waves are (amplitude, degree, axis)."""
+    numbers = np.zeros((len(parts), 26))
+    for row, (_, _, _, place, size, ratio, waves) in zip(numbers, parts, strict=True):
+        row[:11] = *place, 1, 0, 0, 0, *size, ratio
+        for w, (amplitude, degree, axis) in enumerate((*waves, *[(0, 1, (0, 0, 1))] * (3 - len(waves)))):
+            row[11 + 5 * w : 16 + 5 * w] = amplitude, degree, *axis
+    kinds, roles, parents = (np.array([part[k] for part in parts], np.int64) for k in range(3))
+    return Composite(kinds=kinds, roles=roles, parents=parents, numbers=numbers)
+
+
+def primitive(kind, size=(1.0, 1.0, 1.0), ratio=1.0, waves=(), role=SOLID):
+    return composite((KINDS.index(kind), role, 0, (0, 0, 1), size, ratio, waves))
+
+
+def sampled(shape, num_points=50_000, seed=8):
+    points = composites.sample_composite(stream(seed), shape, num_points)
+    assert points.shape == (num_points, 3)
+    return points.astype(np.float64)
+
+
+def test_a_box_has_as_many_points_on_each_face_as_its_area_says():
+    points = sampled(primitive("box", (1, 0.5, 0.25)))
+    on = np.isclose(np.abs(points), (1, 0.5, 0.25), atol=1e-6)
+    assert on.any(1).all()
+    np.testing.assert_allclose(on.mean(0), np.array([0.125, 0.25, 0.5]) / 0.875, atol=0.01)
+    inside = points[on[:, 2], :2] / (1, 0.5)
+    np.testing.assert_allclose(np.cov(inside.T), np.eye(2) / 3, atol=0.01)
+
+
+def test_round_primitives_have_as_many_points_everywhere_as_the_area_says():
+    ball = sampled(primitive("ellipsoid"))
+    assert np.abs(np.linalg.norm(ball, axis=1) - 1).max() < 0.006
+    np.testing.assert_allclose(np.cov(ball.T), np.eye(3) / 3, atol=0.01)
+    can = sampled(primitive("cylinder", (0.5, 0.5, 1)))
+    assert (np.abs(can[:, 2]) > 0.99999).mean() == pytest.approx(0.2, abs=0.01)  # caps of 0.5 pi, a side of 2 pi
+    cone = sampled(primitive("cone", ratio=0.0))
+    foot = cone[:, 2] < -0.99999
+    assert foot.mean() == pytest.approx(1 / (1 + np.sqrt(5)), abs=0.01)
+    assert cone[~foot, 2].mean() == pytest.approx(-1 / 3, abs=0.01)  # the centroid of a triangle
+    frustum = sampled(primitive("cone", ratio=0.5))
+    top, side = np.pi / 4, 1.5 * np.pi * np.hypot(2, 0.5)
+    assert (frustum[:, 2] > 0.99999).mean() == pytest.approx(top / (top + np.pi + side), abs=0.01)
+    torus = sampled(primitive("torus", ratio=0.4))
+    out = np.linalg.norm(torus[:, :2], axis=1) - 0.6
+    assert np.abs(np.hypot(out, torus[:, 2]) / 0.4 - 1).max() < 0.02
+    assert (out / 0.4).mean() == pytest.approx(0.4 / 1.2, abs=0.01)  # the tube's outer half is longer
+
+
+def test_balls_that_overlap_or_cut_have_the_areas_of_their_caps():
+    """A sphere of radius 1 and one of radius 0.6 about a place on it."""
+    large, small = np.pi * 0.6**2, 2 * np.pi * 0.6 * 0.3  # what of the one is in the other
+    for role, areas in ((SOLID, (4 * np.pi - large, 4 * np.pi * 0.36 - small)), (CUTTER, (4 * np.pi - large, small))):
+        ball = KINDS.index("ellipsoid")
+        points = sampled(
+            composite((ball, SOLID, 0, (0, 0, 1), (1, 1, 1), 1, ()), (ball, role, 0, (0, 0, 1), (0.6, 0.6, 0.6), 1, ()))
+        )
+        first = np.abs(np.linalg.norm(points, axis=1) - 1) < 0.006
+        second = np.abs(np.linalg.norm(points - (0, 0, 1), axis=1) - 0.6) < 0.006
+        assert (first | second).all()
+        assert first.mean() == pytest.approx(areas[0] / sum(areas), abs=0.01)
+        assert not (np.linalg.norm(points[first] - (0, 0, 1), axis=1) < 0.59).any()
+
+
+def test_height_fields_move_the_surface_and_its_area():
+    size, waves = np.array([0.5, 0.8, 1.0]), ((0.12, 3, (0.6, 0.0, 0.8)), (-0.08, 6, (0.0, 1.0, 0.0)))
+
+    def surface(theta, phi):
+        d = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], axis=-1)
+        height = sum(a * np.cos(n * np.arccos((d @ axis).clip(-1, 1))) for a, n, axis in waves)
+        return d * (1 + height)[..., None] * size
+
+    shape = primitive("ellipsoid", tuple(size), waves=waves)
+    points = sampled(shape, 200_000)
+    assert np.abs(composites.measure(shape, points) - 1).max() < 0.03
+    exact = surface(*np.array([[0.3, 1.5, 2.5], [0.1, 4.0, 2.0]]))
+    np.testing.assert_allclose(composites.measure(shape, exact), 1, atol=1e-5)
+    areas = areas_of_parts(surface, np.linspace(0, np.pi, 401), np.linspace(0, 2 * np.pi, 801))
+    assert assert_uniform(points, areas, 0.05) < 0.03  # counting alone makes 0.012
+
+
+def test_wires_are_tubes_about_the_edges_of_their_grid():
+    size = np.array([1.0, 0.5, 0.25])
+    for meshes in (1, 2, 3):
+        points = sampled(primitive("box", tuple(size), role=WIRES + meshes - 1)) / size
+        lines = np.linspace(-1, 1, meshes + 1)
+        near = np.abs(points[:, :, None] - lines).argmin(2)
+        rest = (points - lines[near]) * size
+        radius = 0.04 * np.cbrt(size.prod())
+        # Off a line along an axis by the radius; what is along it is free.
+        off = np.stack([np.hypot(rest[:, (a + 1) % 3], rest[:, (a + 2) % 3]) for a in range(3)], axis=1)
+        along = np.abs(off - radius) < 1e-5
+        assert along.any(1).all()
+        lengths = size * 4 * meshes
+        alone = along[along.sum(1) == 1]
+        np.testing.assert_allclose(alone.mean(0), lengths / lengths.sum(), atol=0.02)
+    for kind in KINDS:
+        shape = primitive(kind, (0.6, 1.0, 0.8), 0.4, role=WIRES + 2)
+        assert np.abs(composites.measure(shape, sampled(shape, 5000)) - 1).max() < 0.25
+
+
+def drawn_composites(number, seed=9, variation=0.1):
+    for k in range(number):
+        rng = stream(seed, k)
+        shape = composites.draw_composite(rng, max_primitives=9, heights=0.3, cuts=0.4, wires=0.3)
+        yield composites.perturb_composite(rng, shape, variation=variation)
+
+
+def test_points_of_composites_are_on_a_part_and_within_no_other():
+    seen = np.zeros(5, np.int64)
+    for shape in drawn_composites(60):
+        points = sampled(shape, 2000)
+        far, roles = composites.measure(shape, points), shape.roles[:, None]
+        tolerance = np.where(shape.kinds == KINDS.index("torus"), 0.08, 0.04)[:, None]
+        on, within = np.abs(far - 1) < tolerance, far < 1 - tolerance
+        on_cutter, by_wires = (on & (roles == CUTTER)).any(0), (roles >= WIRES).any()
+        assert not (within & (roles == CUTTER)).any()
+        assert not ((within & (roles == SOLID)).any(0) & ~on_cutter).any()
+        assert (far[shape.roles == SOLID].min(0, initial=np.inf) < 1.04)[
+            on_cutter & ~on[shape.roles != CUTTER].any(0)
+        ].all()
+        assert on.any(0).all() or by_wires
+        seen += [len(shape.roles) > 1, by_wires, on_cutter.any(), shape.numbers[:, 11].any(), len(shape.roles) > 6]
+    assert (seen > 5).all()
+
+
+def test_composites_vary_in_numbers_and_stay_together():
+    for k, shape in enumerate(drawn_composites(30)):
+        same = composites.perturb_composite(stream(k), shape, variation=0.0)
+        np.testing.assert_array_equal(same.numbers, shape.numbers)
+        changes = []
+        for variation in (1e-4, 1e-2):
+            other = composites.perturb_composite(stream(k), shape, variation=variation)
+            assert (other.kinds == shape.kinds).all()
+            assert (other.roles == shape.roles).all()
+            assert (other.numbers[:, 12::5] == shape.numbers[:, 12::5]).all()  # degrees
+            changes.append(np.abs(other.numbers - shape.numbers).max())
+        assert 50 < changes[1] / changes[0] < 200
+
+
+def test_a_composite_of_which_nothing_is_left_is_an_error():
+    ball = KINDS.index("ellipsoid")
+    swallowed = composite((ball, SOLID, 0, (0, 0, 1), (1, 1, 1), 1, ()), (ball, CUTTER, 0, (0, 0, 1), (3, 3, 3), 1, ()))
+    with pytest.raises(
+        ValueError, match="0 of 10 points were found on a composite of 2 parts: its cutters leave nothing"
+    ):
+        composites.sample_composite(stream(0), swallowed, 10)
+    for shape in drawn_composites(1000, seed=10, variation=1.0):  # which does not happen by itself
+        sampled(shape, 10)
