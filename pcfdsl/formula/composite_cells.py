@@ -53,7 +53,7 @@ def _swell(i, waves, x, y, z, work):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _gauge(i, kind, ratio, wavy, waves, x, y, z, work, found):
-    """How far out places are in the frame of part i, 1 on its surface and less within, without the height field or with.
+    """How far out places in the frame of part i are, with its height field if `wavy`: 1 on its surface, less within.
 
     Those of a torus become relative to the nearest place on the middle of the tube, in units of its radius.
     """
@@ -103,8 +103,8 @@ def frames(kinds, parents, numbers):
     """What the numbers of the parts say.
 
     Returns:
-        Float32 [P, 3, 3] matrices to the world, [P, 3, 3] matrices back, [P, 3] centres, [P, NUM_WAVES, 5] waves with axes
-        of length 1, and [P] least distance of the surface with its height field, in units of that without.
+        All float32: [P, 3, 3] matrices to the world; [P, 3, 3] matrices back; [P, 3] centres; [P, NUM_WAVES, 5] waves,
+        axes of length 1; [P] least distance of the surface with its height field, in units of that without.
     """
     num_parts = len(kinds)
     world, local = np.empty((num_parts, 3, 3), np.float32), np.empty((num_parts, 3, 3), np.float32)
@@ -336,10 +336,8 @@ def sample_cells(kinds, roles, parents, numbers, grid, valid, key, points):
                 inside[k] |= bit if found[k] < _ONE else np.uint32(0)
         for k in range(np.uintp(_BLOCK)):
             others = inside[k] & ~(np.uint32(1) << np.uint32(part[k]))
-            if roles[part[k]] == CUTTER:
-                left = others & cutters == 0 and others & solids != 0
-            else:
-                left = others == 0
+            cutter = roles[part[k]] == CUTTER
+            left = others & cutters == 0 and others & solids != 0 if cutter else others == 0
             if left and made < len(points):
                 points[made, 0], points[made, 1], points[made, 2] = x[k], y[k], z[k]
                 made += 1

@@ -1,8 +1,8 @@
 """Grids on the surfaces of the primitives of composites.
 
-The surface of each kind consists of six patches of 12 x 12 meshes: those of a box are its faces, those of an ellipsoid, a
-cylinder and a cone are faces of a box bent over them, those of a torus go around it in threes. So one numbering serves
-all: vertex v of a patch has its neighbours at v + 1 and v + ROW.
+The surface of each kind consists of six patches of 12 x 12 meshes: the faces of a box, which are bent to make an
+ellipsoid, a cylinder and a cone; three around a torus by two across its tube. So one numbering serves all: vertex v of
+a patch has its neighbours at v + 1 and v + ROW.
 """
 
 from functools import lru_cache
@@ -22,10 +22,10 @@ def meshes() -> tuple[np.ndarray, np.ndarray]:
     """The grids of all kinds: box, ellipsoid, cylinder, cone, torus.
 
     Returns:
-        [5, 5, V] float32 vertices, those of a torus relative to the centre of its tube, followed by the direction of that
-        centre (zero for the other kinds); [4, 2, 2, V] which cells there are: two triangles at each vertex, and for each
-        of `GRID_LINES` the sides from it to v + 1 and to v + ROW that are wires, each in its first place; first of the
-        kinds without hole, then of tori.
+        [5, 5, V] float32 vertices, of a torus relative to the middle of its tube, and the direction of that middle from
+        the centre (zero for the other kinds). [4, 2, 2, V] which cells there are, first of the kinds without hole, then
+        of tori: the two triangles at each vertex, and for each of `GRID_LINES` the sides from v to v + 1 and to v + ROW
+        that are wires; a side that two patches share counts once.
     """
     line = np.arange(ROW)
     i, j = np.meshgrid(line, line, indexing="ij")

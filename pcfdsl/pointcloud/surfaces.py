@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pcfdsl.config import Settings, option
-from pcfdsl.formula import spherical_harmonics as harmonics
 from pcfdsl.formula import composites, superquadrics
+from pcfdsl.formula import spherical_harmonics as harmonics
 from pcfdsl.formula.normalize import center_min_max_joint
 from pcfdsl.pointcloud.pcfractal import FractalCloud
 from pcfdsl.rng import stream

@@ -233,7 +233,7 @@ def test_round_primitives_have_as_many_points_everywhere_as_the_area_says():
 
 def test_balls_that_overlap_or_cut_have_the_areas_of_their_caps():
     """A sphere of radius 1 and one of radius 0.6 about a place on it."""
-    large, small = np.pi * 0.6**2, 2 * np.pi * 0.6 * 0.3  # what of the one is in the other
+    large, small = np.pi * 0.6**2, 2 * np.pi * 0.6 * 0.42  # what of the one is in the other
     for role, areas in ((SOLID, (4 * np.pi - large, 4 * np.pi * 0.36 - small)), (CUTTER, (4 * np.pi - large, small))):
         ball = KINDS.index("ellipsoid")
         points = sampled(
@@ -294,17 +294,16 @@ def test_points_of_composites_are_on_a_part_and_within_no_other():
     seen = np.zeros(5, np.int64)
     for shape in drawn_composites(60):
         points = sampled(shape, 2000)
-        far, roles = composites.measure(shape, points), shape.roles[:, None]
-        tolerance = np.where(shape.kinds == KINDS.index("torus"), 0.08, 0.04)[:, None]
+        far = composites.measure(shape, points)
+        coarse = (shape.kinds == KINDS.index("torus")) | shape.numbers[:, 11].astype(bool)
+        tolerance = np.where(coarse, 0.08, 0.02)[:, None]
         on, within = np.abs(far - 1) < tolerance, far < 1 - tolerance
-        on_cutter, by_wires = (on & (roles == CUTTER)).any(0), (roles >= WIRES).any()
-        assert not (within & (roles == CUTTER)).any()
-        assert not ((within & (roles == SOLID)).any(0) & ~on_cutter).any()
-        assert (far[shape.roles == SOLID].min(0, initial=np.inf) < 1.04)[
-            on_cutter & ~on[shape.roles != CUTTER].any(0)
-        ].all()
-        assert on.any(0).all() or by_wires
-        seen += [len(shape.roles) > 1, by_wires, on_cutter.any(), shape.numbers[:, 11].any(), len(shape.roles) > 6]
+        solid, cutter, wires = shape.roles == SOLID, shape.roles == CUTTER, (shape.roles >= WIRES).any()
+        on_cutter = on[cutter].any(0)
+        assert not within[cutter].any()
+        assert not (within[solid].any(0) & ~on_cutter).any()
+        assert wires or (on[solid].any(0) | on_cutter & within[solid].any(0)).all()
+        seen += [len(shape.roles) > 1, wires, on_cutter.any(), shape.numbers[:, 11].any(), len(shape.roles) > 6]
     assert (seen > 5).all()
 
 
@@ -322,12 +321,17 @@ def test_composites_vary_in_numbers_and_stay_together():
         assert 50 < changes[1] / changes[0] < 200
 
 
-def test_a_composite_of_which_nothing_is_left_is_an_error():
+def test_cutters_that_leave_nothing_are_left_out():
     ball = KINDS.index("ellipsoid")
-    swallowed = composite((ball, SOLID, 0, (0, 0, 1), (1, 1, 1), 1, ()), (ball, CUTTER, 0, (0, 0, 1), (3, 3, 3), 1, ()))
-    with pytest.raises(
-        ValueError, match="0 of 10 points were found on a composite of 2 parts: its cutters leave nothing"
-    ):
-        composites.sample_composite(stream(0), swallowed, 10)
-    for shape in drawn_composites(1000, seed=10, variation=1.0):  # which does not happen by itself
+    whole = composite((ball, SOLID, 0, (0, 0, 1), (1, 1, 1), 1, ()))
+    eaten = composite((ball, SOLID, 0, (0, 0, 1), (1, 1, 1), 1, ()), (ball, CUTTER, 0, (0, 0, 1), (3, 3, 3), 1, ()))
+    assert (sampled(eaten, 100) == sampled(whole, 100)).all()
+    for shape in drawn_composites(300, seed=10, variation=1.0):
         sampled(shape, 10)
+
+
+def test_composites_without_surface_are_refused():
+    with pytest.raises(
+        ValueError, match="a composite of 1 parts has no surface to draw from; its numbers must be finite"
+    ):
+        sampled(primitive("box", (np.nan, 1, 1)))
