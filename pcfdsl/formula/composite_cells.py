@@ -110,6 +110,7 @@ def frames(kinds, parents, numbers):
     world, local = np.empty((num_parts, 3, 3), np.float32), np.empty((num_parts, 3, 3), np.float32)
     centers, waves = np.zeros((num_parts, 3), np.float32), np.empty((num_parts, NUM_WAVES, 5), np.float32)
     least, work, found = np.ones(num_parts, np.float32), np.empty((4, 1), np.float32), np.empty(1, np.float32)
+    at_x, at_y, at_z = np.empty(1, np.float32), np.empty(1, np.float32), np.empty(1, np.float32)
     for i in range(num_parts):
         w, x, y, z = numbers[i, TURN], numbers[i, TURN + 1], numbers[i, TURN + 2], numbers[i, TURN + 3]
         s = 2 / (w * w + x * x + y * y + z * z)
@@ -123,29 +124,28 @@ def frames(kinds, parents, numbers):
                 world[i, a, b] = turn[a][b] * numbers[i, SIZE + b]
                 local[i, b, a] = turn[a][b] / numbers[i, SIZE + b]
         for w in range(NUM_WAVES):
-            wave = numbers[i, WAVES + 5 * w : WAVES + 5 * w + 5]
-            length = np.sqrt(wave[2] ** 2 + wave[3] ** 2 + wave[4] ** 2)
-            waves[i, w, 0], waves[i, w, 1] = wave[0], wave[1]
-            waves[i, w, 2], waves[i, w, 3], waves[i, w, 4] = wave[2] / length, wave[3] / length, wave[4] / length
+            first = WAVES + 5 * w
+            x, y, z = numbers[i, first + 2], numbers[i, first + 3], numbers[i, first + 4]
+            length = np.sqrt(x * x + y * y + z * z)
+            waves[i, w, 0], waves[i, w, 1] = numbers[i, first], numbers[i, first + 1]
+            waves[i, w, 2], waves[i, w, 3], waves[i, w, 4] = x / length, y / length, z / length
             least[i] -= abs(waves[i, w, 0])
         if i == 0:
             continue
         p = parents[i]
-        place = numbers[i, PLACE : PLACE + 3].astype(np.float32).reshape(3, 1)
-        ratio = np.float32(numbers[p, RATIO])
+        x, y, z = numbers[i, PLACE], numbers[i, PLACE + 1], numbers[i, PLACE + 2]
+        at_x[0], at_y[0], at_z[0] = x, y, z
         if kinds[p] == TORUS:  # on the outer half of its tube
-            place /= np.sqrt((place**2).sum())
-            _swell(p, waves, place[0], place[1], place[2], work)
-            tube = ratio * work[0, 0]
-            ring = (_ONE - ratio) / np.sqrt(place[0, 0] ** 2 + place[1, 0] ** 2)
-            place[:2] *= ring + tube
-            place[2] *= tube
+            _swell(p, waves, at_x, at_y, at_z, work)
+            tube = numbers[p, RATIO] * work[0, 0] / np.sqrt(x * x + y * y + z * z)
+            ring = (1 - numbers[p, RATIO]) / np.sqrt(x * x + y * y)
+            x, y, z = x * (ring + tube), y * (ring + tube), z * tube
         else:
-            _gauge(p, kinds[p], ratio, True, waves, place[0], place[1], place[2], work, found)
-            place /= found
+            _gauge(p, kinds[p], np.float32(numbers[p, RATIO]), True, waves, at_x, at_y, at_z, work, found)
+            x, y, z = x / found[0], y / found[0], z / found[0]
         own = 1 - numbers[i, RATIO] if kinds[i] == TORUS else 0.0  # from its centre to the middle of its tube
         for a in range(3):
-            at = world[p, a, 0] * place[0, 0] + world[p, a, 1] * place[1, 0] + world[p, a, 2] * place[2, 0]
+            at = world[p, a, 0] * x + world[p, a, 1] * y + world[p, a, 2] * z
             centers[i, a] = centers[p, a] + at - world[i, a, 0] * own
     return world, local, centers, waves, least
 
