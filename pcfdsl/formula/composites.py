@@ -2,7 +2,7 @@
 
 Every part is an affine image of a simple solid, whose surface a height field may move. A function that is 1 on its
 surface and less within (`measure`) tells which points of one part lie inside another and are dropped. Cutters take
-material away: of their own surface the part inside the solids is kept. Parts may be wires, lines of a grid on a surface.
+material away: of their own surface the part inside the solids is kept. Parts may be wires on a surface's grid.
 (As in Zeroverse, arXiv 2406.09371, used by Point-MAE-Zero, arXiv 2411.17467; the distributions are our own.)
 """
 
