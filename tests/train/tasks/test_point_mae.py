@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,8 +16,8 @@ from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
 from pcfdsl.models.point_mae import PointMAE, chamfer_distance
 from pcfdsl.samples.clouds import CloudDataset
 from pcfdsl.train.loop import train
-from pcfdsl.train.tasks.classification import ClassificationConfig
-from pcfdsl.train.tasks.point_mae import PointMAEConfig, point_mae_task, reconstruction_error
+from pcfdsl.train.tasks.classification import ClassificationConfig, train_classifier
+from pcfdsl.train.tasks.point_mae import PointMAEConfig, point_mae_task, reconstruction_error, train_point_mae
 
 
 def smoke(*settings):
@@ -175,8 +176,30 @@ def test_weights_go_to_a_classifier_of_clouds(tmp_path, make_task, batch, capsys
         assert torch.equal(classifier.backbone_net(batch.points), expected)
 
 
+def test_it_goes_from_formulas_to_modelnets_files(tmp_path, make_task):
+    settings = smoke("train.num_steps=2")
+    train(make_task(settings), settings.train, tmp_path / "mae")
+    (tmp_path / "modelnet").mkdir()
+    (tmp_path / "modelnet" / "shape_names.txt").write_text("bed\ndesk\n")
+    for part, count in (("train0", 8), ("test0", 4)):
+        with h5py.File(tmp_path / "modelnet" / f"ply_data_{part}.h5", "w") as file:
+            file["data"] = np.random.default_rng(0).normal(size=(count, 64, 3)).astype(np.float32)
+            file["label"] = np.arange(count)[:, None] % 2
+    quick = ("points.num_points=64", "train.num_steps=2", "train.batch_size=4", "train.device=cpu", "train.sinks=[]")
+    given = (f"data.path={tmp_path / 'modelnet'}", f"init.checkpoint={tmp_path / 'mae'}", "train.precision=float32")
+    small = ("embed_dim=24", "depth=2", "num_heads=2", "tokens.num_groups=16", "tokens.group_size=8")
+    network = (f"model.transformer.{name}" for name in small)
+    config = load(ClassificationConfig, "classifier/paper_transformer", [*quick, *given, *network])
+    assert train_classifier(config, tmp_path / "run").runs[0].metrics["accuracy"] in (0, 0.25, 0.5, 0.75, 1)
+    raw = load(PointMAEConfig, "point_mae/smoke", [*quick, f"data={{kind: hdf5, path: {tmp_path / 'modelnet'}}}"])
+    assert 0 < train_point_mae(raw, tmp_path / "raw").runs[0].metrics["loss"] < 10
+
+
 def test_the_recipes_fit_together():
     paper = load(PointMAEConfig, "point_mae/paper")
+    downstream = load(ClassificationConfig, "classifier/paper_transformer", ["data.path=modelnet"])
+    assert downstream.model.transformer == paper.model.transformer
+    assert downstream.points.num_points == paper.points.num_points
     assert paper.model == PointMAEConfig().model
     assert (paper.model.num_hidden, paper.points.num_points, paper.train.batch_size) == (38, 1024, 128)
     laptop = load(PointMAEConfig, "point_mae/laptop")
