@@ -49,7 +49,7 @@ KEPT = {
     "How pictures look is part of the papers' ablations": "color ink keep_aspect background",
     "Sets that the command line chooses": "visualatom segrcdb",
     "Rooms and scanners differ from ours": (
-        "boxes coverage max_room_aspect ceiling height roughness resolution tolerance camera jitter"
+        "boxes coverage max_room_aspect ceiling height roughness resolution tolerance camera"
     ),
     "The released scripts' shell wrapper passes another value": "num_objects",
     "Files of others have other names, axes and columns": "images_key labels_key up bin_columns",
