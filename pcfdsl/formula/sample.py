@@ -9,8 +9,9 @@ from pcfdsl.formula.ifs import IFS, determinant_probabilities
 __all__ = ["SystemBatch", "contractive", "filtered", "perturbed", "uniform"]
 
 _MAX_CONDITION = 20
-_MAX_SQUARE = 0.5
+_MAX_SQUARE = 0.6
 _MIN_BALANCE = 0.6
+_MIN_DIMENSION = 1.3
 _TOP = (0.7, 1.0)
 
 
@@ -103,7 +104,7 @@ def filtered(
     - The mean of s^2, maps weighted by their probabilities, is at most `_MAX_SQUARE`: systems that hardly contract have
       long tails, which the normalisation shrinks.
     - The exponential of the entropy of the probabilities is at least `_MIN_BALANCE` K: most of the K maps are played.
-    - sum_k |det A_k|^(1/D) >= 1: were the maps similarities, the dimension would be at least 1.
+    - sum_k |det A_k|^(d/D) >= 1 for d = `_MIN_DIMENSION`: were the maps similarities, the dimension would be at least d.
 
     K is drawn first and kept, so that no limit favours a number of maps. Offsets are uniform in (-1, 1). (Filters on
     parameters alone: How to Sample High-Quality 3D Fractals, arXiv 2602.11810; the limits are our own.)
@@ -160,7 +161,7 @@ def _promising(values: np.ndarray, num_maps: np.ndarray) -> np.ndarray:
     probabilities = volumes / volumes.sum(axis=1, keepdims=True)
     square = (probabilities * (values**2).mean(axis=-1)).sum(axis=1)
     entropy = -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0))).sum(axis=1)
-    scattered = (volumes ** (1 / dim)).sum(axis=1) < 1
+    scattered = (volumes ** (_MIN_DIMENSION / dim)).sum(axis=1) < 1
     return (square <= _MAX_SQUARE) & (np.exp(entropy) >= _MIN_BALANCE * num_maps) & ~scattered
 
 

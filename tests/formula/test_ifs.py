@@ -100,9 +100,9 @@ def test_filtered_sampler_keeps_its_limits_and_every_number_of_maps(dim):
         values = np.linalg.svd(ifs.matrices, compute_uv=False)
         assert values.max() < 1
         assert (values[:, 0] / values[:, -1]).max() < 20.001
-        assert ifs.probabilities @ (values**2).mean(axis=1) < 0.501
+        assert ifs.probabilities @ (values**2).mean(axis=1) < 0.601
         assert effective_maps(ifs) > 0.599 * ifs.num_maps
-        assert (values.prod(axis=1) ** (1 / dim)).sum() > 0.999
+        assert (values.prod(axis=1) ** (1.3 / dim)).sum() > 0.999
         assert moments(ifs) is not None
     again = filtered(stream(3), 3000, dim=dim)
     np.testing.assert_array_equal(again.matrices, batch.matrices)
