@@ -104,7 +104,7 @@ def filtered(
     - The mean of s^2, maps weighted by their probabilities, is at most `_MAX_SQUARE`: systems that hardly contract have
       long tails, which the normalisation shrinks.
     - The exponential of the entropy of the probabilities is at least `_MIN_BALANCE` K: most of the K maps are played.
-    - sum_k |det A_k|^(d/D) >= 1 for d = `_MIN_DIMENSION`: were the maps similarities, the dimension would be at least d.
+    - sum_k |det A_k|^(d/D) >= 1 for d = `_MIN_DIMENSION`: similarities of these volumes would have dimension d or more.
 
     K is drawn first and kept, so that no limit favours a number of maps. Offsets are uniform in (-1, 1). (Filters on
     parameters alone: How to Sample High-Quality 3D Fractals, arXiv 2602.11810; the limits are our own.)
