@@ -171,17 +171,19 @@ def _in_powers(coefficients, polynomials):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _directions(key, first, cells, heights, edge_cos, edge_sin, x, y, z):
     """Places in cells as (cos, sin) of the angle around and the height."""
-    step = np.float32(2 * np.pi / _SECTORS)
-    for k in range(np.uintp(len(cells))):  # unsigned indices avoid the check for negative ones
-        u, v = position_in_cell(word(key, np.uintp(first) + k))
+    depth = np.empty(_BLOCK, np.float32)
+    for k in range(np.uintp(len(cells))):  # by itself, as look-ups would keep the next loop from being vectorised
         band, sector = np.uintp(cells[k] // np.uint32(_SECTORS)), np.uintp(cells[k] % np.uint32(_SECTORS))
-        z[k] = heights[band] + v * (heights[band + np.uintp(1)] - heights[band])
+        x[k], y[k], z[k] = edge_cos[sector], edge_sin[sector], heights[band]
+        depth[k] = heights[band + np.uintp(1)] - heights[band]
+    step = np.float32(2 * np.pi / _SECTORS)
+    for k in range(np.uintp(len(cells))):
+        u, v = position_in_cell(word(key, np.uintp(first) + k))
         angle = u * step  # beyond the cell's edge: small, so that two terms of sine and cosine are enough
         square = angle * angle
         c = np.float32(1) - square * (np.float32(0.5) - square * np.float32(1 / 24))
         s = angle * (np.float32(1) - square * np.float32(1 / 6))
-        x[k] = edge_cos[sector] * c - edge_sin[sector] * s
-        y[k] = edge_sin[sector] * c + edge_cos[sector] * s
+        x[k], y[k], z[k] = x[k] * c - y[k] * s, y[k] * c + x[k] * s, z[k] + v * depth[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

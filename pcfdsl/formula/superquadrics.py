@@ -15,6 +15,7 @@ from pcfdsl.formula.surface import choose_cells, draw_key, position_in_cell, wor
 __all__ = ["Superquadric", "draw_superquadric", "implicit", "perturb_superquadric", "sample_superquadric"]
 
 _STEPS = 32  # sides of a polygon in a quadrant; even, so that the corner of a square is among their ends
+_COSINES = np.append(np.cos(np.arange(_STEPS) * (np.pi / 2 / _STEPS)), 0.0)
 _EXPONENTS = 0.1, 2.5  # from nearly a block through the ellipsoid (1) and the octahedron (2) to a star
 
 
@@ -36,17 +37,19 @@ class Superquadric:
 def draw_superquadric(rng: np.random.Generator) -> Superquadric:
     """A random shape: two in three are ellipsoids; exponents and axes are log-uniform."""
     low, high = np.log(_EXPONENTS)
-    exponents = np.exp(rng.uniform(low, high, 2))
-    axes = np.exp(rng.uniform(np.log(0.3), 0, 3))
+    exponents = np.exp(rng.uniform(low, high, 2)).tolist()
+    axes = np.exp(rng.uniform(np.log(0.3), 0, 3)).tolist()
     hole = 0.0 if rng.random() < 2 / 3 else rng.uniform(1.2, 4.0)
     return _superquadric(exponents, axes, hole)
 
 
 def perturb_superquadric(rng: np.random.Generator, shape: Superquadric, *, variation: float) -> Superquadric:
     """Multiply each number by its own log-normal factor, exp of a Gaussian with a deviation of `variation`."""
-    factors = np.exp(variation * rng.standard_normal(6))
+    factors = np.exp(variation * rng.standard_normal(6)).tolist()
+    exponents = [exponent * factor for exponent, factor in zip(shape.exponents, factors[:2], strict=True)]
+    axes = [axis * factor for axis, factor in zip(shape.axes, factors[2:5], strict=True)]
     hole = max(1.0 + (shape.hole - 1) * factors[5], 1.05) if shape.hole else 0.0
-    return _superquadric(shape.exponents * factors[:2], shape.axes * factors[2:5], hole)
+    return _superquadric(exponents, axes, hole)
 
 
 def implicit(shape: Superquadric, points: np.ndarray) -> np.ndarray:
@@ -61,57 +64,65 @@ def implicit(shape: Superquadric, points: np.ndarray) -> np.ndarray:
 
 def sample_superquadric(rng: np.random.Generator, shape: Superquadric, num_points: int) -> np.ndarray:
     """Points of a shape, uniform and evenly spread over its area: [num_points, 3] float32."""
-    meridian, section = (_quadrant(exponent) for exponent in shape.exponents)
-    if shape.hole:  # the tube's outer half and its inner half
-        inner = meridian[-2::-1] * (-1, 1)
-        meridian = np.concatenate([meridian, inner])
-        meridian[:, 0] += shape.hole
-    meridian, section = meridian * (1, shape.axes[2]), section * shape.axes[:2]
     points = np.empty((num_points, 3), np.float32)
-    _sample(meridian.astype(np.float32), section.astype(np.float32), draw_key(rng), points)
+    _sample(shape.exponents, shape.axes, shape.hole, draw_key(rng), points)
     return points
 
 
-def _superquadric(exponents, axes, hole: float) -> Superquadric:
-    meridian, section = np.clip(exponents, *_EXPONENTS).tolist()
-    x, y, z = (np.asarray(axes) / np.max(axes)).tolist()
-    return Superquadric(exponents=(meridian, section), axes=(x, y, z), hole=float(hole))
+def _superquadric(exponents: list[float], axes: list[float], hole: float) -> Superquadric:
+    """A shape with its exponents clipped to those allowed, and its axes scaled so that the longest is 1."""
+    low, high = _EXPONENTS
+    meridian, section = (min(max(exponent, low), high) for exponent in exponents)
+    x, y, z = (axis / max(axes) for axis in axes)
+    return Superquadric(exponents=(meridian, section), axes=(x, y, z), hole=hole)
 
 
-def _quadrant(exponent: float) -> np.ndarray:
-    """Polygon of a superellipse from (1, 0) to (0, 1): [_STEPS + 1, 2]."""
-    angle = np.linspace(0, np.pi / 2, _STEPS + 1)
-    both = np.stack([np.cos(angle), np.sin(angle)], axis=1).clip(0)
-    both[-1, 0] = 0
-    return both**exponent  # dense where it bends, sparse where it is straight
+@njit(cache=True, nogil=True, error_model="numpy")
+def _meridian(exponent, hole, height):
+    """Polygon of the distances from the axis and of the heights, float32 [R + 1] each."""
+    falling = (_COSINES**exponent).astype(np.float32)
+    out, up = falling, falling[::-1] * np.float32(height)
+    if hole > 0:  # the tube's outer half and its inner half
+        hole = np.float32(hole)
+        out, up = np.concatenate((hole + out, hole - out[-2::-1])), np.concatenate((up, up[-2::-1]))
+    return out, up
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _sample(meridian, section, key, points):
-    """Fill points from polygons of (distance from the axis, height) and of (x, y)."""
-    rings, sides = len(meridian) - 1, len(section) - 1
-    areas = np.empty((rings, sides), np.float32)
-    for j in range(sides):
-        dx, dy = section[j + 1, 0] - section[j, 0], section[j + 1, 1] - section[j, 1]
-        length = np.sqrt(dx * dx + dy * dy)
-        distance = (section[j, 0] * dy - section[j, 1] * dx) / length  # of the side from the axis
-        for i in range(rings):
-            out, up = meridian[i + 1, 0] - meridian[i, 0], meridian[i + 1, 1] - meridian[i, 1]
-            mean = (meridian[i + 1, 0] + meridian[i, 0]) * np.float32(0.5)
-            areas[i, j] = length * mean * np.sqrt(out * out * distance * distance + up * up)
+def _sample(exponents, axes, hole, key, points):
+    out, up = _meridian(exponents[0], hole, axes[2])
+    falling = (_COSINES ** exponents[1]).astype(np.float32)  # dense where it bends, sparse where it is straight
+    x, y = falling * np.float32(axes[0]), falling[::-1] * np.float32(axes[1])
     cells = np.empty(len(points), np.uint32)
-    choose_cells(areas.reshape(areas.size), key, cells)
-    for k in range(np.uintp(len(points))):
+    choose_cells(_areas(out, up, x, y), key, cells)
+    for k in range(np.uintp(len(points))):  # unsigned indices avoid the check for negative ones
         random = word(key, k)
         u, v = position_in_cell(random)
         i, j = np.uintp(cells[k] // np.uint32(_STEPS)), np.uintp(cells[k] % np.uint32(_STEPS))
-        near, far = meridian[i, 0], meridian[i + np.uintp(1), 0]
+        near, far = out[i], out[i + np.uintp(1)]
         # Across the trapezoid the density is proportional to its width.
         v *= (near + far) / (near + np.sqrt(near * near + v * (far * far - near * near)))
-        out = near + v * (far - near)
-        up = meridian[i, 1] + v * (meridian[i + np.uintp(1), 1] - meridian[i, 1])
-        x = out * (section[j, 0] + u * (section[j + np.uintp(1), 0] - section[j, 0]))
-        y = out * (section[j, 1] + u * (section[j + np.uintp(1), 1] - section[j, 1]))
-        points[k, 0] = x if random & np.uint64(1 << 32) else -x
-        points[k, 1] = y if random & np.uint64(1 << 33) else -y
-        points[k, 2] = up if random & np.uint64(1 << 34) else -up
+        distance = near + v * (far - near)
+        points[k, 0] = _signed(distance * (x[j] + u * (x[j + np.uintp(1)] - x[j])), random >> np.uint64(32))
+        points[k, 1] = _signed(distance * (y[j] + u * (y[j + np.uintp(1)] - y[j])), random >> np.uint64(33))
+        points[k, 2] = _signed(up[i] + v * (up[i + np.uintp(1)] - up[i]), random >> np.uint64(34))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _areas(out, up, x, y):
+    """Areas of the trapezoids, float32 [R * S]: the ring is i // S, the side i % S."""
+    rings, sides = len(out) - 1, len(x) - 1
+    areas = np.empty((rings, sides), np.float32)
+    for i in range(rings):
+        rise, run, middle = up[i + 1] - up[i], out[i + 1] - out[i], (out[i + 1] + out[i]) * np.float32(0.5)
+        for j in range(np.uintp(sides)):
+            dx, dy = x[j + np.uintp(1)] - x[j], y[j + np.uintp(1)] - y[j]
+            moment = (x[j] * dy - y[j] * dx) * run  # the side's length and its distance from the axis, times the run
+            areas[i, j] = middle * np.sqrt(moment * moment + (dx * dx + dy * dy) * rise * rise)
+    return areas.reshape(areas.size)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _signed(value, random):
+    """Minus the value if the lowest bit is set: no processor can guess it."""
+    return value * (np.float32(1) - np.float32(np.uint32(random & np.uint64(1)) * np.uint32(2)))

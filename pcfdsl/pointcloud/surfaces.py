@@ -78,6 +78,7 @@ class SurfaceClouds:
 
     def __init__(self, config: SurfaceConfig):
         self.config = config
+        self._formula = _formula(config)
         self._shape = functools.lru_cache(1024)(self._draw)
 
     def __reduce__(self):
@@ -88,7 +89,7 @@ class SurfaceClouds:
 
         Its mean is the origin, and its coordinates about within [-1, 1].
         """
-        formula, shape = _formula(self.config), self._shape(category)
+        formula, shape = self._formula, self._shape(category)
         rng = stream(self.config.seed, formula.name, "instance", category, instance)
         if self.config.variation:
             shape = formula.perturb(rng, shape, variation=self.config.variation)
@@ -98,8 +99,7 @@ class SurfaceClouds:
         return FractalCloud(points, category, instance)
 
     def _draw(self, category: int) -> Any:
-        formula = _formula(self.config)
-        return formula.draw(stream(self.config.seed, formula.name, "category", category))
+        return self._formula.draw(stream(self.config.seed, self._formula.name, "category", category))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,6 @@ class _Formula:
     sample: Callable[[np.random.Generator, Any, int], np.ndarray]
 
 
-@functools.lru_cache
 def _formula(config: SurfaceConfig) -> _Formula:
     match config:
         case SphericalHarmonicsConfig():
