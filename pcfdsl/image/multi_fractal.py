@@ -162,15 +162,22 @@ def _hues(rng: np.random.Generator) -> np.ndarray:
     return np.repeat((255 * np.array(colors)).round().astype(np.uint8), 8, axis=0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _lay(image, grey, palette, left, top, side):
     """Lay a fractal over the picture, side x side pixels; each takes the brightest of the pixels that it stands for."""
     height, width, own = image.shape[0], image.shape[1], len(grey)
+    begin = np.arange(side + 1) * own // side  # of the pixels that each of ours stands for; where enlarged, one for many
+    brightest = np.empty(own, np.uint8)
     for row in range(max(0, top), min(height, top + side)):
-        first, last = (row - top) * own // side, max((row - top + 1) * own // side, (row - top) * own // side + 1)
-        for column in range(max(0, left), min(width, left + side)):
-            begin = (column - left) * own // side
-            end = max((column - left + 1) * own // side, begin + 1)
-            tone = grey[first:last, begin:end].max()
+        brightest[:] = grey[begin[row - top]]
+        for other in range(begin[row - top] + 1, begin[row - top + 1]):
+            for k in range(np.uintp(own)):  # unsigned indices avoid the check for negative ones
+                brightest[k] = max(brightest[k], grey[other, k])
+        for column in range(np.uintp(max(0, left)), np.uintp(min(width, left + side))):
+            first, last = begin[column - np.uintp(left)], begin[column - np.uintp(left) + np.uintp(1)]
+            tone = brightest[first]
+            for other in range(first + 1, last):
+                tone = max(tone, brightest[other])
             if tone > 0:
-                image[row, column] = palette[tone]
+                for channel in range(3):
+                    image[row, column, channel] = palette[tone, channel]

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from pcfdsl.config import Settings, option
 from pcfdsl.image.labelled import ImageSet, LabelledImage
@@ -61,4 +62,14 @@ def coloured(tones: np.ndarray, palette: np.ndarray) -> np.ndarray:
         tones: uint8 [H, W].
         palette: uint8 [256, 3].
     """
-    return np.take(palette, tones, axis=0)
+    image = np.empty((*tones.shape, 3), np.uint8)
+    _color(tones, palette, image)
+    return image
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _color(tones, palette, image):
+    for row in range(np.uintp(tones.shape[0])):
+        for column in range(np.uintp(tones.shape[1])):
+            for channel in range(3):
+                image[row, column, channel] = palette[tones[row, column], channel]

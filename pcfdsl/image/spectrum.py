@@ -8,6 +8,7 @@ picture draws its own a and b in 0.5 .. 3.5.)
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy import fft
 
 from pcfdsl.config import option
@@ -64,7 +65,16 @@ def spectrum_noise(rng: np.random.Generator, size: int, exponent_y: float, expon
     power = frequency_y[:, None] + frequency_x
     power[0, 0] = np.inf  # no mean
     phases = np.frombuffer(rng.bytes(power.size), np.uint8).reshape(power.shape)
-    values = np.asarray(fft.irfft2(_PHASES[phases] / power, (size, size)))
-    values *= 127.5 / (_DEVIATIONS * values.std())
-    values += 127.5
-    return np.clip(values, 0, 255, out=values).round().astype(np.uint8)
+    values = np.asarray(fft.irfft2(_PHASES.take(phases) * (1 / power), (size, size)))
+    tones = np.empty((size, size), np.uint8)
+    _to_tones(values, np.float32(127.5 / (_DEVIATIONS * values.std())), tones)
+    return tones
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _to_tones(values, scale, tones):
+    """Values times the scale about 127.5, rounded, within 0 and 255."""
+    middle, low, high = np.float32(127.5), np.float32(0), np.float32(255)
+    for row in range(len(values)):
+        for column in range(np.uintp(values.shape[1])):
+            tones[row, column] = np.uint8(np.rint(min(max(values[row, column] * scale + middle, low), high)))
