@@ -13,13 +13,12 @@ import numpy as np
 from numba import njit
 from numpy.polynomial import legendre, polynomial
 
-from pcfdsl.formula.surface import choose_cells, draw_key, position_in_cell, word
+from pcfdsl.formula.surface import BLOCK, choose_cells, draw_key, interleave, position_in_cell, word
 
 __all__ = ["MAX_DEGREE", "draw_harmonics", "perturb_harmonics", "radius", "sample_harmonics"]
 
 MAX_DEGREE = 10  # beyond, float32 loses the digits that the surface needs
 _BANDS, _SECTORS = 48, 96  # cells of the grid, from pole to pole and around
-_BLOCK = 128
 
 
 def draw_harmonics(rng: np.random.Generator, *, degree: int) -> np.ndarray:
@@ -145,13 +144,13 @@ def _sample(coefficients, polynomials, rows, slopes, cosines, sines, key, points
     heights = np.cos(np.arange(_BANDS + 1) * (np.pi / _BANDS)).astype(np.float32)
     edges = np.arange(_SECTORS) * (2 * np.pi / _SECTORS)
     edge_cos, edge_sin = np.cos(edges).astype(np.float32), np.sin(edges).astype(np.float32)
-    x, y, z = np.zeros(_BLOCK, np.float32), np.zeros(_BLOCK, np.float32), np.zeros(_BLOCK, np.float32)
-    for first in range(0, len(points), _BLOCK):
-        block = cells[first : first + _BLOCK]
-        _directions(key, first, block, heights, edge_cos, edge_sin, x, y, z)
-        _radii(real, imaginary, x, y, z)
-        for k in range(len(block)):
-            points[first + k, 0], points[first + k, 1], points[first + k, 2] = x[k], y[k], z[k]
+    x, y, z = np.zeros(BLOCK, np.float32), np.zeros(BLOCK, np.float32), np.zeros(BLOCK, np.float32)
+    scratch = np.empty((4, BLOCK), np.float32)
+    for first in range(0, len(points), BLOCK):
+        block = cells[first : first + BLOCK]
+        _directions(key, first, block, heights, edge_cos, edge_sin, scratch[0], x, y, z)
+        _radii(real, imaginary, scratch, x, y, z)
+        interleave(x, y, z, points[first : first + BLOCK])
     return True
 
 
@@ -169,9 +168,8 @@ def _in_powers(coefficients, polynomials):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _directions(key, first, cells, heights, edge_cos, edge_sin, x, y, z):
+def _directions(key, first, cells, heights, edge_cos, edge_sin, depth, x, y, z):
     """Places in cells as (cos, sin) of the angle around and the height."""
-    depth = np.empty(_BLOCK, np.float32)
     for k in range(np.uintp(len(cells))):  # by itself, as look-ups would keep the next loop from being vectorised
         band, sector = np.uintp(cells[k] // np.uint32(_SECTORS)), np.uintp(cells[k] % np.uint32(_SECTORS))
         x[k], y[k], z[k] = edge_cos[sector], edge_sin[sector], heights[band]
@@ -187,12 +185,12 @@ def _directions(key, first, cells, heights, edge_cos, edge_sin, x, y, z):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _radii(real, imaginary, x, y, z):
+def _radii(real, imaginary, scratch, x, y, z):
     """From (cos, sin, height) of directions to points, in place; simple loops over the block, which are vectorised."""
     highest = len(real) - 1
-    total, other = np.zeros(_BLOCK, np.float32), np.zeros(_BLOCK, np.float32)
-    factor, turned = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    for k in range(np.uintp(_BLOCK)):
+    total, other, factor, turned = scratch[0], scratch[1], scratch[2], scratch[3]
+    total[:], other[:] = 0, 0
+    for k in range(np.uintp(BLOCK)):
         s = np.sqrt(max(np.float32(1) - z[k] * z[k], np.float32(0)))
         x[k] *= s
         y[k] *= s
@@ -202,20 +200,20 @@ def _radii(real, imaginary, x, y, z):
         done = above % 2
         if done:
             a, b = real[m, above - 1], imaginary[m, above - 1]
-            for k in range(np.uintp(_BLOCK)):
+            for k in range(np.uintp(BLOCK)):
                 factor[k] = factor[k] * z[k] + a
                 turned[k] = turned[k] * z[k] + b
         for up in range(done, above, 2):  # two powers at a time spare half the traffic
             a, b = real[m, above - 1 - up], imaginary[m, above - 1 - up]
             c, d = real[m, above - 2 - up], imaginary[m, above - 2 - up]
-            for k in range(np.uintp(_BLOCK)):
+            for k in range(np.uintp(BLOCK)):
                 factor[k] = (factor[k] * z[k] + a) * z[k] + c
                 turned[k] = (turned[k] * z[k] + b) * z[k] + d
-        for k in range(np.uintp(_BLOCK)):  # total * w + C_m(z), in two parts
+        for k in range(np.uintp(BLOCK)):  # total * w + C_m(z), in two parts
             t = total[k] * x[k] - other[k] * y[k] + factor[k]
             other[k] = total[k] * y[k] + other[k] * x[k] + turned[k]
             total[k] = t
-    for k in range(np.uintp(_BLOCK)):
+    for k in range(np.uintp(BLOCK)):
         r = abs(total[k])
         x[k] *= r
         y[k] *= r

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from pcfdsl.formula.surface import choose_cells, draw_key, position_in_cell, word
+from pcfdsl.formula.surface import BLOCK, choose_cells, draw_key, interleave, position_in_cell, word
 
 __all__ = ["Superquadric", "draw_superquadric", "implicit", "perturb_superquadric", "sample_superquadric"]
 
@@ -95,17 +95,39 @@ def _sample(exponents, axes, hole, key, points):
     x, y = falling * np.float32(axes[0]), falling[::-1] * np.float32(axes[1])
     cells = np.empty(len(points), np.uint32)
     choose_cells(_areas(out, up, x, y), key, cells)
-    for k in range(np.uintp(len(points))):  # unsigned indices avoid the check for negative ones
-        random = word(key, k)
-        u, v = position_in_cell(random)
+    corners = np.empty((8, BLOCK), np.float32)
+    x_of, y_of, z_of = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    for first in range(0, len(points), BLOCK):
+        block = cells[first : first + BLOCK]
+        _corners(out, up, x, y, block, corners)
+        _places(key, first, len(block), corners, x_of, y_of, z_of)
+        interleave(x_of, y_of, z_of, points[first : first + BLOCK])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _corners(out, up, x, y, cells, corners):
+    """Look up the two ends of each cell's ring (distance, height) and of its side (x, y)."""
+    for k in range(np.uintp(len(cells))):  # unsigned indices avoid the check for negative ones
         i, j = np.uintp(cells[k] // np.uint32(_STEPS)), np.uintp(cells[k] % np.uint32(_STEPS))
-        near, far = out[i], out[i + np.uintp(1)]
+        corners[0, k], corners[1, k] = out[i], out[i + np.uintp(1)]
+        corners[2, k], corners[3, k] = up[i], up[i + np.uintp(1)]
+        corners[4, k], corners[5, k] = x[j], x[j + np.uintp(1)]
+        corners[6, k], corners[7, k] = y[j], y[j + np.uintp(1)]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _places(key, first, count, corners, x, y, z):
+    """Points in cells with these corners, each in an octant of its own; a loop that is vectorised."""
+    for k in range(np.uintp(count)):
+        random = word(key, np.uintp(first) + k)
+        u, v = position_in_cell(random)
+        near, far = corners[0, k], corners[1, k]
         # Across the trapezoid the density is proportional to its width.
         v *= (near + far) / (near + np.sqrt(near * near + v * (far * far - near * near)))
         distance = near + v * (far - near)
-        points[k, 0] = _signed(distance * (x[j] + u * (x[j + np.uintp(1)] - x[j])), random >> np.uint64(32))
-        points[k, 1] = _signed(distance * (y[j] + u * (y[j + np.uintp(1)] - y[j])), random >> np.uint64(33))
-        points[k, 2] = _signed(up[i] + v * (up[i + np.uintp(1)] - up[i]), random >> np.uint64(34))
+        x[k] = _signed(distance * (corners[4, k] + u * (corners[5, k] - corners[4, k])), random >> np.uint64(32))
+        y[k] = _signed(distance * (corners[6, k] + u * (corners[7, k] - corners[6, k])), random >> np.uint64(33))
+        z[k] = _signed(corners[2, k] + v * (corners[3, k] - corners[2, k]), random >> np.uint64(34))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
