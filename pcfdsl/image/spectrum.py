@@ -65,7 +65,9 @@ def spectrum_noise(rng: np.random.Generator, size: int, exponent_y: float, expon
     power = frequency_y[:, None] + frequency_x
     power[0, 0] = np.inf  # no mean
     phases = np.frombuffer(rng.bytes(power.size), np.uint8).reshape(power.shape)
-    values = np.asarray(fft.irfft2(_PHASES.take(phases) * (1 / power), (size, size)))
+    waves = _PHASES.take(phases)
+    waves *= 1 / power
+    values = np.asarray(fft.irfft2(waves, (size, size), overwrite_x=True))
     tones = np.empty((size, size), np.uint8)
     _to_tones(values, np.float32(127.5 / (_DEVIATIONS * values.std())), tones)
     return tones
