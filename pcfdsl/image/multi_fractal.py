@@ -166,7 +166,7 @@ def _hues(rng: np.random.Generator) -> np.ndarray:
 def _lay(image, grey, palette, left, top, side):
     """Lay a fractal over the picture, side x side pixels; each takes the brightest of the pixels that it stands for."""
     height, width, own = image.shape[0], image.shape[1], len(grey)
-    begin = np.arange(side + 1) * own // side  # of the pixels that each of ours stands for; where enlarged, one for many
+    begin = np.arange(side + 1) * own // side  # of the pixels that each stands for; if enlarged, one for many
     brightest = np.empty(own, np.uint8)
     for row in range(max(0, top), min(height, top + side)):
         brightest[:] = grey[begin[row - top]]
