@@ -8,6 +8,8 @@ __all__ = ["main"]
 
 
 def main() -> dict | None:
+    from pcfdsl.generate.two_stage import diversity_of
+    from pcfdsl.view.diversity import diversity_section
     from pcfdsl.view.page import Picture
     from pcfdsl.view.sheet import save_png
     from pcfdsl.view.sources import load_shown, render_items, write_items
@@ -27,7 +29,9 @@ def main() -> dict | None:
     items = load_shown(args.path, num_items=args.num_items, bin_columns=args.bin_columns)
     written = {}
     if args.html:
-        written["html"] = str(write_items(args.html, items, title=args.path))
+        figures = diversity_of(args.path)
+        below = [diversity_section(figures)] if figures else []
+        written["html"] = str(write_items(args.html, items, title=args.path, below=below))
         if args.open:
             open_page(args.html)
     if args.png:

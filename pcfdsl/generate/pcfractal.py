@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from pcfdsl.config import check_argument, from_dict, option
 from pcfdsl.formula.csv_io import format_ifs, systems_checksum
-from pcfdsl.formula.diversity import diversity
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.generate.driver import RunOptions
@@ -32,7 +31,6 @@ from pcfdsl.generate.two_stage import (
     verify_both,
 )
 from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB, open_pcfractal
-from pcfdsl.rng import stream
 from pcfdsl.store.atomic import make_folder, write_file
 from pcfdsl.store.export import encode_ply, require_no_other_files
 from pcfdsl.store.stored import StoredSet, open_set
@@ -107,8 +105,7 @@ def generate_pcfractal(
         options: As for `generate`; for `shard` see `generate_both`.
 
     Returns:
-        Summaries of both sets, figures of how much the categories differ once both are complete (`Diversity`), and the
-        names of ignored files in the CSV folder.
+        As `generate_both`, and the names of ignored files in the CSV folder.
 
     Raises:
         ValueError, OSError: As for `generate` and `read_systems`.
@@ -116,9 +113,6 @@ def generate_pcfractal(
     check_argument("config", config, PCFractalConfig)
     given, ignored = (None, []) if categories is None else read_systems(categories)
     result = generate_both(_stages(config, given), out, options=options)
-    if result["clouds"]["complete"]:
-        systems = systems_of(open_categories(out))
-        result["diversity"] = dataclasses.asdict(diversity(systems, stream(config.seed, "diversity")))
     return result | ({"ignored": ignored} if ignored else {})
 
 

@@ -15,17 +15,20 @@ import numpy as np
 
 from pcfdsl.config import option
 from pcfdsl.formula.csv_io import read_ifs, systems_checksum
+from pcfdsl.formula.diversity import Diversity, diversity
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.generate.driver import SAMPLES_PER_SHARD, Recipe, RunOptions, Summary, generate
 from pcfdsl.generate.plan import plan
 from pcfdsl.generate.verify import require_no_mismatches, verify
 from pcfdsl.readers.folders import files_below, has_ending
+from pcfdsl.rng import stream
 from pcfdsl.store.paths import as_path
 from pcfdsl.store.stored import StoredSet, open_set
 
 __all__ = [
     "Categories",
     "TwoStages",
+    "diversity_of",
     "generate_both",
     "imported_categories",
     "open_categories",
@@ -129,7 +132,7 @@ def generate_both(
         make: Makes the samples of a recipe; `generate` into `out` if None.
 
     Returns:
-        Summaries of both sets as dictionaries.
+        Summaries of both sets as dictionaries, and the figures of `diversity_of` once both are complete.
 
     Raises:
         ConfigError: If settings are inconsistent.
@@ -146,7 +149,23 @@ def generate_both(
         made = generate(samples, out, options=options, samples_per_shard=stages.samples_per_shard)
     else:
         made = make(samples)
-    return {"categories": dataclasses.asdict(found), stages.word: dataclasses.asdict(made)}
+    figures = diversity_of(out) if made.complete else None
+    result = {"categories": dataclasses.asdict(found), stages.word: dataclasses.asdict(made)}
+    return result | ({"diversity": dataclasses.asdict(figures)} if figures else {})
+
+
+def diversity_of(out: str | Path) -> Diversity | None:
+    """How much the categories of a stored set differ; None if it has none, or they are not 3D systems.
+
+    Raises:
+        OSError, ValueError: As for `open_set`, about the categories.
+    """
+    if not (as_path(out) / "categories" / "manifest.json").is_file():
+        return None
+    categories = open_categories(out)
+    if categories[0].get("matrices", np.empty(0)).shape[-1] != 3:
+        return None
+    return diversity(systems_of(categories), stream(0, "diversity"))
 
 
 def verify_both(

@@ -26,7 +26,7 @@ from pcfdsl.store.manifest import read_manifest
 from pcfdsl.store.pictures import decode_png
 from pcfdsl.store.stored import open_set
 from pcfdsl.view.clouds import FILE_KINDS, item_of_file, points_item
-from pcfdsl.view.page import PageItem, Picture, Section, thinned, write_page, write_report
+from pcfdsl.view.page import PageItem, Picture, Section, Viewer, thinned, write_page, write_report
 from pcfdsl.view.pictures import (
     Catalogue,
     fit,
@@ -118,12 +118,17 @@ def spread(num_items: int, num_chosen: int) -> list[int]:
     return [k * num_items // num_chosen for k in range(num_chosen)]
 
 
-def write_items(path: str | Path, items: Sequence[PageItem | Picture], *, title: str) -> Path:
-    """Write one self-contained HTML file: a viewer of clouds, or a column of pictures."""
+def write_items(
+    path: str | Path, items: Sequence[PageItem | Picture], *, title: str, below: Sequence[Section] = ()
+) -> Path:
+    """Write one self-contained HTML file: a viewer of clouds, or a column of pictures, and any sections below it."""
     pictures = [item for item in items if isinstance(item, Picture)]
+    clouds = [item for item in items if isinstance(item, PageItem)]
     if pictures:
-        return write_report(path, [Section(f"{len(pictures)} pictures", pictures)], title=title)
-    return write_page(path, [item for item in items if isinstance(item, PageItem)], title=title)
+        return write_report(path, [Section(f"{len(pictures)} pictures", pictures), *below], title=title)
+    if below:
+        return write_report(path, [Section(f"{len(clouds)} clouds", [Viewer(clouds)]), *below], title=title)
+    return write_page(path, clouds, title=title)
 
 
 def render_items(

@@ -4,11 +4,13 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcfdsl.commands import view
 from pcfdsl.config import ConfigError, load
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.generate.driver import RunOptions, generate
 from pcfdsl.generate.pcfractal import generate_pcfractal
+from pcfdsl.generate.two_stage import diversity_of
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import FractalScenesConfig
@@ -219,6 +221,20 @@ def test_generated_clouds_are_shown_and_their_categories_are_not(tmp_path):
         np.testing.assert_array_equal(item.points, cloud.points)
     with pytest.raises(ValueError, match="no points to show"):
         load_items(tmp_path / "set" / "categories")
+
+
+def test_the_page_of_a_set_shows_the_variety_of_its_categories(tmp_path, monkeypatch):
+    config = load(PCFractalConfig, None, ["num_categories=3", "num_instances=1", "search.sampler=filtered"])
+    generate_pcfractal(config, tmp_path / "set", options=QUIET)
+    monkeypatch.setattr("sys.argv", ["view", str(tmp_path / "set"), "--html", str(tmp_path / "page.html")])
+    view.main()
+    page = (tmp_path / "page.html").read_text()
+    figures = diversity_of(tmp_path / "set")
+    assert figures is not None
+    assert figures.box_dimension is not None
+    for text in ("Variety of 3 categories", "box dimension", str(figures.box_dimension.median), '"viewer"'):
+        assert text in page
+    assert "without cloud" not in page
 
 
 def test_a_detection_set_shows_the_scenes_of_every_split_with_class_names(tmp_path):
