@@ -10,27 +10,32 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pcfdsl.formula.composite_cells import (
+from pcfdsl.formula.composite_cells import sample_cells
+from pcfdsl.formula.composite_meshes import GRID_LINES, meshes
+from pcfdsl.formula.composite_solids import (
     CONE,
     CUTTER,
     KINDS,
+    MAX_DEGREE,
     NUM_WAVES,
     RATIO,
     SOLID,
     TORUS,
+    WAVES,
     WIRES,
     frames,
     gauge_at,
-    sample_cells,
 )
-from pcfdsl.formula.composite_meshes import GRID_LINES, meshes
 from pcfdsl.formula.surface import draw_key
 
 __all__ = ["KINDS", "MAX_PRIMITIVES", "Composite", "draw_composite", "measure", "perturb_composite", "sample_composite"]
 
 MAX_PRIMITIVES = 16
 _MAX_CUTTERS = 2
-_DEGREES, _AMPLITUDE = (2, 7), 0.08  # of a wave of a height field: how many hills it has around, how high they are
+_DEGREES, _AMPLITUDE = (
+    (2, MAX_DEGREE + 1),
+    0.08,
+)  # of a wave of a height field: how many hills it has around, how high they are
 _SHARE_OF_WIRES = 0.25  # of the parts of a composite with wires
 # How a part's numbers vary: multiplied by exp of a Gaussian with this deviation, or with one added.
 _FACTORS = np.array([0] * 7 + [1] * 4 + [1, 0, 0, 0, 0] * NUM_WAVES, np.float64)
@@ -105,6 +110,7 @@ def perturb_composite(rng: np.random.Generator, shape: Composite, *, variation: 
     """
     noise = variation * rng.standard_normal(shape.numbers.shape)
     numbers = shape.numbers * np.exp(noise * _FACTORS) + noise * _TERMS
+    numbers[:, WAVES::5] = numbers[:, WAVES::5].clip(-0.3, 0.3)  # so that the surface stays off the centre
     ratios = numbers[:, RATIO]
     numbers[:, RATIO] = np.where(shape.kinds == TORUS, ratios.clip(0.08, 0.5), ratios.clip(max=1))
     return replace(shape, numbers=numbers)
