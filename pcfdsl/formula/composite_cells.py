@@ -16,7 +16,7 @@ __all__ = ["sample_cells"]
 _THICKNESS = 0.04  # radius of wires in units of the geometric mean of a part's half extents
 _ATTEMPTS = 64  # words per point, until a shape is given up
 _BLOCK = 256
-_ONE, _HALF = np.float32(1), np.float32(0.5)
+_ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -113,6 +113,15 @@ def _on_triangles(key, first, cells, vertices, x, y, z):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _sine(t):
+    """sin(pi t) for t from -1/2 to 1/2, to five digits."""
+    x = t * np.float32(np.pi)
+    square = x * x
+    series = square * (np.float32(1 / 120) - square * (np.float32(1 / 5040) - square * np.float32(1 / 362880)))
+    return x * (_ONE - square * (np.float32(1 / 6)) + square * series)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _on_wires(key, first, cells, part, radii, vertices, x, y, z):
     """Places on the cells that are sides: on the cylinders about them."""
     for k in range(np.uintp(_BLOCK)):
@@ -131,7 +140,8 @@ def _on_wires(key, first, cells, part, radii, vertices, x, y, z):
             ex, ey, ez = np.float32(0), -dz * length, dy * length
         length = _ONE / np.sqrt(dx * dx + dy * dy + dz * dz)
         fx, fy, fz = (dy * ez - dz * ey) * length, (dz * ex - dx * ez) * length, (dx * ey - dy * ex) * length
-        c, s = np.cos(v * np.float32(2 * np.pi)) * radius, np.sin(v * np.float32(2 * np.pi)) * radius
+        s = _sine(v - _HALF)  # of half the angle around the wire
+        c, s = (_ONE - _TWO * s * s) * radius, _TWO * s * np.sqrt(max(_ONE - s * s, np.float32(0))) * radius
         x[k] = vertices[a, 0] + u * dx + c * ex + s * fx
         y[k] = vertices[a, 1] + u * dy + c * ey + s * fy
         z[k] = vertices[a, 2] + u * dz + c * ez + s * fz
