@@ -102,7 +102,7 @@ def choose_cells(areas, key, cells):
     num_points = np.uintp(len(cells))
     random = word(key, num_points)
     start, scale = np.float64(random >> np.uint64(32)) * 2.0**-32, num_points / total
-    in_order = np.zeros(num_points + np.uintp(1), np.uint32)
+    in_order = np.zeros(num_points + np.uintp(2), np.uint32)  # cells that begin at the end, or by rounding beyond, too
     for c in range(np.uintp(len(areas))):
         if areas[c] > 0:  # its first point; where it has none, the next cell starts at the same one
             in_order[np.uintp(before[c] * scale + start)] = c
