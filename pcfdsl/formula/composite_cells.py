@@ -9,13 +9,13 @@ from numba import njit
 
 from pcfdsl.formula.composite_meshes import NUM_VERTICES, ROW
 from pcfdsl.formula.composite_solids import CONE, CUTTER, RATIO, SIZE, SOLID, TORUS, WIRES, frames, gauge_at, swell
-from pcfdsl.formula.surface import find_cell, position_in_cell, tabulate_cells, word
+from pcfdsl.formula.surface import choose_cells, position_in_cell, word
 
 __all__ = ["sample_cells"]
 
 _THICKNESS = 0.04  # radius of wires in units of the geometric mean of a part's half extents
-_ATTEMPTS = 64  # words per point, until a shape is given up
-_BLOCK = 256
+_SPARE, _ROUNDS = 1.25, 64  # candidates for each point that is missing; until a shape is given up
+_BLOCK = 256  # not more than NUM_VERTICES
 _ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 
@@ -192,11 +192,6 @@ def sample_cells(kinds, roles, parents, numbers, grid, valid, key, points):
         else:
             solids |= np.uint32(1) << np.uint32(i)
     cells, areas = _cells(kinds, roles, ratios, radii, waves, local, centers, least, vertices, valid, work)
-    cumulative, guide = np.empty(len(cells)), np.empty(len(cells), np.int32)
-    total = tabulate_cells(areas, cumulative, guide)
-    if not (total > 0 and np.isfinite(total)):
-        return np.uintp(0)
-
     corners = np.empty((vertices.shape[1] + ROW + 1, 3), np.float32)  # beyond the last: of sides taken for triangles
     for axis in range(3):
         for v in range(np.uintp(vertices.shape[1])):
@@ -204,15 +199,25 @@ def sample_cells(kinds, roles, parents, numbers, grid, valid, key, points):
     drawn, part, inside = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
     block, made, num = np.empty((4, _BLOCK), np.float32), np.uintp(0), np.uintp(len(points))
     x, y, z, far = block[0], block[1], block[2], block[3]
-    for first in range(0, _ATTEMPTS * (len(points) + _BLOCK), _BLOCK):
+    candidates, own_key, first, attempt = np.empty(0, np.uint32), np.uint64(key), 0, 0
+    while made < num:
+        if first == len(candidates):
+            if attempt == _ROUNDS:
+                break
+            candidates = np.empty((int((num - made) * _SPARE) // _BLOCK + 1) * _BLOCK, np.uint32)
+            own_key = word(key, ~np.uint64(attempt))
+            total = choose_cells(areas, own_key, candidates)
+            if not (total > 0 and np.isfinite(total)):
+                break
+            first, attempt = 0, attempt + 1
         for k in range(np.uintp(_BLOCK)):
-            drawn[k] = cells[find_cell(cumulative, guide, word(key, np.uintp(first) + k))]
+            drawn[k] = cells[candidates[np.uintp(first) + k]]
         for k in range(np.uintp(_BLOCK)):
             part[k] = drawn[k] // np.uint32(2 * NUM_VERTICES)
             inside[k] = np.uint32(0)
-        _on_triangles(key, first, drawn, corners, x, y, z)
+        _on_triangles(own_key, first, drawn, corners, x, y, z)
         if radii.any():
-            _on_wires(key, first, drawn, part, radii, corners, x, y, z)
+            _on_wires(own_key, first, drawn, part, radii, corners, x, y, z)
         for j in range(len(kinds)):
             if roles[j] >= WIRES:
                 continue
@@ -229,4 +234,5 @@ def sample_cells(kinds, roles, parents, numbers, grid, valid, key, points):
             made += np.uintp(left)
             if made == num:
                 return made
+        first += _BLOCK
     return made
