@@ -14,7 +14,7 @@ from pcfdsl.formula.surface import choose_cells, position_in_cell, word
 __all__ = ["sample_cells"]
 
 _THICKNESS = 0.04  # radius of wires in units of the geometric mean of a part's half extents
-_SPARE, _ROUNDS = 1.25, 64  # candidates for each point that is missing; until a shape is given up
+_SPARE, _ROUNDS = 1.2, 64  # candidates for each point that is missing; until a shape is given up
 _BLOCK = 256  # not more than NUM_VERTICES
 _ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
@@ -199,40 +199,35 @@ def sample_cells(kinds, roles, parents, numbers, grid, valid, key, points):
     drawn, part, inside = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
     block, made, num = np.empty((4, _BLOCK), np.float32), np.uintp(0), np.uintp(len(points))
     x, y, z, far = block[0], block[1], block[2], block[3]
-    candidates, own_key, first, attempt = np.empty(0, np.uint32), np.uint64(key), 0, 0
-    while made < num:
-        if first == len(candidates):
-            if attempt == _ROUNDS:
-                break
-            candidates = np.empty((int((num - made) * _SPARE) // _BLOCK + 1) * _BLOCK, np.uint32)
-            own_key = word(key, ~np.uint64(attempt))
-            total = choose_cells(areas, own_key, candidates)
-            if not (total > 0 and np.isfinite(total)):
-                break
-            first, attempt = 0, attempt + 1
-        for k in range(np.uintp(_BLOCK)):
-            drawn[k] = cells[candidates[np.uintp(first) + k]]
-        for k in range(np.uintp(_BLOCK)):
-            part[k] = drawn[k] // np.uint32(2 * NUM_VERTICES)
-            inside[k] = np.uint32(0)
-        _on_triangles(own_key, first, drawn, corners, x, y, z)
-        if radii.any():
-            _on_wires(own_key, first, drawn, part, radii, corners, x, y, z)
-        for j in range(len(kinds)):
-            if roles[j] >= WIRES:
-                continue
-            gauge_at(j, kinds[j], ratios[j], least[j] < 1, waves, local, centers, x, y, z, work, far)
-            bit = np.uint32(1) << np.uint32(j)
+    for attempt in range(_ROUNDS):
+        own_key = word(key, ~np.uint64(attempt))
+        candidates = np.empty((int((num - made) * _SPARE) // _BLOCK + 1) * _BLOCK, np.uint32)
+        total = choose_cells(areas, own_key, candidates)
+        if not (total > 0 and np.isfinite(total)):
+            break
+        for first in range(0, len(candidates), _BLOCK):
             for k in range(np.uintp(_BLOCK)):
-                inside[k] |= bit if far[k] < _ONE else np.uint32(0)
-        for k in range(np.uintp(_BLOCK)):
-            own = np.uint32(1) << part[k]
-            others = inside[k] & ~own
-            of_cutter = own & cutters != 0
-            left = others & cutters == 0 and (others & solids != 0) == of_cutter
-            points[made, 0], points[made, 1], points[made, 2] = x[k], y[k], z[k]
-            made += np.uintp(left)
-            if made == num:
-                return made
-        first += _BLOCK
+                drawn[k] = cells[candidates[np.uintp(first) + k]]
+            for k in range(np.uintp(_BLOCK)):
+                part[k] = drawn[k] // np.uint32(2 * NUM_VERTICES)
+                inside[k] = np.uint32(0)
+            _on_triangles(own_key, first, drawn, corners, x, y, z)
+            if radii.any():
+                _on_wires(own_key, first, drawn, part, radii, corners, x, y, z)
+            for j in range(len(kinds)):
+                if roles[j] >= WIRES:
+                    continue
+                gauge_at(j, kinds[j], ratios[j], least[j] < 1, waves, local, centers, x, y, z, work, far)
+                bit = np.uint32(1) << np.uint32(j)
+                for k in range(np.uintp(_BLOCK)):
+                    inside[k] |= bit if far[k] < _ONE else np.uint32(0)
+            for k in range(np.uintp(_BLOCK)):
+                own = np.uint32(1) << part[k]
+                others = inside[k] & ~own
+                of_cutter = own & cutters != 0
+                left = others & cutters == 0 and (others & solids != 0) == of_cutter
+                points[made, 0], points[made, 1], points[made, 2] = x[k], y[k], z[k]
+                made += np.uintp(left)
+                if made == num:
+                    return made
     return made

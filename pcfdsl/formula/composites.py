@@ -117,7 +117,7 @@ def perturb_composite(rng: np.random.Generator, shape: Composite, *, variation: 
 
 
 def sample_composite(rng: np.random.Generator, shape: Composite, num_points: int) -> np.ndarray:
-    """Points of the skin, uniform over its area and in random order: [num_points, 3] float32.
+    """Points of the skin, uniform and evenly spread over its area: [num_points, 3] float32.
 
     Cutters that would leave nothing, which happens once in a thousand shapes at a variation of 1, are left out.
 

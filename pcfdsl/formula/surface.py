@@ -1,9 +1,7 @@
 """Points uniform over the area of a surface that is cut into cells: the kernels that the formulas of surfaces share.
 
 A formula tabulates the area of its cells once per shape. `choose_cells` then gives all points their cells at once, as
-evenly as the areas allow. A formula that discards some of its points draws one at a time instead (`tabulate_cells`,
-`find_cell`): the upper 28 bits of a point's 64-bit `word` choose a cell. The lower 32 bits are a place in the cell
-(`position_in_cell`), and the 4 in between are free.
+evenly as the areas allow. A point's 64-bit `word` has its place in the cell in the lower half (`position_in_cell`).
 """
 
 import math
@@ -11,7 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["BLOCK", "choose_cells", "draw_key", "find_cell", "interleave", "position_in_cell", "tabulate_cells", "word"]
+__all__ = ["BLOCK", "choose_cells", "draw_key", "interleave", "position_in_cell", "word"]
 
 BLOCK = 128  # points that are computed side by side: in the vector registers, and their arrays in the nearest cache
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -29,52 +27,6 @@ def word(key, i):
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def tabulate_cells(areas, cumulative, guide):
-    """Prepare `find_cell`.
-
-    Args:
-        areas: [C] area of each cell, none negative.
-        cumulative: [C] float64, becomes the running sum of the areas, scaled to end at C; its last cell with area has
-            infinity, so that rounding finds no cell beyond it.
-        guide: [C] int32, becomes the first cell whose running sum exceeds c.
-
-    Returns:
-        The total area; unless it is positive and finite, nothing is prepared.
-    """
-    total = 0.0
-    last = 0
-    for c in range(len(areas)):
-        total += areas[c]
-        if areas[c] > 0:
-            last = c
-    if not (total > 0 and np.isfinite(total)):
-        return total
-    running, scale, filled = 0.0, len(areas) / total, 0
-    for c in range(len(areas)):
-        running += areas[c] * scale
-        cumulative[c] = running if c < last else np.inf
-        while filled < len(areas) and cumulative[c] > filled:
-            guide[filled] = c
-            filled += 1
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def find_cell(cumulative, guide, random):
-    """The cell that the upper 28 bits of a word choose, in proportion to the areas.
-
-    A step or two from the guide's cell are enough. No processor can guess how many, so four are tried without a branch.
-    """
-    at = np.float64(random >> np.uint64(36)) * 2.0**-28 * len(cumulative)
-    cell = np.uintp(guide[np.uintp(at)])
-    for _ in range(4):
-        cell += np.uintp(1) if cumulative[cell] <= at else np.uintp(0)
-    while cumulative[cell] <= at:
-        cell += np.uintp(1)
-    return cell
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
