@@ -49,6 +49,8 @@ class PCFractalConfig:
             yield "num_categories", "1 leaves no partner to mix with; use at least 2, or mix.noise_ratio=0"
         if self.variant == "released" and self.augmentation != Augmentation():
             yield "augmentation", "is not part of the released scripts; leave it at its defaults or use variant=native"
+        if self.variant == "released" and self.search.sampler != "uniform":
+            yield "search.sampler", f"is {self.search.sampler}, but released scripts draw uniformly; use variant=native"
 
 
 @dataclass(frozen=True, eq=False)

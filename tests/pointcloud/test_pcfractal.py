@@ -144,6 +144,8 @@ def test_released_variant_keeps_every_published_rule():
         open_pcfractal(PCFractalConfig(variant="released", num_categories=3, num_instances=4))
     with pytest.raises(ConfigError, match="not part of the released scripts"):
         PCFractalConfig(variant="released", augmentation=Augmentation(rotation=True))
+    with pytest.raises(ConfigError, match="search.sampler: is filtered, but released scripts draw uniformly"):
+        PCFractalConfig(variant="released", search=SearchConfig(sampler="filtered"))
 
 
 def test_the_generator_does_not_import_torch():
