@@ -144,7 +144,7 @@ def test_released_variant_keeps_every_published_rule():
         open_pcfractal(PCFractalConfig(variant="released", num_categories=3, num_instances=4))
     with pytest.raises(ConfigError, match="not part of the released scripts"):
         PCFractalConfig(variant="released", augmentation=Augmentation(rotation=True))
-    with pytest.raises(ConfigError, match="search.sampler: is filtered, but released scripts draw uniformly"):
+    with pytest.raises(ConfigError, match=r"search\.sampler: is filtered, but released scripts draw uniformly"):
         PCFractalConfig(variant="released", search=SearchConfig(sampler="filtered"))
 
 
