@@ -5,10 +5,11 @@ stderr. The exit code is 0 (done), 1 (something could not be read, written or ve
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ __all__ = [
     "open_page",
     "parse_shard",
     "positive",
+    "refuse_settings",
     "require_page",
     "resolve_config",
     "run",
@@ -46,6 +48,17 @@ def resolve_config(args: argparse.Namespace, config_class: type) -> Any:
         print(to_yaml(config), end="")
         raise SystemExit(0)
     return config
+
+
+def refuse_settings(parser: argparse.ArgumentParser, option: str, values: Iterable[str], config_class: type) -> None:
+    """A usage error where an option that takes several values has taken a setting for one of them."""
+    names = {field.name for field in dataclasses.fields(config_class)}
+    for value in values:
+        key, equals, _ = value.partition("=")
+        if equals and key.partition(".")[0] in names:
+            parser.error(
+                f"argument {option}: {value!r} reads as a setting; put settings before options that take several values"
+            )
 
 
 def add_open(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,9 @@ import sys
 
 import pytest
 
-from pcfdsl.command_line import needs, positive, run, whole
+from pcfdsl.command_line import needs, positive, refuse_settings, run, whole
+from pcfdsl.commands import train
+from pcfdsl.train.tasks.warm_up import WarmUpConfig
 
 
 def failing(error):
@@ -80,3 +82,22 @@ def test_a_setting_behind_seeds_is_explained():
     assert whole("-3") == -3
     with pytest.raises(argparse.ArgumentTypeError, match=r"got 'train\.num_steps=3'; put settings before options"):
         whole("train.num_steps=3")
+
+
+def test_a_setting_behind_options_of_several_values_is_explained(capsys):
+    parser = argparse.ArgumentParser()
+    refuse_settings(parser, "--init", ["scratch", "fractals=runs/a", "6000=runs/b"], WarmUpConfig)
+    for setting in ("size=64", "train.num_steps=3"):
+        with pytest.raises(SystemExit, match="2"):
+            refuse_settings(parser, "--init", ["scratch", setting], WarmUpConfig)
+        assert (
+            f"argument --init: '{setting}' reads as a setting; put settings before options" in capsys.readouterr().err
+        )
+
+
+@pytest.mark.parametrize("option", [["--init-from", "runs/a"], ["--train-fraction", "0.5"]])
+def test_what_a_task_does_not_take_is_refused_by_the_name_of_the_option(monkeypatch, capsys, option):
+    monkeypatch.setattr("sys.argv", ["train", "--task", "warm_up", "--config", "warm_up/smoke", *option])
+    with pytest.raises(SystemExit, match="2"):
+        train.main()
+    assert f"argument {option[0]}: this task does not take it; leave it out" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Arguments that commands share, and what is done with them; one function for each kind of job."""
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -95,6 +96,10 @@ def train(
     """
     shared = {"init.checkpoint": args.init_from, "train.num_workers": args.workers, "train.device": args.device}
     given = {key: value for key, value in {**settings, **shared}.items() if value is not None}
+    takes = {field.name for field in dataclasses.fields(config_class)}
+    for flag, key in (("--init-from", "init.checkpoint"), ("--train-fraction", "train_fraction")):
+        if key in given and key.partition(".")[0] not in takes:
+            parser.error(f"argument {flag}: this task does not take it; leave it out")
     args.overrides += [f"{key}={json.dumps(value)}" for key, value in given.items()]
     config = resolve_config(args, config_class)
     if args.out is None:

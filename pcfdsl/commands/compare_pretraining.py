@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pcfdsl.command_line import add_config, parse_shard, resolve_config, whole
+from pcfdsl.command_line import add_config, parse_shard, refuse_settings, resolve_config, whole
 
 __all__ = ["main"]
 
@@ -33,6 +33,7 @@ def main() -> dict:
     parser.add_argument("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="run only part i of n")
     parser.add_argument("--keep-weights", action="store_true", help="keep the weights of finished runs")
     args = parser.parse_intermixed_args()
+    refuse_settings(parser, "--init", args.init, config_class)
     how = {"seeds": args.seeds, "hold_out": args.hold_out, "shard": args.shard, "keep_weights": args.keep_weights}
     config, starts = resolve_config(args, config_class), parse_starts(args.init)
     if args.out is None:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from pcfdsl.command_line import add_config, needs, resolve_config, whole
+from pcfdsl.command_line import add_config, needs, refuse_settings, resolve_config, whole
 
 __all__ = ["main"]
 
@@ -36,6 +36,8 @@ def main() -> dict:
         help="measure these weights of the recipe's network; alone, unless --arms names others",
     )
     args = parser.parse_intermixed_args()
+    for option, values in (("--data", args.data or ()), ("--arms", args.arms), ("--init", args.init)):
+        refuse_settings(parser, option, values, ImageStudyConfig)
     if args.data is not None:
         args.overrides.append(f"data={json.dumps(args.data)}")
     config, weights = resolve_config(args, ImageStudyConfig), {}

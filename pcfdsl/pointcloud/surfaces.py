@@ -30,7 +30,10 @@ class SurfaceConfig(Settings):
     num_instances: int = option(1000, "instances per category", minimum=1, maximum=10_000_000)
     num_points: int = option(10_000, "points per cloud", minimum=10, maximum=10_000_000)
     variation: float = option(
-        0.1, "how far instances differ from their category; 1 makes them as different as categories", minimum=0.0
+        0.1,
+        "how far instances differ from their category; 1 makes them as different as categories",
+        minimum=0.0,
+        maximum=3.0,  # from 10, shapes degenerate to needles and overflow
     )
 
 

@@ -242,4 +242,9 @@ def _load_recipe(
         except ConfigError as error:
             known = {field.name for field in fields(kind)}
             refusals.append((sum(key.split(".")[0] not in known for key, _ in error.problems), error))
-    raise min(refusals, key=lambda refusal: refusal[0])[1]
+    error = min(refusals, key=lambda refusal: refusal[0])[1]
+    if any(key == "train" for key, _ in error.problems):
+        raise ValueError(
+            f"{path} is the recipe of a training; expected one of clouds, scenes or pictures, such as objects/rooms"
+        )
+    raise error

@@ -159,6 +159,7 @@ def test_lists_of_groups_are_read_written_and_refused():
         "{formula: superquadrics, num_categories: 0}",
         "{formula: ifs, num_categories: 1}",
         "7",
+        "{formula: superquadrics, variation: 1000}",
     ]
     with pytest.raises(ConfigError) as caught:
         load(ObjectsConfig, None, [f"objects=[{', '.join(settings)}]"])
@@ -169,6 +170,7 @@ def test_lists_of_groups_are_read_written_and_refused():
     assert messages["objects.3.num_categories"] == "must be at least 1, got 0"
     assert messages["objects.4.num_categories"].startswith("1 leaves no partner")
     assert messages["objects.5"] == "expected a group of settings, got 7"
+    assert messages["objects.6.variation"] == "must be at most 3.0, got 1000.0"
     for empty in ("[]", "3"):
         with pytest.raises(ConfigError, match=r"objects: (is empty; give|expected tuple)"):
             load(ObjectScenesConfig, None, [f"objects={empty}"])

@@ -272,6 +272,11 @@ def test_problems_are_those_of_the_kind_of_recipe_that_was_meant(tmp_path, text,
         load_items(tmp_path / "a.yaml")
 
 
+def test_a_recipe_of_a_training_is_called_so():
+    with pytest.raises(ValueError, match=r"smoke\.yaml is the recipe of a training; expected one of clouds, scenes or"):
+        load_items("warm_up/smoke")
+
+
 def test_paths_without_clouds(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no"):
         load_items(tmp_path / "missing")

@@ -52,14 +52,16 @@ class PointMAEConfig:
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
-        size = self.model.transformer.tokens.group_size
+        tokens = self.model.transformer.tokens
         if self.points.use_height:
             yield "points", "use_height is true; the tokens of clouds have no features besides xyz"
-        if self.points.num_points < size:
-            yield (
-                "points",
-                f"num_points is {self.points.num_points}, fewer than model.transformer.tokens.group_size {size}",
-            )
+        # With fewer points than groups, hidden groups are among those seen.
+        for name, least in (("group_size", tokens.group_size), ("num_groups", tokens.num_groups)):
+            if self.points.num_points < least:
+                yield (
+                    "points",
+                    f"num_points is {self.points.num_points}, fewer than model.transformer.tokens.{name} {least}",
+                )
 
 
 def train_point_mae(

@@ -213,6 +213,8 @@ def test_what_does_not_fit_is_said_in_a_sentence():
         smoke("points.use_height=true")
     with pytest.raises(ConfigError, match=r"points: num_points is 7, fewer than .*group_size 8"):
         smoke("points.num_points=7")
+    with pytest.raises(ConfigError, match=r"points: num_points is 15, fewer than .*num_groups 16"):
+        smoke("points.num_points=15")
     for mask, hidden in ((0.05, 0), (1.0, 16)):
         with pytest.raises(ConfigError, match=f"mask: {mask} hides {hidden} of 16 groups; some have to be"):
             smoke(f"model.mask={mask}")
