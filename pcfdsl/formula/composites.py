@@ -32,10 +32,8 @@ __all__ = ["KINDS", "MAX_PRIMITIVES", "Composite", "draw_composite", "measure", 
 
 MAX_PRIMITIVES = 16
 _MAX_CUTTERS = 2
-_DEGREES, _AMPLITUDE = (
-    (2, MAX_DEGREE + 1),
-    0.08,
-)  # of a wave of a height field: how many hills it has around, how high they are
+_DEGREES = 2, MAX_DEGREE + 1  # how many hills a wave of a height field has around
+_AMPLITUDE = 0.08  # how high they are
 _SHARE_OF_WIRES = 0.25  # of the parts of a composite with wires
 # How a part's numbers vary: multiplied by exp of a Gaussian with this deviation, or with one added.
 _FACTORS = np.array([0] * 7 + [1] * 4 + [1, 0, 0, 0, 0] * NUM_WAVES, np.float64)
