@@ -51,6 +51,7 @@ from pcfdsl.studies.study import Arm, Case, StudyResult, run_study
 from pcfdsl.train.loop import train
 from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.image import ImageConfig, image_task
+from pcfdsl.train.tasks.image_model import ImageInitConfig, create_network, start_image_model
 
 __all__ = ["ImageStudyConfig", "run_image_study"]
 
@@ -136,9 +137,11 @@ def run_image_study(
     taken = [name for name in weights if name in ARMS]
     if taken:
         raise ValueError(f"the weights named {', '.join(taken)} would replace arms of the study; give other names")
+    view = config.pretrain.view
     for path in weights.values():
-        for seed in seeds:
-            find_weights(own_path(path, seed))
+        for seed in seeds:  # weights that do not fit are refused here, not when scratch has been trained
+            network = create_network(config.pretrain.model, size=view.size, channels=view.channels, num_classes=0)
+            start_image_model(ImageInitConfig(checkpoint=own_path(path, seed)), network)
     study = _Study(config, out, weights)
     made = {
         name: Arm(run=partial(study.run, name), about=partial(study.about, name))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.config import ConfigError, from_dict, load
@@ -206,5 +207,10 @@ def test_given_weights_are_measured_and_deepcluster_makes_its_own_labels(tmp_pat
     assert not (tmp_path / "mine" / "sets").exists()
     with pytest.raises(ValueError, match="the weights named bezier would replace arms"):
         run_image_study(config, tmp_path / "mine", weights={"bezier": mine["mine"]})
+    other = tmp_path / "other.safetensors"
+    save_file({"blocks.0.attn.qkv.weight": torch.zeros(4, 4)}, other)
+    with pytest.raises(ValueError, match=r"other\.safetensors: nothing to transfer"):
+        run_image_study(config, tmp_path / "late", seeds=[0], weights={"other": str(other)})
+    assert not (tmp_path / "late").exists()
     with pytest.raises(FileNotFoundError, match="bezier_seed2"):
         run_image_study(config, tmp_path / "mine", seeds=[2], weights=mine)
