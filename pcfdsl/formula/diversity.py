@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from pcfdsl.formula.ifs import IFS
+from pcfdsl.formula.ifs import IFS, effective_maps
 from pcfdsl.formula.iterate import chaos_game
 from pcfdsl.formula.normalize import center_min_max_joint
 
-__all__ = ["Diversity", "Quantiles", "box_counts", "box_dimension", "chamfer_distance", "diversity", "effective_maps"]
+__all__ = ["Diversity", "Quantiles", "box_counts", "box_dimension", "chamfer_distance", "diversity"]
 
 _GRIDS = (4, 6, 8, 12, 16, 24, 32)  # cells along the longest axis; powers of two alone resonate with some sets
 _POINTS = 100_000  # of a solid cube, these reach 95 % of the cells of the finest grid
@@ -51,7 +51,7 @@ class Diversity:
 
     Attributes:
         num_maps: Number of maps -> systems that have it.
-        effective_maps: Of the systems, see `effective_maps`.
+        effective_maps: Of the systems, see `pcfdsl.formula.ifs.effective_maps`.
         largest_singular_value: Of all maps; a map that is above 1 expands space in some direction.
         smallest_singular_value: Of all maps.
         condition_number: Of all maps, the largest over the smallest; at most `_FLAT`.
@@ -99,7 +99,7 @@ def diversity(systems: Sequence[IFS], rng: np.random.Generator) -> Diversity:
     distances = _pairwise(compared) if len(compared) > 1 else None
     return Diversity(
         num_maps=dict(sorted(Counter(ifs.num_maps for ifs in systems).items())),
-        effective_maps=Quantiles.of(np.array([effective_maps(ifs) for ifs in systems])),
+        effective_maps=Quantiles.of(np.array([effective_maps(ifs.probabilities) for ifs in systems])),
         largest_singular_value=Quantiles.of(values[:, 0]),
         smallest_singular_value=Quantiles.of(values[:, -1]),
         condition_number=Quantiles.of(conditions),
@@ -108,18 +108,6 @@ def diversity(systems: Sequence[IFS], rng: np.random.Generator) -> Diversity:
         nearest_distance=None if distances is None else Quantiles.of(_nearest(distances)),
         num_without_cloud=len(orbits) - len(clouds),
     )
-
-
-def effective_maps(ifs: IFS) -> float:
-    """How many equally likely maps would be as unpredictable: the exponential of the entropy of the probabilities.
-
-    Probabilities go with |det A_k|, so a system may have seven maps and hardly ever play five of them.
-
-    >>> round(effective_maps(IFS(np.zeros((3, 3, 3)), np.zeros((3, 3)), np.array([0.5, 0.5, 0]))), 9)
-    2.0
-    """
-    used = ifs.probabilities[ifs.probabilities > 0]
-    return float(np.exp(-(used * np.log(used)).sum()))
 
 
 def box_counts(points: np.ndarray, grids: Sequence[int] = _GRIDS) -> np.ndarray:

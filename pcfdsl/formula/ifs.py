@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["IFS", "determinant_probabilities"]
+__all__ = ["IFS", "determinant_probabilities", "effective_maps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +88,14 @@ def determinant_probabilities(matrices: np.ndarray) -> np.ndarray:
     total = volumes.sum(axis=-1, keepdims=True)
     equal = np.full_like(volumes, 1 / volumes.shape[-1])
     return np.divide(volumes, total, out=equal, where=total > 0)
+
+
+def effective_maps(probabilities: np.ndarray) -> np.ndarray:
+    """How many equally likely maps would be as unpredictable: the exponential of the entropy, [..., K] -> [...].
+
+    Probabilities go with |det A_k|, so a system may have seven maps and hardly ever play five of them.
+
+    >>> effective_maps(np.array([0.5, 0.5, 0])).round(9)
+    np.float64(2.0)
+    """
+    return np.exp(-(probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0))).sum(axis=-1))

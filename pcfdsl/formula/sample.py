@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pcfdsl.formula.ifs import IFS, determinant_probabilities
+from pcfdsl.formula.ifs import IFS, determinant_probabilities, effective_maps
 
 __all__ = ["SystemBatch", "contractive", "filtered", "perturbed", "uniform"]
 
@@ -160,9 +160,8 @@ def _promising(values: np.ndarray, num_maps: np.ndarray) -> np.ndarray:
     volumes = np.where(np.arange(values.shape[1]) < num_maps[:, None], values.prod(axis=-1), 0.0)
     probabilities = volumes / volumes.sum(axis=1, keepdims=True)
     square = (probabilities * (values**2).mean(axis=-1)).sum(axis=1)
-    entropy = -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1.0))).sum(axis=1)
     scattered = (volumes ** (_MIN_DIMENSION / dim)).sum(axis=1) < 1
-    return (square <= _MAX_SQUARE) & (np.exp(entropy) >= _MIN_BALANCE * num_maps) & ~scattered
+    return (square <= _MAX_SQUARE) & (effective_maps(probabilities) >= _MIN_BALANCE * num_maps) & ~scattered
 
 
 def _with_singular_values(rng: np.random.Generator, values: np.ndarray) -> np.ndarray:

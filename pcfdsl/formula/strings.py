@@ -4,15 +4,17 @@ They mean nothing and look like nothing; a network that fills in what is hidden 
 count and to keep a stack (Shinnick et al., Can You Learn to See Without Images?, arXiv 2511.13945).
 """
 
+from typing import Literal
+
 import numpy as np
 from numba import njit
 
-__all__ = ["LANGUAGES", "draw_string"]
+__all__ = ["Language", "draw_string"]
 
-LANGUAGES = ("ww", "dyck", "shuffle_dyck")
+Language = Literal["ww", "dyck", "shuffle_dyck"]
 
 
-def draw_string(rng: np.random.Generator, language: str, length: int, *, num_symbols: int) -> np.ndarray:
+def draw_string(rng: np.random.Generator, language: Language, length: int, *, num_symbols: int) -> np.ndarray:
     """A random string: [length] int64, symbols from 0.
 
     Of brackets, 2 b opens and 2 b + 1 closes. While both are possible, one or the other is as likely; which kind opens

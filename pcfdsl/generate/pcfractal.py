@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -30,7 +30,7 @@ from pcfdsl.generate.two_stage import (
     systems_of,
     verify_both,
 )
-from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB, open_pcfractal
+from pcfdsl.pointcloud.pcfractal import CloudSequence, FractalCloud, PCFractalConfig, PCFractalDB, open_pcfractal
 from pcfdsl.store.atomic import make_folder, write_file
 from pcfdsl.store.export import encode_ply, require_no_other_files
 from pcfdsl.store.stored import StoredSet, open_set
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 
-class StoredPCFractalDB(Sequence[FractalCloud]):
+class StoredPCFractalDB(CloudSequence):
     """A stored PC-FractalDB: the same items as `PCFractalDB`, read from disk.
 
     Attributes:
@@ -76,14 +76,8 @@ class StoredPCFractalDB(Sequence[FractalCloud]):
     def __len__(self) -> int:
         return len(self.stored)
 
-    @overload
-    def __getitem__(self, index: int) -> FractalCloud: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[FractalCloud]: ...
-    def __getitem__(self, index):
-        """Cloud by its number, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def item(self, index: int) -> FractalCloud:
+        """Cloud `index`, 0 to len - 1."""
         sample = self.stored[index]
         counts = {name: int(sample[name]) for name in ("category", "instance", "num_redraws")}
         return FractalCloud(sample["points"], **counts)

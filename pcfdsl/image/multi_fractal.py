@@ -17,8 +17,8 @@ from pcfdsl.formula.ifs import IFS
 from pcfdsl.image.contours import descending_ranges
 from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig
 from pcfdsl.image.labelled import ImageRecipe
-from pcfdsl.image.palette import coloured, draw_palette
-from pcfdsl.image.raster import DrawConfig
+from pcfdsl.image.palette import draw_palette
+from pcfdsl.image.raster import DrawConfig, coloured
 from pcfdsl.image.spectrum import spectrum_noise
 from pcfdsl.rng import stream
 

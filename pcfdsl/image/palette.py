@@ -5,13 +5,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.config import Settings, option
 from pcfdsl.image.labelled import ImageSet, LabelledImage
+from pcfdsl.image.raster import coloured
 from pcfdsl.rng import stream
 
-__all__ = ["ToneConfig", "ToneSet", "coloured", "draw_palette"]
+__all__ = ["ToneConfig", "ToneSet", "draw_palette"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,23 +53,3 @@ def draw_palette(rng: np.random.Generator) -> np.ndarray:
     first = colorsys.hsv_to_rgb(dark[0], dark[1], 0.3 * dark[2])
     last = colorsys.hsv_to_rgb(bright[0], bright[1], 0.7 + 0.3 * bright[2])
     return (255 * np.linspace(first, last, 256)).round().astype(np.uint8)
-
-
-def coloured(tones: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """The colour of each tone, uint8 [H, W, 3].
-
-    Args:
-        tones: uint8 [H, W].
-        palette: uint8 [256, 3].
-    """
-    image = np.empty((*tones.shape, 3), np.uint8)
-    _color(tones, palette, image)
-    return image
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _color(tones, palette, image):
-    for row in range(np.uintp(tones.shape[0])):
-        for column in range(np.uintp(tones.shape[1])):
-            for channel in range(3):
-                image[row, column, channel] = palette[tones[row, column], channel]

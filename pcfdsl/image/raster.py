@@ -16,7 +16,7 @@ from numba import njit
 
 from pcfdsl.config import option, validate
 
-__all__ = ["DrawConfig", "count_ink", "fit_frame", "released_hues", "rasterize", "shrink"]
+__all__ = ["DrawConfig", "coloured", "count_ink", "fit_frame", "released_hues", "rasterize", "shrink"]
 
 NUM_HUES = 128
 _WIDTH = 32  # inner loops of whole vector registers
@@ -85,8 +85,7 @@ def rasterize(
         _dots(points, frame, first, num_tones, plane)
     image = np.ascontiguousarray(plane[1:-1, 1:-1])
     if config.color:
-        tones, image = image, np.empty((*image.shape, 3), np.uint8)
-        _colored(tones, _density_hues() if config.style == "density" else _index_hues(), image)
+        image = coloured(image, _density_hues() if config.style == "density" else _index_hues())
     return image if s == 1 else shrink(image, s)
 
 
@@ -258,8 +257,20 @@ def _spread(plane, mask):
     return out
 
 
+def coloured(tones: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """RGB picture [H, W, 3] of tones.
+
+    Args:
+        tones: uint8 [H, W].
+        palette: uint8 [P, 3], a colour for each tone below P.
+    """
+    image = np.empty((*tones.shape, 3), np.uint8)
+    _color(tones, palette, image)
+    return image
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def _colored(tones, palette, image):
+def _color(tones, palette, image):
     for row in range(np.uintp(tones.shape[0])):
         for column in range(np.uintp(tones.shape[1])):
             for channel in range(3):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,8 @@ def _own_config(config: Downstream, checkpoint: str | None, downstream: _Downstr
 
 
 def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, keep_weights: bool) -> Arm:
+    digest_of = cache(weights_digest)  # of files that do not change during a study
+
     def run(case: Case, folder: Path) -> dict[str, float]:
         own = _own_config(config, checkpoint, downstream, case)
         task = downstream.make_task(own)
@@ -143,7 +146,7 @@ def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, ke
         path = own.init.checkpoint
         return {
             "settings": {**to_dict(own), "train": train_settings},
-            "checkpoint": None if path is None else weights_digest(find_weights(path)),
+            "checkpoint": None if path is None else digest_of(find_weights(path)),
         }
 
     return Arm(run=run, about=about)

@@ -14,7 +14,7 @@ same for all seeds.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -138,10 +138,10 @@ def run_image_study(
     if taken:
         raise ValueError(f"the weights named {', '.join(taken)} would replace arms of the study; give other names")
     view = config.pretrain.view
-    for path in weights.values():
-        for seed in seeds:  # weights that do not fit are refused here, not when scratch has been trained
-            network = create_network(config.pretrain.model, size=view.size, channels=view.channels, num_classes=0)
-            start_image_model(ImageInitConfig(checkpoint=own_path(path, seed)), network)
+    for path in {own_path(path, seed): None for path in weights.values() for seed in seeds}:
+        # Weights that do not fit are refused here, not when scratch has been trained.
+        network = create_network(config.pretrain.model, size=view.size, channels=view.channels, num_classes=0)
+        start_image_model(ImageInitConfig(checkpoint=path), network)
     study = _Study(config, out, weights)
     made = {
         name: Arm(run=partial(study.run, name), about=partial(study.about, name))
@@ -161,6 +161,7 @@ class _Study:
             if getattr(config.pretrain, name) != getattr(config.finetune, name):
                 raise ConfigError([(f"finetune.{name}", f"differs from pretrain.{name}; the weights need equal ones")])
         self.config, self.out, self.weights = config, out, weights
+        self.digest_of = cache(weights_digest)  # of files that do not change during a study
         self.protocols = {name: parse_protocol(name) for name in config.protocols}
         self.real = _real_pictures(config)
         self.parts: tuple[int, dict[str, DownstreamParts]] = (-1, {})
@@ -172,7 +173,7 @@ class _Study:
         seed = case.settings["seed"]
         images = self._images(arm)
         if arm in self.weights:
-            used |= {"weights": weights_digest(find_weights(own_path(self.weights[arm], seed)))}
+            used |= {"weights": self.digest_of(find_weights(own_path(self.weights[arm], seed)))}
         elif images is not None:
             used |= {"images": to_dict(images)[images.dataset], "pretrain": settings["pretrain"]}
         return json.loads(json.dumps(used | {"arm": arm, "seed": seed}))

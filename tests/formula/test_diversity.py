@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pcfdsl.formula.diversity import box_counts, box_dimension, chamfer_distance, diversity, effective_maps
-from pcfdsl.formula.ifs import IFS
+from pcfdsl.formula.diversity import box_counts, box_dimension, chamfer_distance, diversity
+from pcfdsl.formula.ifs import IFS, effective_maps
 from pcfdsl.formula.iterate import chaos_game
 from pcfdsl.formula.search import SearchConfig, search_category
 from pcfdsl.rng import stream
@@ -88,8 +88,8 @@ def test_sets_without_a_cloud_or_of_one_category():
 
 
 def test_effective_maps():
-    assert effective_maps(SIERPINSKI) == pytest.approx(4)
-    assert effective_maps(IFS(np.zeros((2, 3, 3)), np.zeros((2, 3)), np.array([1.0, 0]))) == 1
+    assert effective_maps(SIERPINSKI.probabilities) == pytest.approx(4)
+    assert effective_maps(np.array([1.0, 0])) == 1
 
 
 def test_filters_on_parameters_leave_more_variety_than_the_check_alone():

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcfdsl.formula.csv_io import format_ifs, read_ifs
-from pcfdsl.formula.diversity import effective_maps
-from pcfdsl.formula.ifs import IFS, determinant_probabilities
+from pcfdsl.formula.ifs import IFS, determinant_probabilities, effective_maps
 from pcfdsl.formula.moments import moments
 from pcfdsl.formula.sample import contractive, filtered, perturbed, uniform
 from pcfdsl.rng import stream
@@ -101,7 +100,7 @@ def test_filtered_sampler_keeps_its_limits_and_every_number_of_maps(dim):
         assert values.max() < 1
         assert (values[:, 0] / values[:, -1]).max() < 20.001
         assert ifs.probabilities @ (values**2).mean(axis=1) < 0.601
-        assert effective_maps(ifs) > 0.599 * ifs.num_maps
+        assert effective_maps(ifs.probabilities) > 0.599 * ifs.num_maps
         assert (values.prod(axis=1) ** (1.3 / dim)).sum() > 0.999
         assert moments(ifs) is not None
     again = filtered(stream(3), 3000, dim=dim)

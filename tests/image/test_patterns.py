@@ -13,8 +13,8 @@ from pcfdsl.image.dead_leaves import DeadLeaves, DeadLeavesConfig
 from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, open_fractaldb
 from pcfdsl.image.moire import Moire, MoireConfig
 from pcfdsl.image.multi_fractal import MultiFractal, MultiFractalConfig
-from pcfdsl.image.palette import coloured, draw_palette
-from pcfdsl.image.raster import DrawConfig
+from pcfdsl.image.palette import draw_palette
+from pcfdsl.image.raster import DrawConfig, coloured
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.image.spectrum import Spectrum, SpectrumConfig, spectrum_noise
 from pcfdsl.rng import stream

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from pcfdsl.config import ConfigError, Settings, option, to_dict, validate
-from pcfdsl.formula.strings import draw_string
+from pcfdsl.formula.strings import Language, draw_string
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.train.seeds import SeedResults, train_seeds
@@ -39,7 +39,7 @@ __all__ = ["StringsConfig", "WarmUpConfig", "train_warm_up", "warm_up_task"]
 class StringsConfig(Settings):
     """The strings, and what is hidden of them."""
 
-    language: Literal["ww", "dyck", "shuffle_dyck"] = option(
+    language: Language = option(
         "shuffle_dyck",
         "ww: a string and the same again; dyck: balanced brackets; shuffle_dyck: brackets that may cross",
     )

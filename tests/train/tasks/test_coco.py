@@ -1,7 +1,6 @@
 """Mask R-CNN on folders in COCO's format: trained, judged by pycocotools, and what is wrong with a file said."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from pcfdsl.evaluate.coco import coco_precision
 from pcfdsl.readers.coco import mask_of, read_coco
 from pcfdsl.samples.coco import CocoPictures, collate_coco
 from pcfdsl.train.log import read_log
-from pcfdsl.train.loop import train
 from pcfdsl.train.tasks.coco import CocoConfig, coco_task, train_coco
 from pcfdsl.train.tasks.self_supervised.settings import SelfSupervisedConfig
 from pcfdsl.train.tasks.self_supervised.task import train_self_supervised
@@ -71,7 +69,7 @@ def smoke(folder, **settings):
     return load(CocoConfig, "coco/smoke", [f"path={folder}", *(f"{key}={value}" for key, value in settings.items())])
 
 
-def test_a_run_goes_end_to_end_from_self_supervised_weights_and_resumes(folder, tmp_path, capsys):
+def test_a_run_goes_end_to_end_from_self_supervised_weights_and_resumes(folder, tmp_path, capsys, train_until_it_fails):
     pretrained = load(SelfSupervisedConfig, "self_supervised/smoke", ["method={kind: rotation}", "train.num_steps=1"])
     train_self_supervised(pretrained, tmp_path / "pretrained")
     own = smoke(folder, **{"init.checkpoint": tmp_path / "pretrained", "train.checkpoint_every": 1})
@@ -81,16 +79,7 @@ def test_a_run_goes_end_to_end_from_self_supervised_weights_and_resumes(folder, 
     assert set(result.metrics) == {f"{kind}_{ap}" for kind in ("box", "mask") for ap in ("AP", "AP50", "AP75")}
     assert {"loss", "loss_mask", "loss_box_reg"} <= read_log(tmp_path / "run", kind="train")[0].keys()
 
-    task, calls = coco_task(own), []
-
-    def failing(network, batch, rng):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return task.loss(network, batch, rng)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(replace(task, loss=failing), own.train, tmp_path / "stopped")
+    train_until_it_fails(coco_task(own), own.train, tmp_path / "stopped", after=1, error=KeyboardInterrupt())
     train_coco(own, tmp_path / "stopped")
     whole, resumed = (load_file(tmp_path / name / "last.safetensors") for name in ("run", "stopped"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)

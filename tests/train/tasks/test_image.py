@@ -54,23 +54,12 @@ def test_pictures_are_learned_by_heart_and_weights_go_to_timm(tmp_path, model):
     assert evaluate_pictures(timms, PICTURES, settings).accuracy == 1.0
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, train_until_it_fails):
     augment = {"kind": "timm", "auto_augment": "rand-m9-mstd0.5-inc1", "erasing": 0.5}
     settings = config({"num_steps": 5, "checkpoint_every": 2}, augment=augment, mix={"mixup": 0.8, "cutmix": 1.0})
     run(settings, tmp_path / "whole")
     task = image_task(settings, PICTURES, PICTURES)
-    calls = []
-
-    def failing(network, batch, rng):
-        calls.append(batch)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return loss(network, batch, rng)
-
-    loss = task.loss
-    object.__setattr__(task, "loss", failing)
-    with pytest.raises(KeyboardInterrupt):
-        train(task, settings.train, tmp_path / "stopped")
+    train_until_it_fails(task, settings.train, tmp_path / "stopped", after=3, error=KeyboardInterrupt())
     run(settings, tmp_path / "stopped")
     whole, stopped = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "stopped"))
     assert all(torch.equal(whole[key], stopped[key]) for key in whole)

@@ -86,21 +86,13 @@ def test_the_loss_falls_when_a_few_pictures_are_learned_by_heart(kind, tmp_path)
 
 
 @pytest.mark.parametrize("kind", METHODS)
-def test_a_stopped_run_goes_on_bit_for_bit(kind, tmp_path):
+def test_a_stopped_run_goes_on_bit_for_bit(kind, tmp_path, train_until_it_fails):
     varied = {"min_scale": 0.3, "hflip": 0.5, "recolor": 0.5, "grey": 0.2, "blur": 0.5}
     settings = config(kind, {"num_steps": 8, "checkpoint_every": 2, "accumulate": 2}, augment=varied)
     run(settings, tmp_path / "whole")
     task = self_supervised_task(settings, PICTURES)
-    calls = []
-
-    def failing(network, batch, rng):
-        calls.append(batch)
-        if len(calls) == 11:  # in step 6, within the second epoch of three steps
-            raise KeyboardInterrupt
-        return task.loss(network, batch, rng)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(replace(task, loss=failing), settings.train, tmp_path / "stopped")
+    # In step 6, within the second epoch of three steps.
+    train_until_it_fails(task, settings.train, tmp_path / "stopped", after=10, error=KeyboardInterrupt())
     run(settings, tmp_path / "stopped")
     whole, resumed = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "stopped"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)

@@ -89,19 +89,11 @@ def test_a_batch_is_learned_by_heart(pairs, batch):
     assert loss < 0.1
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, pairs):
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, pairs, train_until_it_fails):
     settings = smoke("train.num_steps=5", "train.checkpoint_every=2", "augment.kind=timm")
     train(vg_fractal_task(settings, pairs), settings.train, tmp_path / "whole")
-    task, calls = vg_fractal_task(settings, pairs), []
-
-    def failing(*arguments):
-        calls.append(1)
-        if len(calls) > 3:
-            raise RuntimeError("power cut")
-        return task.loss(*arguments)
-
-    with pytest.raises(RuntimeError, match="power cut"):
-        train(replace(task, loss=failing), settings.train, tmp_path / "stopped")
+    task = vg_fractal_task(settings, pairs)
+    train_until_it_fails(task, settings.train, tmp_path / "stopped", after=3, error=RuntimeError("power cut"))
     result = train(vg_fractal_task(settings, pairs), settings.train, tmp_path / "stopped")
     assert result.step == 5
     whole, stopped = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "stopped"))

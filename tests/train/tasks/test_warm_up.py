@@ -1,6 +1,7 @@
 """A warm-up teaches the blocks of a ViT what strings ask for, resumes, and hands the ViT on."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 
 from pcfdsl.config import ConfigError, from_dict, load
 from pcfdsl.datasets.images import ArrayPictures
-from pcfdsl.formula.strings import LANGUAGES
+from pcfdsl.formula.strings import Language
 from pcfdsl.train.log import read_log
 from pcfdsl.train.loop import train
 from pcfdsl.train.tasks.image import ImageConfig, image_task
@@ -25,7 +26,7 @@ def run(config, out):
     train(warm_up_task(config), config.train, out)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", get_args(Language))
 def test_a_few_strings_are_learned_by_heart(language, tmp_path):
     steps = ["train.num_steps=60", "train.batch_size=16", "train.optimizer.learning_rate=0.01"]
     config = smoke(f"strings.language={language}", *steps)
@@ -80,19 +81,10 @@ def test_the_vectors_of_symbols_are_not_trained_and_the_vit_goes_on_to_pictures(
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in source.items())
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, train_until_it_fails):
     config = smoke("train.num_steps=6", "train.checkpoint_every=2")
     run(config, tmp_path / "whole")
-    task, calls = warm_up_task(config), []
-
-    def failing(network, batch, rng):
-        calls.append(batch)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return task.loss(network, batch, rng)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(replace(task, loss=failing), config.train, tmp_path / "stopped")
+    train_until_it_fails(warm_up_task(config), config.train, tmp_path / "stopped", after=3, error=KeyboardInterrupt())
     run(config, tmp_path / "stopped")
     whole, resumed = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "stopped"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
