@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from pcfdsl.config import REQUIRED, ConfigError, Settings, check_argument, option
 from pcfdsl.datasets.detection_set import DetectionSet
+from pcfdsl.datasets.kept import KeptScenes
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
 from pcfdsl.datasets.scene_shards import SceneShards
 from pcfdsl.datasets.votenet import open_votenet
@@ -157,6 +158,10 @@ class SceneSet:
 
     scenes: Sequence[Scene]
     classes: tuple[str, ...]
+
+    def kept(self) -> "SceneSet":
+        """The same scenes, which stay in memory as far as there is room; see `KeptScenes`."""
+        return replace(self, scenes=KeptScenes(self.scenes))
 
 
 def open_scenes(source: SceneSource) -> SceneSet:

@@ -215,8 +215,9 @@ def draw_objects(
         metres.
     """
     objects, categories = [], []
+    has_parts = isinstance(source, PartSource)  # asked once: a protocol answers slowly
     for _ in range(num_objects):
-        if isinstance(source, PartSource):
+        if has_parts:
             points, category, parts, num_parts = source.sample_in_parts(rng, num_points)
         else:
             (points, category), parts, num_parts = source.sample(rng, num_points), None, 1

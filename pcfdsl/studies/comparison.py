@@ -111,7 +111,7 @@ def _classifier(config: ClassificationConfig, hold_out: str | None) -> _Downstre
 def _detector(config: DetectorConfig, hold_out: str | None) -> _Downstream:
     if hold_out is not None:
         raise ValueError("only a classifier can hold out a tag; a detector is compared over seeds")
-    scenes, validation = open_scenes(config.data), open_scenes(config.validation)
+    scenes, validation = open_scenes(config.data).kept(), open_scenes(config.validation).kept()
     if not any(len(scene.boxes) for scene in validation.scenes):
         raise ValueError(
             f"detectors cannot be compared on validation scenes ({config.validation.kind}) without any box"

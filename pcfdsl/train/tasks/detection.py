@@ -91,8 +91,8 @@ def train_detector(
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
     check_argument("config", config, DetectorConfig)
-    scenes = open_scenes(config.data)
-    validation = None if config.validation.kind == "none" else open_scenes(config.validation)
+    scenes = open_scenes(config.data).kept()
+    validation = None if config.validation.kind == "none" else open_scenes(config.validation).kept()
     return train_seeds(
         lambda own: detection_task(own, scenes, validation), config, out, seeds=seeds, overwrite=overwrite
     )
