@@ -1,4 +1,4 @@
-"""What detectors and pre-training tasks need of a backbone, for PointNet++ and SR-UNet alike.
+"""What detectors and pre-training tasks need of a backbone, for PointNet++, SR-UNet and a transformer alike.
 
 A backbone is called for seeds, a fixed number of points a scene, and asked to `describe` a batch: features of every
 point that it has any for. Its parameters are called `backbone_net.*` in every network, so they carry over.
@@ -10,15 +10,28 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.config import option, validate
+from pcfdsl.models.layers import SharedMLP
+from pcfdsl.models.point_transformer import PointTransformer, TransformerConfig, cloud_vit
 from pcfdsl.models.pointnet2 import Level, PointNet2, PointNet2Config
 from pcfdsl.models.precision import at_least_float32
 from pcfdsl.models.srunet import SRUNet, SRUNetConfig
 from pcfdsl.ops.grouping import gather
+from pcfdsl.ops.interpolate import inverse_distance_weights, three_interpolate, three_nearest
 from pcfdsl.ops.sampling import farthest_point_sample
 from pcfdsl.ops.sparse import SparseBackend, quantize_batch
 
-__all__ = ["BackboneConfig", "PointFeatures", "PointNet2Backbone", "SRUNetBackbone", "SRUNetSettings", "build_backbone"]
+__all__ = [
+    "BackboneConfig",
+    "PointFeatures",
+    "PointNet2Backbone",
+    "SRUNetBackbone",
+    "SRUNetSettings",
+    "TransformerBackbone",
+    "build_backbone",
+]
+
+TRANSFORMER_WIDTH = 256  # channels of its seeds, as many as those of VoteNet's PointNet++
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +62,11 @@ class BackboneConfig:
     """Which backbone; the settings of the other ones are not used."""
 
     backbone_type: Literal["pointnet2", "srunet", "point_transformer"] = option(
-        "pointnet2", "PointNet++ or SR-UNet; for classification also a vision transformer"
+        "pointnet2", "PointNet++, SR-UNet, or a vision transformer for clouds"
     )
     backbone: PointNet2Config = option(PointNet2Config(), "PointNet++")
     srunet: SRUNetSettings = option(SRUNetSettings(), "SR-UNet")
+    transformer: TransformerConfig = option(TransformerConfig(), "the vision transformer for clouds")
 
     def __post_init__(self):
         validate(self)
@@ -60,11 +74,15 @@ class BackboneConfig:
     @property
     def num_seeds(self) -> int:
         """Points of a scene that carry features at the end."""
+        if self.backbone_type == "point_transformer":
+            return self.transformer.num_seeds
         return self.backbone.num_seeds if self.backbone_type == "pointnet2" else self.srunet.num_seeds
 
     @property
     def num_features(self) -> int:
         """Channels of their features."""
+        if self.backbone_type == "point_transformer":
+            return TRANSFORMER_WIDTH
         return self.backbone.num_features if self.backbone_type == "pointnet2" else self.srunet.net.out_channels
 
     def misfit(self, *, use_height: bool, use_color: bool) -> tuple[str, str] | None:
@@ -115,12 +133,43 @@ class PointNet2Backbone(PointNet2):
 
     def describe(self, points: Tensor) -> PointFeatures:
         """Points [B, N, 3 + C] float32 -> features of every seed."""
-        seeds = self(points)
-        assert seeds.features is not None
-        scene_idx = torch.arange(len(points), device=points.device).repeat_interleave(seeds.xyz.shape[1])
-        return PointFeatures(
-            seeds.xyz.flatten(0, 1), seeds.features.flatten(0, 1), seeds.point_idx.flatten(), scene_idx
-        )
+        return _all_of(self(points))
+
+
+class TransformerBackbone(PointTransformer):
+    """A vision transformer on tokens of a scene; it describes seeds, which take features from the nearest tokens.
+
+    Seeds and centres of tokens are the first of one sequence of farthest points. Interpolated features would be blind
+    to where between the tokens a seed lies, and so to how far its object is; that offset goes along.
+    """
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__(cloud_vit(config), config.tokens)
+        self.num_seeds = config.num_seeds
+        self.seeds = SharedMLP((config.embed_dim + 3, TRANSFORMER_WIDTH, TRANSFORMER_WIDTH))
+
+    def describe(self, points: Tensor) -> PointFeatures:
+        """Points [B, N, 3] float32 -> features of every seed."""
+        return _all_of(self(points))
+
+    def forward(self, points: Tensor) -> Level:
+        """Points [B, N, 3] float32 -> seeds with features [B, num_seeds, 256].
+
+        Raises:
+            ValueError: If the points have another shape or type, or are not finite.
+        """
+        num_groups = self.tokenizer.config.num_groups
+        point_idx = self.tokenizer.farthest(points, max(num_groups, self.num_seeds))
+        offsets, centers = self.tokenizer.groups_around(points, point_idx[:, :num_groups])
+        tokens = self.describe_groups(offsets, centers)[:, 1:]
+        point_idx = point_idx[:, : self.num_seeds]
+        xyz = gather(points, point_idx)
+        distances, indices = three_nearest(xyz, centers, trusted=True)
+        weights = inverse_distance_weights(distances)
+        between = xyz - three_interpolate(centers, indices, weights)
+        rows = torch.cat([three_interpolate(tokens, indices, weights), between], 2)
+        features = self.seeds(rows.flatten(0, 1)).unflatten(0, xyz.shape[:2])
+        return Level(xyz, at_least_float32(features), point_idx)
 
 
 class SRUNetBackbone(nn.Module):
@@ -162,12 +211,19 @@ class SRUNetBackbone(nn.Module):
         return Level(described.xyz[chosen], features, described.point_idx[chosen])
 
 
-def build_backbone(config: BackboneConfig) -> PointNet2Backbone | SRUNetBackbone:
+def build_backbone(config: BackboneConfig) -> PointNet2Backbone | SRUNetBackbone | TransformerBackbone:
     """The backbone of a configuration, its parameters drawn from torch's global generator.
 
     Raises:
-        ConfigError: If it is a transformer, which describes clouds as a whole.
+        ImportError: If it is a transformer, and timm is not installed.
     """
     if config.backbone_type == "point_transformer":
-        raise ConfigError([("backbone_type", "is point_transformer, which classifies clouds only; take another one")])
+        return TransformerBackbone(config.transformer)
     return PointNet2Backbone(config.backbone) if config.backbone_type == "pointnet2" else SRUNetBackbone(config.srunet)
+
+
+def _all_of(level: Level) -> PointFeatures:
+    """The points of a level as described points."""
+    assert level.features is not None
+    scene_idx = torch.arange(len(level.xyz), device=level.xyz.device).repeat_interleave(level.xyz.shape[1])
+    return PointFeatures(level.xyz.flatten(0, 1), level.features.flatten(0, 1), level.point_idx.flatten(), scene_idx)

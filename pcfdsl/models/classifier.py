@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pcfdsl.config import option
 from pcfdsl.models.backbone import BackboneConfig, SRUNetSettings
 from pcfdsl.models.batch_norm import RowNormReLU
-from pcfdsl.models.point_transformer import PointTransformer, TransformerConfig
+from pcfdsl.models.point_transformer import PointTransformer
 from pcfdsl.models.pointnet2 import PointNet2Encoder
 from pcfdsl.models.precision import at_least_float32
 from pcfdsl.models.srunet import SRUNet
@@ -23,9 +23,8 @@ __all__ = ["ClassifierConfig", "PointCloudClassifier"]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(BackboneConfig):
-    """The classifier. Of the backbone only the way down is used: not `backbone.fp_widths`, not `srunet.num_seeds`."""
+    """The classifier. Of the backbone only the way down is used: not `backbone.fp_widths`, not `num_seeds`."""
 
-    transformer: TransformerConfig = option(TransformerConfig(), "the vision transformer for clouds")
     num_classes: int = option(1000, "categories", minimum=2, maximum=1_000_000)
     num_hidden: int = option(256, "width of the hidden layer", minimum=1, maximum=65_536)
     dropout: float = option(0.0, "share of hidden values dropped in training", minimum=0, maximum=1)

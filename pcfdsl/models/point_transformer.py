@@ -19,7 +19,7 @@ from pcfdsl.ops.grouping import gather
 from pcfdsl.ops.interpolate import k_nearest
 from pcfdsl.ops.sampling import farthest_point_sample
 
-__all__ = ["PointTokenizer", "PointTokensConfig", "PointTransformer", "TransformerConfig", "TwoReaders"]
+__all__ = ["PointTokenizer", "PointTokensConfig", "PointTransformer", "TransformerConfig", "TwoReaders", "cloud_vit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,9 @@ class TransformerConfig:
     depth: int = option(12, "blocks", minimum=1, maximum=1_000)
     num_heads: int = option(3, "heads of attention", minimum=1, maximum=1_000)
     tokens: PointTokensConfig = option(PointTokensConfig(), "how a cloud becomes tokens")
+    num_seeds: int = option(
+        1024, "points that become seeds of a detector, by farthest point sampling", minimum=1, maximum=1_000_000
+    )
 
     def __post_init__(self) -> None:
         validate(self)
@@ -79,11 +82,19 @@ class PointTokenizer(nn.Module):
         Raises:
             ValueError: If the points have another shape or type, or are not finite.
         """
+        return self.groups_around(points, self.farthest(points, self.config.num_groups))
+
+    def farthest(self, points: Tensor, num_samples: int) -> Tensor:
+        """Indices [B, S] of points [B, N, 3], each farthest from those before it; errors as for `groups`."""
         if points.ndim != 3 or points.shape[2] != 3:
             raise ValueError(
                 f"points are {tuple(points.shape)}; a transformer takes [B, N, 3] (points.use_height=false)"
             )
-        centers = gather(points, farthest_point_sample(points, self.config.num_groups))
+        return farthest_point_sample(points, num_samples)
+
+    def groups_around(self, points: Tensor, center_idx: Tensor) -> tuple[Tensor, Tensor]:
+        """The groups around chosen points [B, G] of clouds that were checked; otherwise as `groups`."""
+        centers = gather(points, center_idx)
         size = min(self.config.group_size, points.shape[1])
         _, indices = k_nearest(centers, points, size, trusted=True)
         grouped = gather(points, indices.flatten(1)).unflatten(1, (-1, size))
@@ -115,19 +126,7 @@ class PointTransformer(nn.Module):
     @classmethod
     def for_clouds(cls, config: TransformerConfig) -> "PointTransformer":
         """A transformer for clouds alone: no patches, no positions of patches, no classifier."""
-        with needs("image"):
-            from timm.models.vision_transformer import VisionTransformer
-
-        vit = VisionTransformer(
-            img_size=16,
-            patch_size=16,
-            num_classes=0,
-            embed_dim=config.embed_dim,
-            depth=config.depth,
-            num_heads=config.num_heads,
-        )
-        del vit.patch_embed, vit.pos_embed
-        return cls(vit, config.tokens)
+        return cls(cloud_vit(config), config.tokens)
 
     def describe_clouds(self, points: Tensor) -> Tensor:
         """Points [B, N, 3] float32 -> tokens after the last block and norm, the class token first, [B, 1 + G, C]."""
@@ -156,3 +155,20 @@ class TwoReaders(nn.Module):
         vit = self.backbone_net.vit
         of_clouds = vit.forward_head(self.backbone_net.describe_clouds(points))
         return at_least_float32(vit(images)), at_least_float32(of_clouds)
+
+
+def cloud_vit(config: TransformerConfig) -> Any:
+    """timm's VisionTransformer without its patches, their positions and a classifier."""
+    with needs("image"):
+        from timm.models.vision_transformer import VisionTransformer
+
+    vit = VisionTransformer(
+        img_size=16,
+        patch_size=16,
+        num_classes=0,
+        embed_dim=config.embed_dim,
+        depth=config.depth,
+        num_heads=config.num_heads,
+    )
+    del vit.patch_embed, vit.pos_embed
+    return vit
