@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcfdsl.command_line import needs
@@ -104,8 +105,10 @@ class PointTokenizer(nn.Module):
         """Offsets [B, G, K, 3] -> tokens [B, G, C], whatever the order of a group's points."""
         batch, groups, size, _ = offsets.shape
         rows = self.points2(self.norm1(self.points1(offsets.reshape(-1, 3)))).view(batch * groups, size, -1)
-        whole = rows.amax(1, keepdim=True).expand_as(rows)
-        rows = self.group2(self.norm2(self.group1(torch.cat([whole, rows], 2).flatten(0, 1))))
+        # What group1 makes of the whole group is the same for all of its points: half of its product is done once.
+        of_whole, of_rows = self.group1.weight.chunk(2, 1)
+        whole = F.linear(rows.amax(1, keepdim=True), of_whole, self.group1.bias)
+        rows = self.group2(self.norm2((whole + F.linear(rows, of_rows)).flatten(0, 1)))
         return at_least_float32(rows.view(batch, groups, size, -1).amax(2))
 
 
