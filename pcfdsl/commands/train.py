@@ -44,7 +44,7 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
         parser.add_argument(
             "--backbone",
             choices=("pointnet2", "srunet", "point_transformer"),
-            help="the last two also turn points.use_height off; point_transformer classifies only",
+            help="the last two also turn points.use_height off",
         )
         parser.add_argument(
             "--data", metavar="PATH", help="classification: .npz file or folder of classes; sets data.path"

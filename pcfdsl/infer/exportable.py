@@ -57,7 +57,7 @@ class Exportable:
 
 
 def load_exportable(path: str | Path) -> Exportable:
-    """A detector with PointNet++, or an image network.
+    """A detector with PointNet++ or a transformer, or an image network.
 
     Args:
         path: A run's folder (its best weights, else its last), one of its .safetensors files, or shipped weights.

@@ -1,7 +1,7 @@
 """Features of any cloud by a trained backbone: one vector per point, or one per cloud.
 
-Works with every run that trains PointNet++ or SR-UNet (detection, segmentation, PointContrast, CSC, RandomRooms) and
-with TR3D's. Points alone are enough, unless the run was trained with colours. `pcfdsl.view.features` draws them.
+Works with every run that trains PointNet++, SR-UNet or a transformer for clouds for points (detection, segmentation,
+PointContrast, CSC, RandomRooms) and with TR3D's. Points alone are enough, unless the run was trained with colours. `pcfdsl.view.features` draws them.
 """
 
 from collections import Counter
@@ -18,7 +18,13 @@ from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.datasets.augment import Draws, choose_rows
 from pcfdsl.infer.trained import check_finite
-from pcfdsl.models.backbone import BackboneConfig, PointNet2Backbone, SRUNetBackbone, build_backbone
+from pcfdsl.models.backbone import (
+    BackboneConfig,
+    PointNet2Backbone,
+    SRUNetBackbone,
+    TransformerBackbone,
+    build_backbone,
+)
 from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.models.tr3d.network import TR3D
 from pcfdsl.ops.interpolate import inverse_distance_weights, nearest, three_interpolate, three_nearest
@@ -47,7 +53,7 @@ class FeatureExtractor:
         path: Its file.
     """
 
-    backbone: PointNet2Backbone | SRUNetBackbone | TR3D
+    backbone: PointNet2Backbone | SRUNetBackbone | TransformerBackbone | TR3D
     num_points: int
     use_height: bool
     use_color: bool
@@ -59,8 +65,9 @@ class FeatureExtractor:
     ) -> np.ndarray:
         """Features of a cloud.
 
-        The network describes some of the points (PointNet++'s seeds, or one point of each voxel of SR-UNet or TR3D).
-        All others get features from those: interpolated between the three nearest (PointNet++), or the nearest one's.
+        The network describes some of the points (seeds of PointNet++ or a transformer, or one point of each voxel of
+        SR-UNet or TR3D). All others get features from those: interpolated between the three nearest seeds, or those of
+        the nearest voxel's point.
         TR3D's are those of both levels of its neck side by side, the fine one first.
 
         Args:
@@ -88,7 +95,7 @@ class FeatureExtractor:
         if per == "cloud":
             return described.features.mean(0).cpu().numpy()
         queries, known = torch.from_numpy(points)[None].to(device), described.xyz[None].contiguous()
-        if isinstance(self.backbone, PointNet2Backbone) and known.shape[1] >= 3:
+        if isinstance(self.backbone, PointNet2Backbone | TransformerBackbone) and known.shape[1] >= 3:
             distances, indices = three_nearest(queries, known)
             found = three_interpolate(described.features[None], indices, inverse_distance_weights(distances))
         else:
@@ -137,7 +144,7 @@ def load_backbone(path: str | Path, *, device: str = "auto") -> FeatureExtractor
     known = {field.name for field in fields(BackboneConfig)}
     model, points = settings.get("model"), settings.get("points")
     is_tr3d = isinstance(model, dict) and model.get("detector") == "tr3d"
-    if not isinstance(model, dict) or not isinstance(points, dict) or not (is_tr3d or known & model.keys()):
+    if not isinstance(model, dict) or not isinstance(points, dict) or not (is_tr3d or "backbone_type" in model):
         raise ValueError(
             f"{checkpoint.path} has no backbone for point clouds that features are extracted from; expected a run of "
             "VoteNet, of TR3D or of a pre-training of their backbones"

@@ -89,7 +89,8 @@ class BackboneConfig:
         """(field, problem) where the backbone takes other channels than the points have."""
         channels = 3 * use_color + use_height
         if self.backbone_type == "point_transformer":
-            return ("backbone_type", "is point_transformer, which needs points.use_height=false") if channels else None
+            needed = "is point_transformer, which needs points.use_height=false points.use_color=false"
+            return ("backbone_type", needed) if channels else None
         if self.backbone_type == "srunet":
             wants_color = self.srunet.features == "color"
             if use_height or use_color != wants_color:

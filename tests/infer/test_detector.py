@@ -31,7 +31,7 @@ ALL = DecodeOptions(confidence=0.0, nms="3d", per_class_proposal=False)
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-@pytest.fixture(scope="module", params=["smoke_finetune", "smoke_srunet_finetune"])
+@pytest.fixture(scope="module", params=["smoke_finetune", "smoke_srunet_finetune", "smoke_transformer_finetune"])
 def detector(request) -> Detector:
     """Not trained: it finds much."""
     settings = ["validation.scenes.num_scenes=5", "model.cluster_sampling_eval=random", "model.num_classes=4"]

@@ -11,7 +11,6 @@ from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import ConfigError, load
 from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
 from pcfdsl.models.point_transformer import PointTokenizer, PointTokensConfig
-from pcfdsl.models.votenet import VoteNet, VoteNetConfig
 from pcfdsl.ops import reference
 from pcfdsl.ops.interpolate import k_nearest
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
@@ -134,6 +133,10 @@ def test_tokens_do_not_depend_on_the_order_within_a_group():
     torch.testing.assert_close(offsets.norm(dim=-1), distances, atol=1e-6, rtol=0)
     shuffled = offsets[:, :, torch.randperm(9)]
     torch.testing.assert_close(tokenizer.tokens(shuffled), tokenizer.tokens(offsets))
+    rows = tokenizer.points2(tokenizer.norm1(tokenizer.points1(offsets.reshape(-1, 3)))).view(12, 9, -1)
+    both = torch.cat([rows.amax(1, keepdim=True).expand_as(rows), rows], 2).flatten(0, 1)
+    plain = tokenizer.group2(tokenizer.norm2(tokenizer.group1(both))).view(2, 6, 9, -1).amax(2)
+    torch.testing.assert_close(tokenizer.tokens(offsets), plain)
     moved = offsets.clone()
     moved[0, 0, 3] += 1
     changed = (tokenizer.tokens(moved) - tokenizer.tokens(offsets)).abs().amax(-1) > 1e-6
@@ -158,8 +161,6 @@ def test_what_does_not_fit_is_said_in_a_sentence(pairs):
         smoke("points.use_height=true")
     with pytest.raises(ConfigError, match=r"model\.name: is test_resnet: the network has no class token"):
         vg_fractal_task(smoke("model.name=test_resnet", "model.arguments=[]"), pairs)
-    with pytest.raises(ConfigError, match="backbone_type: is point_transformer, which classifies clouds only"):
-        VoteNet(VoteNetConfig(backbone_type="point_transformer"))
     classifier = PointCloudClassifier(ClassifierConfig(backbone_type="point_transformer"))
     with pytest.raises(ValueError, match=r"points are \(2, 20, 4\); a transformer takes \[B, N, 3\]"):
         classifier(torch.rand(2, 20, 4))
