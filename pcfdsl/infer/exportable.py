@@ -91,7 +91,7 @@ def _detector(detector: Detector, checkpoint: Checkpoint) -> Exportable:
         raise ValueError(
             f"{detector.path} has {'an SR-UNet' if isinstance(model, VoteNetConfig) else 'a TR3D'}, whose sparse "
             "convolutions follow tables that are made anew for each cloud and that neither ONNX nor torch.export can "
-            "express; export a VoteNet with PointNet++, or run this one by `pcfdsl predict`"
+            "express; export a VoteNet with PointNet++ or a transformer, or run this one by `pcfdsl predict`"
         )
     if model.cluster_sampling_eval == "random":
         raise ValueError(

@@ -39,6 +39,7 @@ DETECTORS = {
         "model.mean_sizes=[[1, 1, 1], [2, 1, 1], [1, 2, 0.5]]",
         *("model.backbone.input_channels=3", "model.backbone.skip_near_origin=true"),
     ],
+    "transformer": [],
 }
 
 
@@ -81,11 +82,15 @@ class Exported:
     written: dict
 
 
+EXPORTED = [("height", "onnx"), ("colors", "onnx"), ("height", "exported"), ("transformer", "onnx")]
+
+
 # One after the other in a module: exporting takes seconds.
-@pytest.fixture(scope="module", params=[("height", "onnx"), ("colors", "onnx"), ("height", "exported")], ids="-".join)
+@pytest.fixture(scope="module", params=EXPORTED, ids="-".join)
 def exported(request, tmp_path_factory) -> Exported:
     (name, format), folder = request.param, tmp_path_factory.mktemp("exported")
-    run, file = detector_run(folder / "run", *DETECTORS[name]), folder / f"net{SUFFIXES[format]}"
+    recipe = "votenet/smoke_transformer_finetune" if name == "transformer" else "votenet/smoke_finetune"
+    run, file = detector_run(folder / "run", *DETECTORS[name], recipe=recipe), folder / f"net{SUFFIXES[format]}"
     return Exported(run, file, format, export_model(run, file, format=format))
 
 
@@ -115,7 +120,8 @@ def test_it_says_what_it_is_and_how_near_it_is(exported):
     assert json.loads(about["num_points"]) == config.points.num_points
     assert about["settings_digest"] == json.loads((exported.run / "last.json").read_text())["digest"]
     channels = json.loads(about["channels"])
-    assert channels == ["x", "y", "z", *(["red", "green", "blue"] if config.points.use_color else ["height"])]
+    colors, height = ["red", "green", "blue"] * config.points.use_color, ["height"] * config.points.use_height
+    assert channels == ["x", "y", "z", *colors, *height]
     assert written["bytes"] == exported.file.stat().st_size
     assert written["input"] == {"points": [1, config.points.num_points, len(channels)]}
     assert written["outputs"] == {"boxes": [1, 16, 7], "objectness": [1, 16], "class_probabilities": [1, 16, 3]}

@@ -1,5 +1,6 @@
 """VoteNet on a transformer for clouds: started from what reads pictures and clouds, saved, judged and used."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +77,17 @@ def test_a_classifiers_run_says_why_it_describes_no_points(tmp_path):
     train(config, tmp_path / "run")
     with pytest.raises(ValueError, match=r"lacks \d+ tensors of the backbone, such as seeds\..*describes no points"):
         load_backbone(tmp_path / "run", device="cpu")
+
+
+def test_laptop_recipes_are_of_one_network():
+    def recipe(task, name):
+        return load(TASKS[task]()[0], CONFIGS / f"{name}.yaml")
+
+    detectors = [recipe("detection", f"votenet/laptop_transformer_{kind}").model for kind in ("pretrain", "finetune")]
+    clouds, own = recipe("classification", "classifier/laptop_transformer").model, detectors[0].transformer
+    masked, pairs = recipe("point_mae", "point_mae/laptop").model, recipe("vg_fractal", "vg_fractal/laptop").model
+    assert detectors[0] == detectors[1]
+    for other in (clouds.transformer, masked.transformer):
+        assert replace(other, tokens=own.tokens, num_seeds=own.num_seeds) == own
+    assert pairs.arguments[1:] == ("embed_dim=96", "depth=4", "num_heads=3")
+    assert (own.embed_dim, own.depth, own.num_heads) == (96, 4, 3)
