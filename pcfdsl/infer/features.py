@@ -1,7 +1,8 @@
 """Features of any cloud by a trained backbone: one vector per point, or one per cloud.
 
-Works with every run that trains PointNet++, SR-UNet or a transformer for clouds for points (detection, segmentation,
-PointContrast, CSC, RandomRooms) and with TR3D's. Points alone are enough, unless the run was trained with colours. `pcfdsl.view.features` draws them.
+Works with every run that trains PointNet++, SR-UNet or a transformer to describe points (detection, segmentation,
+PointContrast, CSC, RandomRooms) and with TR3D's. Points alone are enough, unless the run was trained with colours.
+`pcfdsl.view.features` draws them.
 """
 
 from collections import Counter

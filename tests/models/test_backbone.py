@@ -203,7 +203,10 @@ def test_what_the_points_must_have():
     assert "points.use_height=false points.use_color=false" in misfit[1]
     assert transformer().misfit(use_height=False, use_color=False) is None
     misfit = transformer().misfit(use_height=True, use_color=False)
-    assert misfit == ("backbone_type", "is point_transformer, which needs points.use_height=false points.use_color=false")
+    assert misfit == (
+        "backbone_type",
+        "is point_transformer, which needs points.use_height=false points.use_color=false",
+    )
     misfit = BackboneConfig(backbone=POINTNET2).misfit(use_height=True, use_color=False)
     assert misfit is not None
     assert misfit[0] == "backbone.input_channels"

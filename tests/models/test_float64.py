@@ -12,7 +12,9 @@ from pcfdsl.recipes import find_recipe
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task
 
 
-@pytest.mark.parametrize("recipe", ["votenet/smoke_pretrain", "votenet/smoke_srunet_pretrain", "votenet/smoke_transformer_finetune"])
+@pytest.mark.parametrize(
+    "recipe", ["votenet/smoke_pretrain", "votenet/smoke_srunet_pretrain", "votenet/smoke_transformer_finetune"]
+)
 def test_gradients_of_a_detector_in_float64_are_the_slopes_of_its_loss(recipe):
     config = load(DetectorConfig, find_recipe(recipe), ["train.device=cpu"])
     task = detection_task(config, open_scenes(config.data))

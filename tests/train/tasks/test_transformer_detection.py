@@ -68,7 +68,9 @@ def test_it_starts_from_runs_on_formulas(tmp_path, capsys, task):
 
 def test_a_classifiers_run_says_why_it_describes_no_points(tmp_path):
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "shapes.npz", points=rng.normal(size=(8, 300, 3)), label=np.arange(8) % 2, fold=np.arange(8) // 4)
+    np.savez(
+        tmp_path / "shapes.npz", points=rng.normal(size=(8, 300, 3)), label=np.arange(8) % 2, fold=np.arange(8) // 4
+    )
     shapes = f"data.path={tmp_path / 'shapes.npz'}"
     transformer = "model.transformer={embed_dim: 24, depth: 2, num_heads: 2, tokens: {num_groups: 16, group_size: 8}}"
     settings = [*QUICK, shapes, transformer, "train.num_steps=1", "train.batch_size=4"]
