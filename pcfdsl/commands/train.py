@@ -4,9 +4,11 @@ Scenes, clouds and pictures are generated on the fly or read from a folder. The 
 """
 
 import argparse
+import math
 
 from pcfdsl.command_line import add_config, whole
 from pcfdsl.commands import arguments
+from pcfdsl.config import ConfigError, load
 
 __all__ = ["main", "train_task"]
 
@@ -55,4 +57,28 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
     settings = {key: getattr(args, name) for key, name in (own | {"train_fraction": "train_fraction"}).items()}
     if settings.get("model.backbone_type") in ("srunet", "point_transformer"):
         settings["points.use_height"] = False
-    return arguments.train(parser, args, config_class, train, settings)
+    try:
+        return arguments.train(parser, args, config_class, train, settings)
+    except ConfigError:
+        others = _tasks_of(args.config, task) if args.config else []
+        if not others:
+            raise
+        parser.error(f"{args.config} is no recipe of {task}; take it with pcfdsl train --task {' or '.join(others)}")
+
+
+def _tasks_of(recipe: str, task: str) -> list[str]:
+    """The tasks to whose settings a recipe fits best, if better than to those of `task`."""
+    from pcfdsl.train.tasks.table import TASKS
+
+    def num_problems(name: str) -> float:
+        try:
+            load(TASKS[name]()[0], recipe)
+        except ConfigError as error:
+            return len(error.problems)
+        except ImportError:  # it needs an extra that is not installed, and so cannot be meant
+            return math.inf
+        return 0
+
+    found = {name: num_problems(name) for name in TASKS}
+    least = min(found.values())
+    return [name for name, count in found.items() if count == least < found[task]]

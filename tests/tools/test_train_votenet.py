@@ -91,6 +91,18 @@ def test_every_task_has_settings_of_its_own(monkeypatch, capsys):
     code, said = in_this_process("--task", "csc", "temperatur=1")
     assert code == 2
     assert "temperatur: unknown key" in said
+    for recipe, task in (
+        ("point_mae/smoke", "point_mae"),
+        ("pretrain/smoke_csc", "csc"),
+        ("classifier/smoke", "classification"),
+    ):
+        code, said = in_this_process("--config", recipe)
+        assert code == 2
+        expected = f"{recipe} is no recipe of detection; take it with pcfdsl train --task {task}\n"
+        assert said.endswith(expected)
+    code, said = in_this_process("--config", str(CONFIGS / "smoke_finetune.yaml"), "epochs=1")
+    assert code == 2
+    assert "epochs: unknown key" in said
     code, said = in_this_process("--task", "cake")
     assert code == 2
     assert "invalid choice: 'cake'" in said

@@ -82,11 +82,14 @@ def test_a_classifiers_run_says_why_it_describes_no_points(tmp_path):
 
 
 def test_laptop_recipes_are_of_one_network():
-    def recipe(task, name):
-        return load(TASKS[task]()[0], CONFIGS / f"{name}.yaml")
+    def recipe(task, name, *settings):
+        return load(TASKS[task]()[0], CONFIGS / f"{name}.yaml", settings)
 
     detectors = [recipe("detection", f"votenet/laptop_transformer_{kind}").model for kind in ("pretrain", "finetune")]
-    clouds, own = recipe("classification", "classifier/laptop_transformer").model, detectors[0].transformer
+    clouds, own = (
+        recipe("classification", "classifier/laptop_transformer", "data.path=shapes.npz").model,
+        detectors[0].transformer,
+    )
     masked, pairs = recipe("point_mae", "point_mae/laptop").model, recipe("vg_fractal", "vg_fractal/laptop").model
     assert detectors[0] == detectors[1]
     for other in (clouds.transformer, masked.transformer):
