@@ -60,7 +60,6 @@ COMPARISONS = (
     ("labels: of the formula over DeepCluster's", "fractaldb", DEEPCLUSTER),
     ("FractalDB over Bezier", "fractaldb", "bezier"),
     ("FractalDB over Perlin", "fractaldb", "perlin"),
-    ("FractalDB over too few points", "fractaldb", "few_points"),
     ("RCDB over FractalDB", "rcdb", "fractaldb"),
     ("ExFractalDB over FractalDB", "exfractaldb", "fractaldb"),
     ("categories: 100 over 2", "fractaldb", "categories_2"),

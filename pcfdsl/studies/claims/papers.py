@@ -146,7 +146,7 @@ CLAIMS = (
         key="T4",
         says="The gain is largest with few labelled rooms",
         paper="10 % of ScanNetV2: 38.3, 14.8 more than CSC's detector",
-        contrasts=(_gain("rooms", "all_rooms", LOOSE),),
+        contrasts=(_gain("tr3d_tenth", "tr3d_all", LOOSE),),
     ),
     Claim(
         key="T5 check",
@@ -248,7 +248,7 @@ CLAIMS = (
         key="I6 points",
         says="Pictures of too few points fail",
         paper="50,000 points train, 10,000 do not",
-        contrasts=_better("pictures", "fractaldb", "few_points", *FINE),
+        contrasts=_better("pictures", "points_50k", "few_points", *FINE),
     ),
     Claim(
         key="I6 contours",
