@@ -63,11 +63,15 @@ COMMANDS = {
 
 def main() -> NoReturn:
     """Run the job that the first argument names, with the arguments after it."""
-    parser = argparse.ArgumentParser(prog="pcfdsl", description="Pre-train 3D detectors on formulas.")
+    parser = argparse.ArgumentParser(
+        prog="pcfdsl",
+        description="Pre-train 3D detectors on formulas.",
+        epilog="Start with: pcfdsl demo --out runs/demo. What a command takes: pcfdsl COMMAND --help.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     jobs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for name, module in COMMANDS.items():
         jobs.add_parser(name, add_help=False, help=(module.__doc__ or "").splitlines()[0])
-    command = parser.parse_known_args(sys.argv[1:2])[0].command
+    command = parser.parse_known_args(sys.argv[1:2] or ["--help"])[0].command
     sys.argv = [f"pcfdsl {command}", *sys.argv[2:]]
     run(COMMANDS[command].main)

@@ -32,6 +32,10 @@ def test_help_lists_every_command_and_needs_no_heavy_package():
     assert re.findall(r"^    ([a-z][\w-]+)\b", done.stdout, re.MULTILINE) == list(program.COMMANDS)
 
 
+def test_without_a_command_it_shows_its_help(monkeypatch, capsys):
+    assert called(monkeypatch, capsys) == called(monkeypatch, capsys, "--help")
+
+
 @pytest.mark.parametrize("name", program.COMMANDS)
 def test_every_command_says_how_it_is_used(name, monkeypatch, capsys):
     code, said, _ = called(monkeypatch, capsys, name, "--help")
