@@ -61,7 +61,10 @@ class PointMAE(nn.Module):
         self.backbone_net = PointTransformer.for_clouds(own)
         self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.position = nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, dim))
-        blocks = [Block(dim, own.num_heads, qkv_bias=True) for _ in range(config.decoder_depth)]
+        blocks = [
+            Block(dim, own.num_heads, qkv_bias=True, drop_path=float(share))
+            for share in torch.linspace(0, own.drop_path, config.decoder_depth)
+        ]
         self.decoder = nn.Sequential(*blocks, nn.LayerNorm(dim)).apply(init_weights_vit_timm)
         self.predict = nn.Linear(dim, 3 * own.tokens.group_size)
 

@@ -41,6 +41,7 @@ class TransformerConfig:
     embed_dim: int = option(192, "width of a token", minimum=8, maximum=65_536)
     depth: int = option(12, "blocks", minimum=1, maximum=1_000)
     num_heads: int = option(3, "heads of attention", minimum=1, maximum=1_000)
+    drop_path: float = option(0.0, "stochastic depth of the last block; less in earlier", minimum=0.0, maximum=0.99)
     tokens: PointTokensConfig = option(PointTokensConfig(), "how a cloud becomes tokens")
     num_seeds: int = option(
         1024, "points that become seeds of a detector, by farthest point sampling", minimum=1, maximum=1_000_000
@@ -172,6 +173,7 @@ def cloud_vit(config: TransformerConfig) -> Any:
         embed_dim=config.embed_dim,
         depth=config.depth,
         num_heads=config.num_heads,
+        drop_path_rate=config.drop_path,
     )
     del vit.patch_embed, vit.pos_embed
     return vit
