@@ -1,26 +1,26 @@
-"""Points uniform over what is left of the surfaces of a composite's parts.
+"""The cells of a composite's skin: what is left of the surfaces of its parts.
 
 The surface of each part is a grid of flat triangles (wires: of cylinders about some of their sides), within some
-thousandths of its size of the true one. Cells within another part are dropped, and the points of the others that are.
+thousandths of its size of the true one. Cells within another part are dropped. Of most of the others it is certain that
+they lie outside all other parts, so only the points of the rest have to be tested.
 """
 
 import numpy as np
 from numba import njit
 
 from pcfdsl.formula.composite_meshes import NUM_VERTICES, ROW
-from pcfdsl.formula.composite_solids import CONE, CUTTER, RATIO, SIZE, SOLID, TORUS, WIRES, frames, gauge_at, swell
-from pcfdsl.formula.surface import choose_cells, position_in_cell, word
+from pcfdsl.formula.composite_solids import BOX, CONE, CUTTER, ELLIPSOID, SIZE, TORUS, WIRES, gauge_at, swell
 
-__all__ = ["sample_cells"]
+__all__ = ["find_cells", "mesh"]
 
-_THICKNESS = 0.04  # radius of wires in units of the geometric mean of a part's half extents
-_SPARE, _ROUNDS = 1.2, 64  # candidates for each point that is missing; until a shape is given up
-_BLOCK = 256  # not more than NUM_VERTICES
-_ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
+_LANES = 16
+_GONE, _SURE = np.uint32(0), np.uint32(1)  # cells
+_ONE, _HALF = np.float32(1), np.float32(0.5)
+_THIRD = np.float32(3**-0.5)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _mesh(i, kind, ratio, wavy, waves, world, centers, grid, work, vertices):
+def mesh(i, kind, ratio, wavy, waves, world, centers, grid, work, vertices):
     """Vertices of part i in the world."""
     x, y, z, scale = work[4], work[5], work[6], work[0]
     for v in range(np.uintp(NUM_VERTICES)):
@@ -58,176 +58,167 @@ def _mesh(i, kind, ratio, wavy, waves, world, centers, grid, work, vertices):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _triangle_areas(x, y, z, areas):
-    """areas[h, v] of the triangles (v, v + 1, v + ROW + 1) and (v, v + ROW + 1, v + ROW)."""
+def _triangles(x, y, z, areas, edges):
+    """areas[h, v] and squares of the longest edges of the triangles (v, v + 1, v + ROW + 1) and (v, v + ROW + 1,
+    v + ROW).
+    """
     far = np.uintp(ROW + 1)
     for half in range(2):
-        near, out = np.uintp(1 if half == 0 else ROW), areas[half]
+        near, out, longest = np.uintp(1 if half == 0 else ROW), areas[half], edges[half]
         for v in range(np.uintp(NUM_VERTICES) - far):
             ux, uy, uz = x[v + far] - x[v], y[v + far] - y[v], z[v + far] - z[v]
             vx, vy, vz = x[v + near] - x[v], y[v + near] - y[v], z[v + near] - z[v]
             a, b, c = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
             out[v] = _HALF * np.sqrt(a * a + b * b + c * c)
+            wx, wy, wz = ux - vx, uy - vy, uz - vz
+            one, two = vx * vx + vy * vy + vz * vz, wx * wx + wy * wy + wz * wz
+            longest[v] = max(max(one, two), ux * ux + uy * uy + uz * uz)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _wire_areas(radius, x, y, z, areas):
-    """areas[h, v] of the cylinders about the sides from v to v + 1 and to v + ROW."""
+def _wires(radius, x, y, z, areas, edges):
+    """areas[h, v] and squares of the lengths of the cylinders about the sides from v to v + 1 and to v + ROW."""
     around = np.float32(2 * np.pi) * radius
     for half in range(2):
-        near, out = np.uintp(1 if half == 0 else ROW), areas[half]
+        near, out, longest = np.uintp(1 if half == 0 else ROW), areas[half], edges[half]
         for v in range(np.uintp(NUM_VERTICES) - near):
             ux, uy, uz = x[v + near] - x[v], y[v + near] - y[v], z[v + near] - z[v]
-            out[v] = around * np.sqrt(ux * ux + uy * uy + uz * uz)
+            square = ux * ux + uy * uy + uz * uz
+            longest[v] = square
+            out[v] = around * np.sqrt(square)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _keep(first, valid, wire, deep, areas, cells, kept_areas, kept):
-    """Append a part's cells but for those that lie within another part; how many there are then.
-
-    A cell is twice the number of its vertex, and 1 more if it is the second of the two.
-    """
+@njit(cache=True, nogil=True, error_model="numpy")
+def _greatest(values, valid):
+    """The greatest of those that are valid; lanes side by side, because compilers keep the order of one."""
+    lanes, greatest = np.zeros(_LANES, np.float32), np.float32(0)
     for half in range(2):
-        near = np.uintp(1 if half == 0 else ROW)
-        far = near if wire else np.uintp(ROW + 1)
-        for v in range(np.uintp(NUM_VERTICES) - far):
-            cells[kept], kept_areas[kept] = 2 * (first + v) + half, areas[half, v]
-            inside = deep[v] & deep[v + near] & deep[v + far]
-            kept += np.uintp(valid[half, v] & (inside == 0))
-    return kept
+        row, there = values[half], valid[half]
+        for first in range(0, NUM_VERTICES // _LANES * _LANES, _LANES):
+            for k in range(np.uintp(_LANES)):
+                value = row[np.uintp(first) + k] if there[np.uintp(first) + k] else np.float32(0)
+                lanes[k] = max(lanes[k], value)
+        for v in range(NUM_VERTICES // _LANES * _LANES, NUM_VERTICES):
+            if there[v]:
+                greatest = max(greatest, row[v])
+    return max(greatest, lanes.max())
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _on_triangles(key, first, cells, vertices, x, y, z):
-    """Places on cells, as if all were triangles."""
-    for k in range(np.uintp(_BLOCK)):
-        u, v = position_in_cell(word(key, np.uintp(first) + k))
-        a = np.uintp(cells[k]) >> np.uintp(1)
-        b = a + np.uintp(1) + (np.uintp(cells[k]) & np.uintp(1)) * np.uintp(ROW - 1)
-        c = a + np.uintp(ROW + 1)
-        low, high = min(u, v), max(u, v)  # in order, they cut 1 in three, uniformly
-        s, t, w = low, high - low, _ONE - high
-        x[k] = s * vertices[a, 0] + t * vertices[b, 0] + w * vertices[c, 0]
-        y[k] = s * vertices[a, 1] + t * vertices[b, 1] + w * vertices[c, 1]
-        z[k] = s * vertices[a, 2] + t * vertices[b, 2] + w * vertices[c, 2]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _sine(t):
-    """sin(pi t) for t from -1/2 to 1/2, to five digits."""
-    x = t * np.float32(np.pi)
-    square = x * x
-    series = square * (np.float32(1 / 120) - square * (np.float32(1 / 5040) - square * np.float32(1 / 362880)))
-    return x * (_ONE - square * (np.float32(1 / 6)) + square * series)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _on_wires(key, first, cells, part, radii, vertices, x, y, z):
-    """Places on the cells that are sides: on the cylinders about them."""
-    for k in range(np.uintp(_BLOCK)):
-        radius = radii[part[k]]
-        if not radius:
-            continue
-        u, v = position_in_cell(word(key, np.uintp(first) + k))
-        a = np.uintp(cells[k]) >> np.uintp(1)
-        b = a + np.uintp(1) + (np.uintp(cells[k]) & np.uintp(1)) * np.uintp(ROW - 1)
-        dx, dy, dz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
-        if abs(dx) > abs(dz):  # a direction across the wire, and one across both
-            length = _ONE / np.sqrt(dx * dx + dy * dy)
-            ex, ey, ez = -dy * length, dx * length, np.float32(0)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bounds(kinds, ratios, numbers, least):
+    """Of each part: the radius of a ball about its centre that holds it, the greatest value of its gauge within its
+    height field, and how fast its gauge without the height field changes at most with the place in the world.
+    """
+    reach, most, steep = np.empty_like(least), np.empty_like(least), np.empty_like(least)
+    for i in range(len(kinds)):
+        x, y, z = numbers[i, SIZE], numbers[i, SIZE + 1], numbers[i, SIZE + 2]
+        most[i] = 2 - least[i]
+        wide = max(x, y)
+        if kinds[i] == BOX:
+            far = x * x + y * y + z * z
+        elif kinds[i] == ELLIPSOID:
+            far = max(wide, z) ** 2
         else:
-            length = _ONE / np.sqrt(dy * dy + dz * dz)
-            ex, ey, ez = np.float32(0), -dz * length, dy * length
-        length = _ONE / np.sqrt(dx * dx + dy * dy + dz * dz)
-        fx, fy, fz = (dy * ez - dz * ey) * length, (dz * ex - dx * ez) * length, (dx * ey - dy * ex) * length
-        s = _sine(v - _HALF)  # of half the angle around the wire
-        c, s = (_ONE - _TWO * s * s) * radius, _TWO * s * np.sqrt(max(_ONE - s * s, np.float32(0))) * radius
-        x[k] = vertices[a, 0] + u * dx + c * ex + s * fx
-        y[k] = vertices[a, 1] + u * dy + c * ey + s * fy
-        z[k] = vertices[a, 2] + u * dz + c * ez + s * fz
+            far = wide * wide + z * z
+        reach[i] = most[i] * np.sqrt(far)
+        slope = 1.0
+        if kinds[i] == TORUS:
+            slope = 1 / ratios[i]
+        elif kinds[i] == CONE:
+            rise = (1 - ratios[i]) / 2
+            slope = np.sqrt(1 + rise * rise) / (1 - rise)
+        steep[i] = slope / min(min(x, y), z)
+    return reach, most, steep
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _cells(kinds, roles, ratios, radii, waves, local, centers, least, vertices, valid, work):
-    """The cells of all parts, but for those that certainly lie within another, and their areas."""
-    most = 2 * vertices.shape[1] + 1
-    cells, kept_areas, kept = np.empty(most, np.int32), np.empty(most, np.float32), np.uintp(0)
-    areas, found = np.zeros((2, NUM_VERTICES), np.float32), np.empty(NUM_VERTICES, np.float32)
-    deep = np.empty(NUM_VERTICES, np.uint32)
+@njit(cache=True, nogil=True, error_model="numpy")
+def find_cells(parts, solids, cutters, radii, numbers, waves, local, centers, least, vertices, valid, work):
+    """The cells of all parts, but for those that certainly lie within another: first those whose points need no test.
+
+    Args:
+        parts: [P] kinds, [P] roles and [P] ratios of the parts.
+        solids, cutters: Bits of the parts of these roles; that of part i is 2 << i.
+        radii: [P] of wires, else 0.
+        numbers, waves, local, centers, least: As in `frames`.
+        vertices: [3, P * V or more] of `mesh`.
+        valid: Of `meshes`.
+        work: [7, V].
+
+    Returns:
+        [C] uint32 cells: twice the number of the first vertex, and 1 more if it is the second of the two there. [C]
+        float32 areas. [C] uint32 parts, as bits, that points may lie in. How many of the cells are certainly of the
+        skin, so that their points need no tests.
+    """
+    kinds, roles, ratios = parts
+    reach, most, steep = _bounds(kinds, ratios, numbers, least)
+    most_cells = 2 * len(kinds) * NUM_VERTICES + 1
+    cells, masks = np.empty(most_cells, np.uint32), np.empty(most_cells, np.uint32)
+    kept_areas = np.empty(most_cells, np.float32)
+    areas, edges = np.zeros((2, NUM_VERTICES), np.float32), np.zeros((2, NUM_VERTICES), np.float32)
+    near, deep = np.empty(NUM_VERTICES, np.uint32), np.empty(NUM_VERTICES, np.uint32)
+    found, classes = np.empty(NUM_VERTICES, np.float32), np.empty((2, NUM_VERTICES), np.uint32)
+    num_sure, mixed = np.uintp(0), np.uintp(most_cells - 1)
     for i in range(len(kinds)):
         first, wire = i * NUM_VERTICES, roles[i] >= WIRES
         own = slice(first, first + NUM_VERTICES)
         x, y, z = vertices[0, own], vertices[1, own], vertices[2, own]
-        if wire:
-            _wire_areas(radii[i], x, y, z, areas)
-        else:
-            _triangle_areas(x, y, z, areas)
-        deep[:] = 0
-        for j in range(len(kinds)):
-            hides = roles[j] == CUTTER or (roles[j] == SOLID and roles[i] != CUTTER)
-            if i == j or not hides or kinds[j] == TORUS:
-                continue  # a torus is not convex: cells may lie outside although their corners do not
-            gauge_at(j, kinds[j], ratios[j], False, waves, local, centers, x, y, z, work, found)
-            bit = np.uint32(1) << np.uint32(j)
-            for v in range(np.uintp(NUM_VERTICES)):
-                deep[v] |= bit if found[v] < least[j] else np.uint32(0)
         there = valid[max(roles[i] - CUTTER, 0), 1 if kinds[i] == TORUS else 0]
-        kept = _keep(first, there, wire, deep, areas, cells, kept_areas, kept)
-    return cells[:kept], kept_areas[:kept]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def sample_cells(kinds, roles, parents, numbers, grid, valid, key, points):
-    """Fill points; how many were found, fewer than all if hardly anything is left of the shape."""
-    world, local, centers, waves, least = frames(kinds, parents, numbers)
-    vertices, work = np.empty((3, len(kinds) * NUM_VERTICES), np.float32), np.empty((7, NUM_VERTICES), np.float32)
-    radii, ratios = np.zeros(len(kinds), np.float32), numbers[:, RATIO].astype(np.float32)
-    solids, cutters = np.uint32(0), np.uint32(0)
-    for i in range(len(kinds)):
-        _mesh(i, kinds[i], ratios[i], least[i] < 1, waves, world, centers, grid, work, vertices)
-        if roles[i] >= WIRES:
-            radii[i] = _THICKNESS * (numbers[i, SIZE] * numbers[i, SIZE + 1] * numbers[i, SIZE + 2]) ** (1 / 3)
-        elif roles[i] == CUTTER:
-            cutters |= np.uint32(1) << np.uint32(i)
+        if wire:
+            _wires(radii[i], x, y, z, areas, edges)
         else:
-            solids |= np.uint32(1) << np.uint32(i)
-    cells, areas = _cells(kinds, roles, ratios, radii, waves, local, centers, least, vertices, valid, work)
-    corners = np.empty((vertices.shape[1] + ROW + 1, 3), np.float32)  # beyond the last: of sides taken for triangles
-    for axis in range(3):
-        for v in range(np.uintp(vertices.shape[1])):
-            corners[v, axis] = vertices[axis, v]
-    drawn, part, inside = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
-    block, made, num = np.empty((4, _BLOCK), np.float32), np.uintp(0), np.uintp(len(points))
-    x, y, z, far = block[0], block[1], block[2], block[3]
-    for attempt in range(_ROUNDS):
-        own_key = word(key, ~np.uint64(attempt))
-        candidates = np.empty((int((num - made) * _SPARE) // _BLOCK + 1) * _BLOCK, np.uint32)
-        total = choose_cells(areas, own_key, candidates)
-        if not (total > 0 and np.isfinite(total)):
-            break
-        for first in range(0, len(candidates), _BLOCK):
-            for k in range(np.uintp(_BLOCK)):
-                drawn[k] = cells[candidates[np.uintp(first) + k]]
-            for k in range(np.uintp(_BLOCK)):
-                part[k] = drawn[k] // np.uint32(2 * NUM_VERTICES)
-                inside[k] = np.uint32(0)
-            _on_triangles(own_key, first, drawn, corners, x, y, z)
-            if radii.any():
-                _on_wires(own_key, first, drawn, part, radii, corners, x, y, z)
-            for j in range(len(kinds)):
-                if roles[j] >= WIRES:
-                    continue
-                gauge_at(j, kinds[j], ratios[j], least[j] < 1, waves, local, centers, x, y, z, work, far)
-                bit = np.uint32(1) << np.uint32(j)
-                for k in range(np.uintp(_BLOCK)):
-                    inside[k] |= bit if far[k] < _ONE else np.uint32(0)
-            for k in range(np.uintp(_BLOCK)):
-                own = np.uint32(1) << part[k]
-                others = inside[k] & ~own
-                of_cutter = own & cutters != 0
-                left = others & cutters == 0 and (others & solids != 0) == of_cutter
-                points[made, 0], points[made, 1], points[made, 2] = x[k], y[k], z[k]
-                made += np.uintp(left)
-                if made == num:
-                    return made
-    return made
+            _triangles(x, y, z, areas, edges)
+        # Any place of a cell is within this distance of one of its corners.
+        cover = np.sqrt(_greatest(edges, there)) * (_HALF if wire else _THIRD) + radii[i]
+        near[:], deep[:] = 0, 0
+        for j in range(len(kinds)):
+            if i == j or roles[j] >= WIRES:
+                continue
+            dx, dy, dz = centers[i, 0] - centers[j, 0], centers[i, 1] - centers[j, 1], centers[i, 2] - centers[j, 2]
+            if np.sqrt(dx * dx + dy * dy + dz * dz) >= reach[i] + radii[i] + reach[j]:
+                continue
+            gauge_at(j, kinds[j], ratios[j], False, waves, local, centers, x, y, z, work, found)
+            # A torus is not convex: cells may lie outside although their corners do not.
+            slack = steep[j] * (cover if kinds[j] == TORUS else radii[i])
+            inner, outer = least[j] - slack, most[j] + steep[j] * cover
+            bit = np.uint32(2) << np.uint32(j)
+            for v in range(np.uintp(NUM_VERTICES)):
+                near[v] |= bit if found[v] < outer else np.uint32(0)
+            for v in range(np.uintp(NUM_VERTICES)):
+                deep[v] |= bit if found[v] < inner else np.uint32(0)
+        hiding, wanted = solids | cutters, np.uint32(0)
+        if roles[i] == CUTTER:
+            hiding, wanted = cutters, solids
+        _classify(there, wire, hiding, wanted, near, deep, classes)
+        for half in range(2):
+            start = np.uintp(2 * first + half)
+            for v in range(np.uintp(NUM_VERTICES) - np.uintp(1 if half == 0 else ROW)):
+                kind = classes[half, v]
+                at = num_sure if kind == _SURE else mixed  # the others from the end on
+                cells[at], kept_areas[at], masks[at] = start + np.uintp(2) * v, areas[half, v], kind
+                num_sure += np.uintp(kind == _SURE)
+                mixed -= np.uintp(kind > _SURE)
+    total = num_sure + np.uintp(most_cells - 1) - mixed
+    for c in range(num_sure, total):
+        mixed += np.uintp(1)
+        cells[c], kept_areas[c], masks[c] = cells[mixed], kept_areas[mixed], masks[mixed]
+    return cells[:total], kept_areas[:total], masks[:total], num_sure
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _classify(valid, wire, hiding, wanted, near, deep, classes):
+    """classes[h, v] of a part's cells: not of the skin, wholly, or else the parts (bits) that points may lie in.
+
+    Of the skin is what lies in no part of `hiding` and, if there are any of `wanted`, in one of those.
+    """
+    for half in range(2):
+        side = np.uintp(1 if half == 0 else ROW)
+        far = side if wire else np.uintp(ROW + 1)
+        out, there = classes[half], valid[half]
+        for v in range(np.uintp(NUM_VERTICES) - far):
+            some, whole = near[v] | near[v + side] | near[v + far], deep[v] & deep[v + side] & deep[v + far]
+            gone = (whole & hiding != 0) | ((wanted != 0) & (some & wanted == 0)) | (not there[v])
+            sure = (some & hiding == 0) & ((wanted == 0) | (whole & wanted != 0))
+            kind = _SURE if sure else some
+            out[v] = _GONE if gone else kind
+        for v in range(np.uintp(NUM_VERTICES) - far, np.uintp(NUM_VERTICES)):
+            out[v] = _GONE

@@ -6,12 +6,13 @@ material away: of their own surface the part inside the solids is kept. Parts ma
 (As in Zeroverse, arXiv 2406.09371, used by Point-MAE-Zero, arXiv 2411.17467; the distributions are our own.)
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
-from pcfdsl.formula.composite_cells import sample_cells
 from pcfdsl.formula.composite_meshes import GRID_LINES, meshes
+from pcfdsl.formula.composite_points import sample_cells
 from pcfdsl.formula.composite_solids import (
     CONE,
     CUTTER,
@@ -106,12 +107,23 @@ def perturb_composite(rng: np.random.Generator, shape: Composite, *, variation: 
     Sizes, ratios and amplitudes are multiplied by log-normal factors with a deviation of `variation`; places, turns and
     axes get Gaussian noise `variation` times as large as they are.
     """
-    noise = variation * rng.standard_normal(shape.numbers.shape)
-    numbers = shape.numbers * np.exp(noise * _FACTORS) + noise * _TERMS
-    numbers[:, WAVES::5] = numbers[:, WAVES::5].clip(-0.3, 0.3)  # so that the surface stays off the centre
-    ratios = numbers[:, RATIO]
-    numbers[:, RATIO] = np.where(shape.kinds == TORUS, ratios.clip(0.08, 0.5), ratios.clip(max=1))
-    return replace(shape, numbers=numbers)
+    numbers = rng.standard_normal(shape.numbers.shape)
+    _vary(shape.kinds, shape.numbers, variation, numbers)
+    return Composite(kinds=shape.kinds, roles=shape.roles, parents=shape.parents, numbers=numbers)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _vary(kinds, numbers, variation, noise):
+    """Noise becomes numbers with that noise."""
+    for i in range(len(kinds)):
+        for c in range(len(_FACTORS)):
+            change = variation * noise[i, c]
+            factor = np.exp(change * _FACTORS[c]) if _FACTORS[c] else 1.0
+            noise[i, c] = numbers[i, c] * factor + change * _TERMS[c]
+        for c in range(WAVES, WAVES + 5 * NUM_WAVES, 5):  # so that the surface stays off the centre
+            noise[i, c] = min(max(noise[i, c], -0.3), 0.3)
+        low, high = (0.08, 0.5) if kinds[i] == TORUS else (-np.inf, 1.0)
+        noise[i, RATIO] = min(max(noise[i, RATIO], low), high)
 
 
 def sample_composite(rng: np.random.Generator, shape: Composite, num_points: int) -> np.ndarray:
@@ -123,10 +135,12 @@ def sample_composite(rng: np.random.Generator, shape: Composite, num_points: int
         ValueError: If the shape's numbers are not finite, or it has no area.
     """
     points, key = np.empty((num_points, 3), np.float32), draw_key(rng)
-    for roles in (shape.roles, shape.roles[shape.roles != CUTTER]):  # cutters are the last
-        parts = (shape.kinds[: len(roles)], roles, shape.parents[: len(roles)], shape.numbers[: len(roles)])
-        if sample_cells(*parts, *meshes(), key, points) == num_points:
-            return points
+    if sample_cells(shape.kinds, shape.roles, shape.parents, shape.numbers, *meshes(), key, points) == num_points:
+        return points
+    num = np.count_nonzero(shape.roles != CUTTER)  # cutters are the last
+    parts = shape.kinds[:num], shape.roles[:num], shape.parents[:num], shape.numbers[:num]
+    if sample_cells(*parts, *meshes(), key, points) == num_points:
+        return points
     raise ValueError(
         f"a composite of {len(shape.kinds)} parts has no surface to draw from; its numbers must be finite and its "
         "sizes positive"

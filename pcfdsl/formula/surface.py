@@ -9,9 +9,22 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["BLOCK", "choose_cells", "draw_key", "interleave", "position_in_cell", "word"]
+__all__ = [
+    "BLOCK",
+    "SPARE",
+    "cells_in_order",
+    "choose_cells",
+    "draw_key",
+    "golden_steps",
+    "interleave",
+    "position_in_cell",
+    "running_areas",
+    "word",
+]
 
 BLOCK = 128  # points that are computed side by side: in the vector registers, and their arrays in the nearest cache
+_AT_ONCE = 8  # places that are given to a cell before it is known how many it needs
+SPARE = _AT_ONCE + 2
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -44,33 +57,67 @@ def choose_cells(areas, key, cells):
     Returns:
         The total area; unless it is positive and finite, nothing is chosen.
     """
-    total = 0.0
-    before = np.empty(len(areas))
-    for c in range(np.uintp(len(areas))):  # unsigned indices avoid the check for negative ones
-        before[c] = total
-        total += areas[c]
+    before = running_areas(areas)
+    total = before[len(areas)]
     if not (total > 0 and np.isfinite(total)):
         return total
     num_points = np.uintp(len(cells))
-    random = word(key, num_points)
-    start, scale = np.float64(random >> np.uint64(32)) * 2.0**-32, num_points / total
-    in_order = np.zeros(num_points + np.uintp(2), np.uint32)  # cells that begin at the end, or by rounding beyond, too
-    for c in range(np.uintp(len(areas))):
-        if areas[c] > 0:  # its first point; where it has none, the next cell starts at the same one
-            in_order[np.uintp(before[c] * scale + start)] = c
-    cell = np.uint32(0)
-    for i in range(num_points):
-        cell = max(cell, in_order[i])
-        in_order[i] = cell
-    step = np.uintp(num_points * 0.618034)
-    while math.gcd(step, num_points) > 1:
-        step += np.uintp(1)
-    i = np.uintp(random % np.uint64(num_points))
+    in_order = np.empty(num_points + SPARE, np.uint32)
+    cells_in_order(before, key, in_order)
+    i, step = golden_steps(key, num_points)
     for k in range(num_points):
         cells[k] = in_order[i]
         i += step
         i -= num_points if i >= num_points else np.uintp(0)
     return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def running_areas(areas):
+    """[C + 1] float64 sums of the areas of the cells before each one, and of all."""
+    total, before = 0.0, np.empty(len(areas) + 1)
+    for c in range(np.uintp(len(areas))):  # unsigned indices avoid the check for negative ones
+        before[c] = total
+        total += areas[c]
+    before[len(areas)] = total
+    return before
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def cells_in_order(before, key, in_order):
+    """The cells that `choose_cells` chooses, in ascending order.
+
+    Args:
+        before: [C + 1] of `running_areas`.
+        key: As there.
+        in_order: [N + SPARE] uint32; the first N become the cells.
+    """
+    num_cells, num_points = np.uintp(len(before) - 1), np.uintp(len(in_order) - SPARE)
+    scale = num_points / before[num_cells]
+    start = np.float64(word(key, num_points) >> np.uint64(32)) * 2.0**-32
+    done = np.uintp(0)
+    for c in range(num_cells):
+        # Its first point, or where it has none that of the next cell, which takes its places. Cells may begin at the
+        # end and, by rounding, one beyond.
+        first = np.uintp(before[c] * scale + start)
+        while done < first:  # more than were written at once
+            in_order[done] = np.uint32(c) - np.uint32(1)
+            done += np.uintp(1)
+        for k in range(np.uintp(_AT_ONCE)):
+            in_order[first + k] = c
+        done = first + np.uintp(_AT_ONCE)
+    while done < num_points:
+        in_order[done] = np.uint32(num_cells) - np.uint32(1)
+        done += np.uintp(1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def golden_steps(key, num_points):
+    """Where to begin among N points, and how far to go from one to the next, modulo N, so as to meet all of them."""
+    step = np.uintp(num_points * 0.618034)
+    while math.gcd(step, num_points) > 1:
+        step += np.uintp(1)
+    return np.uintp(word(key, num_points) % np.uint64(num_points)), step
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
