@@ -32,7 +32,7 @@ FILE = Path(__file__).parent / "golden" / "digests.json"
 NUM_SAMPLES = 3
 TOLERANCE, DOTS_TOLERANCE = 1e-4, 1e-2
 CLOUDS = ("num_categories=3", "num_instances=4", "num_points=2000", "search.variance_threshold=0.05")
-FORMULAS = ("spherical_harmonics", "superquadrics", "composites")
+FORMULAS = ("spherical_harmonics", "superquadrics", "composites", "growth")
 SIZES = {
     "fractaldb": "num_categories: 2, num_instances: 5, image_size: 64",
     "exfractaldb": "num_categories: 2, num_instances: 5, image_size: 64",

@@ -10,7 +10,16 @@ from numba import njit
 from pcfdsl.formula.composite_cells import find_cells, mesh
 from pcfdsl.formula.composite_meshes import NUM_VERTICES, ROW
 from pcfdsl.formula.composite_solids import CUTTER, RATIO, SIZE, WIRES, frames, gauge_at
-from pcfdsl.formula.surface import BLOCK, SPARE, cells_in_order, golden_steps, position_in_cell, running_areas, word
+from pcfdsl.formula.surface import (
+    BLOCK,
+    SPARE,
+    cells_in_order,
+    circle,
+    golden_steps,
+    position_in_cell,
+    running_areas,
+    word,
+)
 
 __all__ = ["sample_cells"]
 
@@ -55,15 +64,6 @@ def _on_triangles(chosen, cells, weights, x, y, z, drawn, block):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _sine(t):
-    """sin(pi t) for t from -1/2 to 1/2, to five digits."""
-    x = t * np.float32(np.pi)
-    square = x * x
-    series = square * (np.float32(1 / 120) - square * (np.float32(1 / 5040) - square * np.float32(1 / 362880)))
-    return x * (_ONE - square * (np.float32(1 / 6)) + square * series)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _on_wires(cells, radii, u, v, vertices, ends, block):
     """Places on those cells that are sides of wires: on the cylinders about them."""
     radius = ends[6]
@@ -80,8 +80,7 @@ def _on_wires(cells, radii, u, v, vertices, ends, block):
         ex, ey, ez = ex * length, ey * length, ez * length
         length = _ONE / np.sqrt(dx * dx + dy * dy + dz * dz)
         fx, fy, fz = (dy * ez - dz * ey) * length, (dz * ex - dx * ez) * length, (dx * ey - dy * ex) * length
-        s = _sine(v[k] - _HALF)  # of half the angle around the wire
-        c, s = _ONE - _TWO * s * s, _TWO * s * np.sqrt(max(_ONE - s * s, np.float32(0)))
+        c, s = circle(v[k])
         ends[0, k] += u[k] * dx + c * ex + s * fx
         ends[1, k] += u[k] * dy + c * ey + s * fy
         ends[2, k] += u[k] * dz + c * ez + s * fz

@@ -14,6 +14,7 @@ __all__ = [
     "SPARE",
     "cells_in_order",
     "choose_cells",
+    "circle",
     "draw_key",
     "golden_steps",
     "interleave",
@@ -127,6 +128,17 @@ def position_in_cell(random):
     u = np.float32(np.uint32(random) & np.uint32(0xFFFF)) + half
     v = np.float32(np.uint32(random >> np.uint64(16)) & np.uint32(0xFFFF)) + half
     return u * scale, v * scale
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def circle(v):
+    """A place on the unit circle for v from 0 to 1: cosine and sine of 2 pi v - pi, to five digits."""
+    one, two = np.float32(1), np.float32(2)
+    x = (v - np.float32(0.5)) * np.float32(np.pi)  # half the angle
+    square = x * x
+    series = square * (np.float32(1 / 120) - square * (np.float32(1 / 5040) - square * np.float32(1 / 362880)))
+    s = x * (one - square * (np.float32(1 / 6)) + square * series)
+    return one - two * s * s, two * s * np.sqrt(max(one - s * s, np.float32(0)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -18,7 +18,13 @@ from pcfdsl.pointcloud.pcfractal import (
     category_names,
     open_pcfractal,
 )
-from pcfdsl.pointcloud.surfaces import CompositesConfig, SphericalHarmonicsConfig, SuperquadricsConfig, SurfaceClouds
+from pcfdsl.pointcloud.surfaces import (
+    CompositesConfig,
+    GrowthConfig,
+    SphericalHarmonicsConfig,
+    SuperquadricsConfig,
+    SurfaceClouds,
+)
 
 __all__ = ["Formula", "IFSConfig", "ObjectClouds", "ObjectsConfig", "check_objects"]
 
@@ -31,7 +37,7 @@ class IFSConfig(PCFractalConfig):
     share: float = option(1.0, "how often rooms have objects of this formula, relative to the others", minimum=1e-6)
 
 
-Formula = IFSConfig | SphericalHarmonicsConfig | SuperquadricsConfig | CompositesConfig
+Formula = IFSConfig | SphericalHarmonicsConfig | SuperquadricsConfig | CompositesConfig | GrowthConfig
 
 
 def check_objects(objects: Sequence[Formula]):

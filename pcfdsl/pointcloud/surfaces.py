@@ -1,4 +1,4 @@
-"""Clouds of the formulas of surfaces: spherical harmonics, superquadrics, composites of primitives.
+"""Clouds of the formulas of surfaces: spherical harmonics, superquadrics, composites of primitives, growth.
 
 A category is a shape drawn at random, an instance a variation of it. Cloud (k, j) depends on (settings, k, j) alone.
 """
@@ -11,13 +11,20 @@ from typing import Any, Literal
 import numpy as np
 
 from pcfdsl.config import Settings, option
-from pcfdsl.formula import composites, superquadrics
+from pcfdsl.formula import composites, growth, superquadrics
 from pcfdsl.formula import spherical_harmonics as harmonics
 from pcfdsl.formula.normalize import center_min_max_joint
 from pcfdsl.pointcloud.pcfractal import FractalCloud
 from pcfdsl.rng import stream
 
-__all__ = ["CompositesConfig", "SphericalHarmonicsConfig", "SuperquadricsConfig", "SurfaceClouds", "SurfaceConfig"]
+__all__ = [
+    "CompositesConfig",
+    "GrowthConfig",
+    "SphericalHarmonicsConfig",
+    "SuperquadricsConfig",
+    "SurfaceClouds",
+    "SurfaceConfig",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +74,14 @@ class CompositesConfig(SurfaceConfig):
     heights: float = option(0.3, "share of the primitives whose surface has hills", minimum=0.0, maximum=1.0)
     cuts: float = option(0.3, "share of the objects out of which a primitive or two is cut", minimum=0.0, maximum=1.0)
     wires: float = option(0.2, "share of the objects with primitives made of wire", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrowthConfig(SurfaceConfig):
+    """Tubes that branch into tubes by one rule, as plants do."""
+
+    formula: Literal["growth"] = option("growth", "tubes that branch into tubes by one rule, as plants do")
+    max_depth: int = option(5, "how often tubes branch at most", minimum=1, maximum=growth.MAX_DEPTH)
 
 
 class SurfaceClouds:
@@ -132,4 +147,7 @@ def _formula(config: SurfaceConfig) -> _Formula:
                 wires=config.wires,
             )
             return _Formula(config.formula, draw, composites.perturb_composite, composites.sample_composite)
+        case GrowthConfig():
+            draw = functools.partial(growth.draw_growth, max_depth=config.max_depth)
+            return _Formula(config.formula, draw, growth.perturb_growth, growth.sample_growth)
     raise TypeError(f"config is a {type(config).__name__}; expected the settings of a formula of surfaces")

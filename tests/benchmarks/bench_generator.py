@@ -24,7 +24,7 @@ from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
 from pcfdsl.rng import stream
 
 NUM_POINTS = 10_000_000
-FORMULAS = ("ifs", "spherical_harmonics", "superquadrics", "composites")
+FORMULAS = ("ifs", "spherical_harmonics", "superquadrics", "composites", "growth")
 
 
 def seconds(run: Callable[[], object], repeats: int = 5, clock: Callable[[], float] = time.perf_counter) -> float:
