@@ -132,7 +132,7 @@ def position_in_cell(random):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def circle(v):
-    """A place on the unit circle for v from 0 to 1: cosine and sine of 2 pi v - pi, an angle that is 0.004 off at most."""
+    """A place on the unit circle for v from 0 to 1: cosine and sine of 2 pi v - pi, which is 0.004 off at most."""
     one, two = np.float32(1), np.float32(2)
     x = (v - np.float32(0.5)) * np.float32(np.pi)  # half the angle
     square = x * x
