@@ -37,7 +37,12 @@ SRUNET = (
     "model.srunet={voxel_size: 0.2, num_seeds: 64, net: {stem_planes: 8, planes: [8, 16, 16, 16, 16, 16, 16, 16], "
     "layers: [1, 1, 1, 1, 1, 1, 1, 1], out_channels: 32}}",
 )
-BACKBONES = {"pointnet2": (), "srunet": SRUNET}
+TRANSFORMER = (
+    "points.use_height=false",
+    "model.backbone_type=point_transformer",
+    "model.transformer={embed_dim: 48, depth: 2, num_heads: 2, num_seeds: 128, tokens: {num_groups: 128, group_size: 8}}",
+)
+BACKBONES = {"pointnet2": (), "srunet": SRUNET, "transformer": TRANSFORMER}
 
 
 def smoke(task: str, *overrides: str) -> Any:
@@ -65,6 +70,7 @@ def test_laptop_backbones_fit_the_laptop_detectors():
     [
         *((name, "pointnet2") for name in MAKE),
         ("csc", "srunet"),
+        ("random_rooms", "transformer"),
         *(pytest.param(name, "srunet", marks=pytest.mark.slow) for name in MAKE if name != "csc"),
     ],
 )
