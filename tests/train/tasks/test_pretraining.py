@@ -40,7 +40,8 @@ SRUNET = (
 TRANSFORMER = (
     "points.use_height=false",
     "model.backbone_type=point_transformer",
-    "model.transformer={embed_dim: 48, depth: 2, num_heads: 2, num_seeds: 128, tokens: {num_groups: 128, group_size: 8}}",
+    "model.transformer={embed_dim: 48, depth: 2, num_heads: 2, num_seeds: 128, "
+    "tokens: {num_groups: 128, group_size: 8}}",
 )
 BACKBONES = {"pointnet2": (), "srunet": SRUNET, "transformer": TRANSFORMER}
 
