@@ -6,6 +6,9 @@ from scipy.special import sph_harm_y
 
 from pcfdsl.formula import composites, superquadrics
 from pcfdsl.formula import spherical_harmonics as harmonics
+from pcfdsl.formula.composite_cells import mesh
+from pcfdsl.formula.composite_meshes import NUM_VERTICES, ROW, meshes
+from pcfdsl.formula.composite_solids import frames
 from pcfdsl.formula.composites import KINDS, Composite
 from pcfdsl.formula.superquadrics import Superquadric
 from pcfdsl.formula.surface import choose_cells, draw_key, position_in_cell, word
@@ -253,9 +256,9 @@ def test_height_fields_move_the_surface_and_its_area():
 
 def test_wires_are_tubes_about_the_edges_of_their_grid():
     size = np.array([1.0, 0.5, 0.25])
-    for meshes in (1, 2, 3):
-        points = sampled(primitive("box", tuple(size), role=WIRES + meshes - 1)) / size
-        lines = np.linspace(-1, 1, meshes + 1)
+    for num_meshes in (1, 2, 3):
+        points = sampled(primitive("box", tuple(size), role=WIRES + num_meshes - 1)) / size
+        lines = np.linspace(-1, 1, num_meshes + 1)
         near = np.abs(points[:, :, None] - lines).argmin(2)
         rest = (points - lines[near]) * size
         radius = 0.04 * np.cbrt(size.prod())
@@ -263,7 +266,7 @@ def test_wires_are_tubes_about_the_edges_of_their_grid():
         off = np.stack([np.hypot(rest[:, (a + 1) % 3], rest[:, (a + 2) % 3]) for a in range(3)], axis=1)
         along = np.abs(off - radius) < 1e-5
         assert along.any(1).all()
-        lengths = size * 4 * meshes
+        lengths = size * 4 * num_meshes
         alone = along[along.sum(1) == 1]
         np.testing.assert_allclose(alone.mean(0), lengths / lengths.sum(), atol=0.02)
     for kind in KINDS:
@@ -295,6 +298,42 @@ def test_points_of_composites_are_on_a_part_and_within_no_other():
         assert wires or (on[solid].any(0) | on_cutter & within[solid].any(0)).all()
         seen += [len(shape.roles) > 1, wires, on_cutter.any(), shape.numbers[:, 11].any(), len(shape.roles) > 6]
     assert (seen > 5).all()
+
+
+def area_of_cells(part):
+    """Of a shape of one solid part."""
+    world, _, centers, waves, least = frames(part.kinds, part.parents, part.numbers)
+    vertices, work = np.empty((3, NUM_VERTICES), np.float32), np.empty((7, NUM_VERTICES), np.float32)
+    grid, valid = meshes()
+    mesh(0, part.kinds[0], np.float32(part.numbers[0, 10]), least[0] < 1, waves, world, centers, grid, work, vertices)
+    v = np.flatnonzero(valid[0, 0, 0])
+    a, b, c, d = (vertices.T[v + step].astype(np.float64) for step in (0, 1, ROW + 1, ROW))
+    return sum(np.linalg.norm(np.cross(side - a, c - a), axis=1).sum() / 2 for side in (b, d))
+
+
+def test_points_of_composites_are_those_of_all_parts_that_no_other_hides():
+    """As the slow way has it: points of each part alone, tested with all the others."""
+    for k in range(15):
+        rng = stream(13, k)
+        shape = composites.draw_composite(rng, heights=0.3, cuts=0.4)
+        centers, sums, total = frames(shape.kinds, shape.parents, shape.numbers)[2], np.zeros((2, 3)), 0.0
+        for i in range(len(shape.kinds)):
+            own = slice(i, i + 1)
+            part = Composite(
+                kinds=shape.kinds[own], roles=np.zeros(1, int), parents=np.zeros(1, int), numbers=shape.numbers[own]
+            )
+            points = sampled(part, 20_000, seed=100 * k + i)
+            points += centers[i] - frames(part.kinds, part.parents, part.numbers)[2][0]
+            inside = composites.measure(shape, points) < 1
+            inside[i] = False
+            hidden, within = inside[shape.roles == CUTTER].any(0), inside[shape.roles == SOLID].any(0)
+            left = points[~hidden & (within == (shape.roles[i] == CUTTER))]
+            share = area_of_cells(part) / len(points)
+            sums += share * np.stack([left.sum(0), (left**2).sum(0)])
+            total += share * len(left)
+        points = sampled(shape, 100_000)
+        found = np.stack([points.mean(0), (points**2).mean(0)])
+        assert np.abs(found - sums / total).max() < 0.005 * points.std()
 
 
 def test_composites_vary_in_numbers_and_stay_together():
