@@ -24,7 +24,7 @@ class PointMAEModelConfig:
     """A transformer for clouds, what is hidden from it, and the decoder; the defaults are the paper's."""
 
     transformer: TransformerConfig = option(
-        TransformerConfig(embed_dim=384, depth=12, num_heads=6),
+        TransformerConfig(embed_dim=384, depth=12, num_heads=6, drop_path=0.1),
         "the transformer, which is what a classifier takes over",
     )
     mask: float = option(0.6, "share of the groups that is hidden, rounded down", minimum=0.0, maximum=1.0)
