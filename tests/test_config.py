@@ -118,11 +118,13 @@ def test_files_that_are_not_settings(tmp_path, content):
         ("inner.rate=1:30.5", "is ambiguous"),
         ("name.a=1", "not a group"),
         ("inner.rate.a.b=1", "not a group"),
+        ("sizes.0=1", "give a list as a whole"),
+        ("sizes=1", "expected a list, got 1"),
     ],
 )
 def test_numbers_beyond_all_measure_are_refused(tmp_path, override, said):
     path = tmp_path / "a.yaml"
-    path.write_text("name:\ninner: {rate: 0.1}\n")
+    path.write_text("name:\ninner: {rate: 0.1}\nsizes: [1.0]\n")
     [message] = problems(override, path=path).values()
     assert said in message
     assert len(message) < 400

@@ -53,7 +53,9 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
             given[key] = read_yaml(value)
             _set(settings, key.split("."), given[key])
         except TypeError:
-            problems.append((key, "sets a key inside a setting that is not a group"))
+            problems.append(
+                (key, "sets a key inside a setting that is not a group; give a list as a whole, such as 'key=[{...}]'")
+            )
         except NOT_YAML as error:
             problems.append((key, f"has a value that is not valid YAML: {error}"))
     for key in given:

@@ -91,6 +91,8 @@ def convert(value: Any, hint: Any) -> tuple[Any, str | None]:
 
 
 def _name(hint: Any) -> str:
+    if typing.get_origin(hint) is tuple:
+        return "a list"
     return "nothing (null)" if hint is type(None) else str(getattr(hint, "__name__", hint)).replace("NoneType", "null")
 
 

@@ -172,5 +172,5 @@ def test_lists_of_groups_are_read_written_and_refused():
     assert messages["objects.5"] == "expected a group of settings, got 7"
     assert messages["objects.6.variation"] == "must be at most 3.0, got 1000.0"
     for empty in ("[]", "3"):
-        with pytest.raises(ConfigError, match=r"objects: (is empty; give|expected tuple)"):
+        with pytest.raises(ConfigError, match=r"objects: (is empty; give|expected a list)"):
             load(ObjectScenesConfig, None, [f"objects={empty}"])
