@@ -137,7 +137,10 @@ def frames(kinds, parents, numbers):
             x, y, z = numbers[i, first + 2], numbers[i, first + 3], numbers[i, first + 4]
             length = np.sqrt(x * x + y * y + z * z)
             waves[i, w, 0], waves[i, w, 1], waves[i, w, 2] = x / length, y / length, z / length
-            waves[i, w, 2 + int(numbers[i, first + 1])] = numbers[i, first]
+            degree = numbers[i, first + 1]
+            if not 1 <= degree <= MAX_DEGREE:
+                raise ValueError("the degree of a composite's wave must be a number from 1 to 6")
+            waves[i, w, 2 + int(degree)] = numbers[i, first]
             least[i] -= abs(numbers[i, first])
         if i == 0:
             continue

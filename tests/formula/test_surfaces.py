@@ -364,3 +364,11 @@ def test_composites_without_surface_are_refused():
         ValueError, match="a composite of 1 parts has no surface to draw from; its numbers must be finite"
     ):
         sampled(primitive("box", (np.nan, 1, 1)))
+
+
+@pytest.mark.parametrize("degree", [0, 7, 1e9, np.nan])
+def test_waves_of_composites_have_known_degrees(degree):
+    shape = next(drawn_composites(1))
+    shape.numbers[0, 12] = degree
+    with pytest.raises(ValueError, match="the degree of a composite's wave must be a number from 1 to 6"):
+        sampled(shape)
