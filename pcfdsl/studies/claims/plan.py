@@ -67,7 +67,7 @@ class Plan:
 _WIDE = "model.backbone.width=2"
 _NO_CURVES = "train.sinks=[]"
 _SHARES = {"tenth": 0.1, "quarter": 0.25, "half": 0.5, "all": 1.0}
-_TENTH = "train_fraction=0.1"
+_TENTH = f"train_fraction={_SHARES['tenth']}"
 _LONG = "train.num_steps=1000"
 _FEW = ("detection", "threshold_015", "classification", "pointcontrast")
 _NARROW = (*_FEW, "no_check", "contractive", "filtered", "harmonics", "segmentation", "csc", "random_rooms")
