@@ -115,7 +115,7 @@ def sample_cells(kinds, roles, parents, numbers, grid, valid, key, points):
     before = running_areas(areas)
     all_area = before[len(cells)]
     made, num = np.uintp(0), np.uintp(len(points))
-    if not (all_area > 0 and np.isfinite(all_area)):
+    if not (num and all_area > 0 and np.isfinite(all_area)):  # below a place is written before it is counted
         return made
     drawn, inside = np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.uint32)
     random, weights = np.empty((2, BLOCK), np.float32), np.empty((3, BLOCK), np.float32)

@@ -8,6 +8,7 @@ from pcfdsl.formula import composites, superquadrics
 from pcfdsl.formula import spherical_harmonics as harmonics
 from pcfdsl.formula.composite_cells import mesh
 from pcfdsl.formula.composite_meshes import NUM_VERTICES, ROW, meshes
+from pcfdsl.formula.composite_points import sample_cells
 from pcfdsl.formula.composite_solids import frames
 from pcfdsl.formula.composites import KINDS, Composite
 from pcfdsl.formula.superquadrics import Superquadric
@@ -372,3 +373,11 @@ def test_waves_of_composites_have_known_degrees(degree):
     shape.numbers[0, 12] = degree
     with pytest.raises(ValueError, match="the degree of a composite's wave must be a number from 1 to 6"):
         sampled(shape)
+
+
+def test_no_points_of_a_composite_are_none_and_nothing_is_written_beside_them():
+    shape = next(drawn_composites(1))
+    kinds, roles, parents, numbers = shape.kinds, shape.roles, shape.parents, shape.numbers
+    beside = np.full((1, 3), np.nan, np.float32)
+    assert sample_cells(kinds, roles, parents, numbers, *meshes(), draw_key(stream(0)), beside[:0]) == 0
+    assert np.isnan(beside).all()
