@@ -1,7 +1,8 @@
 """Bezier curves of any degree."""
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["bezier_curves"]
 
@@ -30,7 +31,7 @@ def bezier_curves(controls: np.ndarray, num_points: int) -> np.ndarray:
     return points
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _de_casteljau(controls, points):
     """Repeated interpolation between neighbours: O(degree^2) operations, and no binomials that could overflow."""
     num_curves, num_controls, dim = controls.shape

@@ -6,10 +6,10 @@ they lie outside all other parts, so only the points of the rest have to be test
 """
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula.composite_meshes import NUM_VERTICES, ROW
 from pcfdsl.formula.composite_solids import BOX, CONE, CUTTER, ELLIPSOID, SIZE, TORUS, WIRES, gauge_at, swell
+from pcfdsl.jit import kernel
 
 __all__ = ["find_cells", "mesh"]
 
@@ -19,7 +19,7 @@ _ONE, _HALF = np.float32(1), np.float32(0.5)
 _THIRD = np.float32(3**-0.5)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def mesh(i, kind, ratio, wavy, waves, world, centers, grid, work, vertices):
     """Vertices of part i in the world."""
     x, y, z, scale = work[4], work[5], work[6], work[0]
@@ -57,7 +57,7 @@ def mesh(i, kind, ratio, wavy, waves, world, centers, grid, work, vertices):
             out[first + v] = a * x[v] + b * y[v] + c * z[v] + to
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _triangles(x, y, z, areas, edges):
     """areas[h, v] and squares of the longest edges of the triangles (v, v + 1, v + ROW + 1) and (v, v + ROW + 1,
     v + ROW).
@@ -75,7 +75,7 @@ def _triangles(x, y, z, areas, edges):
             longest[v] = max(max(one, two), ux * ux + uy * uy + uz * uz)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _wires(radius, x, y, z, areas, edges):
     """areas[h, v] and squares of the lengths of the cylinders about the sides from v to v + 1 and to v + ROW."""
     around = np.float32(2 * np.pi) * radius
@@ -88,7 +88,7 @@ def _wires(radius, x, y, z, areas, edges):
             out[v] = around * np.sqrt(square)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _greatest(values, valid):
     """The greatest of those that are valid; lanes side by side, because compilers keep the order of one."""
     lanes, greatest = np.zeros(_LANES, np.float32), np.float32(0)
@@ -104,7 +104,7 @@ def _greatest(values, valid):
     return max(greatest, lanes.max())
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _bounds(kinds, ratios, numbers, least):
     """Of each part: the radius of a ball about its centre that holds it, the greatest value of its gauge within its
     height field, and how fast its gauge without the height field changes at most with the place in the world.
@@ -131,7 +131,7 @@ def _bounds(kinds, ratios, numbers, least):
     return reach, most, steep
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def find_cells(parts, solids, cutters, radii, numbers, waves, local, centers, least, vertices, valid, work):
     """The cells of all parts, but for those that certainly lie within another: first those whose points need no test.
 
@@ -204,7 +204,7 @@ def find_cells(parts, solids, cutters, radii, numbers, waves, local, centers, le
     return cells[:total], kept_areas[:total], masks[:total], num_sure
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _classify(valid, wire, hiding, wanted, near, deep, classes):
     """classes[h, v] of a part's cells: not of the skin, wholly, or else the parts (bits) that points may lie in.
 

@@ -5,7 +5,6 @@ are written in another order, in which any part of a cloud is spread over the wh
 """
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula.composite_cells import find_cells, mesh
 from pcfdsl.formula.composite_meshes import NUM_VERTICES, ROW
@@ -20,6 +19,7 @@ from pcfdsl.formula.surface import (
     running_areas,
     word,
 )
+from pcfdsl.jit import kernel
 
 __all__ = ["sample_cells"]
 
@@ -31,7 +31,7 @@ _Y, _Z, _KEPT = np.uintp(1), np.uintp(2), np.uintp(3)  # places have four number
 _ONE, _TWO, _HALF = np.float32(1), np.float32(2), np.float32(0.5)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _weights(key, first, u, v, weights):
     """Two random numbers for each point, and the weights of a triangle's corners that they say; vectorised."""
     for k in range(np.uintp(BLOCK)):
@@ -41,14 +41,14 @@ def _weights(key, first, u, v, weights):
         weights[0, k], weights[1, k], weights[2, k] = low, high - low, _ONE - high
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _ends(cell):
     """A cell's first vertex, and the next one, where a side of a wire ends."""
     a = np.uintp(cell >> np.uint32(1))
     return a, a + np.uintp(1) + np.uintp(cell & np.uint32(1)) * np.uintp(ROW - 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _on_triangles(chosen, cells, weights, x, y, z, drawn, block):
     """Look up cells by their number, and the places on them as if all were triangles, each followed by 1."""
     for k in range(np.uintp(BLOCK)):
@@ -63,7 +63,7 @@ def _on_triangles(chosen, cells, weights, x, y, z, drawn, block):
         block[to + _KEPT] = _ONE
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _on_wires(cells, radii, u, v, vertices, ends, block):
     """Places on those cells that are sides of wires: on the cylinders about them."""
     radius = ends[6]
@@ -90,7 +90,7 @@ def _on_wires(cells, radii, u, v, vertices, ends, block):
             block[to], block[to + _Y], block[to + _Z] = ends[0, k], ends[1, k], ends[2, k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def sample_cells(kinds, roles, parents, numbers, grid, valid, key, points):
     """Fill points; how many were found, fewer than all if hardly anything is left of the shape."""
     world, local, centers, waves, least = frames(kinds, parents, numbers)

@@ -4,7 +4,8 @@ Loops over rows of numbers, one result at a time, are those that compilers vecto
 """
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = [
     "CONE",
@@ -31,7 +32,7 @@ NUM_WAVES, MAX_DEGREE = 3, 6
 _ONE, _HALF, _TINY = np.float32(1), np.float32(0.5), np.float32(1e-6)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def swell(i, waves, x, y, z, work):
     """work[0] becomes 1 plus the height field of part i in the direction of each place.
 
@@ -59,7 +60,7 @@ def swell(i, waves, x, y, z, work):
             total[k] += u * b1 - b2
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _gauge(i, kind, ratio, wavy, waves, x, y, z, work, found):
     """How far out places in the frame of part i are, with its height field if `wavy`: 1 on its surface, less within.
 
@@ -94,7 +95,7 @@ def _gauge(i, kind, ratio, wavy, waves, x, y, z, work, found):
             found[k] /= work[0, k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def gauge_at(i, kind, ratio, wavy, waves, local, centers, x, y, z, work, found):
     """As `_gauge` for places in the world; `work` is [7, N or more]."""
     num = np.uintp(len(x))
@@ -106,7 +107,7 @@ def gauge_at(i, kind, ratio, wavy, waves, local, centers, x, y, z, work, found):
     _gauge(i, kind, ratio, wavy, waves, work[0, :num], work[1, :num], work[2, :num], work[3:], found)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def frames(kinds, parents, numbers):
     """What the numbers of the parts say.
 

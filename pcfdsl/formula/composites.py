@@ -9,7 +9,6 @@ material away: of their own surface the part inside the solids is kept. Parts ma
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula.composite_meshes import GRID_LINES, meshes
 from pcfdsl.formula.composite_points import sample_cells
@@ -28,6 +27,7 @@ from pcfdsl.formula.composite_solids import (
     gauge_at,
 )
 from pcfdsl.formula.surface import draw_key
+from pcfdsl.jit import kernel
 
 __all__ = ["KINDS", "MAX_PRIMITIVES", "Composite", "draw_composite", "measure", "perturb_composite", "sample_composite"]
 
@@ -112,7 +112,7 @@ def perturb_composite(rng: np.random.Generator, shape: Composite, *, variation: 
     return Composite(kinds=shape.kinds, roles=shape.roles, parents=shape.parents, numbers=numbers)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _vary(kinds, numbers, variation, noise):
     """Noise becomes numbers with that noise."""
     for i in range(len(kinds)):

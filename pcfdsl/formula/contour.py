@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula.noise import perlin_1d, perlin_2d
+from pcfdsl.jit import kernel
 
 __all__ = ["RadialContour", "contour_noise", "noise_from_arguments", "radial_polygons"]
 
@@ -120,7 +120,7 @@ def radial_polygons(
     return polygons
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _grow(first, directions, waves, noise, coefficient, gain, step, polygons):
     """Keeps the released order of operations, so that sums round identically."""
     num_polygons, num_vertices, _ = polygons.shape

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula.ifs import IFS, effective_maps
 from pcfdsl.formula.iterate import chaos_game
 from pcfdsl.formula.normalize import center_min_max_joint
+from pcfdsl.jit import kernel
 
 __all__ = ["Diversity", "Quantiles", "box_counts", "box_dimension", "chamfer_distance", "diversity"]
 
@@ -169,7 +169,7 @@ def _nearest(distances: np.ndarray) -> np.ndarray:
     return np.where(np.eye(len(distances), dtype=bool), np.inf, distances).min(axis=1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _one_way(points, others):
     total = 0.0
     for i in range(len(points)):
@@ -183,7 +183,7 @@ def _one_way(points, others):
     return total / len(points)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _count_cells(points, low, extent, grid):
     occupied = np.zeros((grid, grid, grid), np.bool_)
     scale, last = grid / extent, grid - 1  # the points at the far sides belong to the last cells

@@ -9,9 +9,9 @@ cones without ends, and may run into one another.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula.surface import BLOCK, choose_cells, circle, draw_key, interleave, position_in_cell, word
+from pcfdsl.jit import kernel
 
 __all__ = ["MAX_DEPTH", "Growth", "draw_growth", "perturb_growth", "sample_growth", "segments"]
 
@@ -86,7 +86,7 @@ def _num_tubes(num_branches: int, depth: int) -> int:
     return sum(num_branches**level for level in range(depth + 1))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _grow(rule, radius, tropism, tubes, found):
     """Fill the segments. Of each of `tubes`: where it begins, its direction, one across, its length and radius."""
     tubes[0] = np.array([0, 0, 0, 0, 0, 1, 1, 0, 0, 1, radius])
@@ -124,7 +124,7 @@ def _grow(rule, radius, tropism, tubes, found):
             to[9], to[10] = length * rule[k, 2], thick * rule[k, 3]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _sample(found, key, points):
     areas = np.empty(len(found), np.float32)
     for s in range(len(found)):
@@ -149,7 +149,7 @@ def _sample(found, key, points):
         interleave(x, y, z, points[first : first + BLOCK])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _places(key, first, count, rows, x, y, z):
     """Points on segments; a loop that is vectorised."""
     for k in range(np.uintp(count)):

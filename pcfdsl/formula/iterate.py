@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.config import check_argument
 from pcfdsl.formula.ifs import IFS
+from pcfdsl.jit import kernel
 
 __all__ = [
     "NUM_LANES",
@@ -119,7 +119,7 @@ def chaos_games(
     ]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _play_all(tables, thresholds, states, points, counts):
     for s in range(len(tables)):
         counts[s] = play(tables[s], thresholds[s], states[s], points[s])
@@ -158,7 +158,7 @@ def draw_states(rng: np.random.Generator, *batch: int) -> np.ndarray:
     return rng.integers(2**32, size=(*batch, 4, NUM_LANES), dtype=np.uint32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def play(table, thresholds, states, points):
     """Fill points[NUM_LANES:] from the start in points[:NUM_LANES]; returns how many are filled before divergence.
 
@@ -187,7 +187,7 @@ def play(table, thresholds, states, points):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _choose(state, thresholds, choices):
     """Choose the maps of one block; the loops over lanes and block are simple enough for the compiler to vectorise."""
     words = np.empty(_BLOCK * NUM_LANES, np.uint32)
@@ -211,7 +211,7 @@ def _choose(state, thresholds, choices):
             choices[i] += np.uint32(1) if words[i] > threshold else np.uint32(0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _advance_2d(table, choices, points, first, stop):
     for i in range(np.uintp(stop - first)):  # unsigned indices avoid the check for negative ones
         k, to = np.uintp(choices[i]), np.uintp(first) + i
@@ -220,7 +220,7 @@ def _advance_2d(table, choices, points, first, stop):
         points[to, 1] = (table[k, 1, 0] * x + table[k, 1, 1] * y) + table[k, 1, 2]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _advance_3d(table, choices, points, first, stop):
     for i in range(np.uintp(stop - first)):
         k, to = np.uintp(choices[i]), np.uintp(first) + i

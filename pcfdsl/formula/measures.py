@@ -1,7 +1,8 @@
 """The measurements of point sets by which the papers accept or reject categories."""
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["filling_rate", "scaled_variances"]
 
@@ -38,7 +39,7 @@ def filling_rate(points: np.ndarray, *, size: int = 512, pad: int = 6) -> float:
     return _count_pixels(np.asarray(points, np.float64), size, pad) / size**2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _count_pixels(points, size, pad):
     low_x = high_x = points[0, 0]
     low_y = high_y = points[0, 1]

@@ -14,10 +14,10 @@ Systems, ch. 3.)
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.config import check_argument
 from pcfdsl.formula.ifs import IFS
+from pcfdsl.jit import kernel
 
 __all__ = ["Moments", "moments", "solve_moments"]
 
@@ -46,7 +46,7 @@ def moments(ifs: IFS) -> Moments | None:
     return Moments(mean, covariance)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def solve_moments(matrices, offsets, probabilities, mean, covariance):
     """Write the exact moments; returns False, with undefined outputs, if they do not exist.
 
@@ -111,7 +111,7 @@ def solve_moments(matrices, offsets, probabilities, mean, covariance):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _eliminate(system, size):
     """Gauss-Jordan elimination with row pivoting, in place, on the augmented matrix; False if it is singular."""
     for i in range(size):
@@ -135,7 +135,7 @@ def _eliminate(system, size):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _positive_definite(upper, dim):
     """Sylvester's criterion for a symmetric matrix, given its upper triangle row by row."""
     if dim == 2:

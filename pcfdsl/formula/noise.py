@@ -6,7 +6,8 @@ float32 arithmetic, its slopes, Perlin's own permutation.
 """
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["fractal_noise_2d", "perlin_1d", "perlin_2d"]
 
@@ -103,7 +104,7 @@ def fractal_noise_2d(
     return values
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _perlin_1d(arguments, values):
     six, fifteen, ten = np.float32(6), np.float32(15), np.float32(10)
     for k in range(len(arguments)):
@@ -117,7 +118,7 @@ def _perlin_1d(arguments, values):
         values[k] = (left + fade * (right - left)) * np.float32(0.4)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _shuffled(salt):
     """A permutation of 0 to 255 determined by the salt (splitmix64 and Fisher-Yates)."""
     table, state = np.arange(256), np.uint64(salt)
@@ -130,7 +131,7 @@ def _shuffled(salt):
     return table
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _noise_at(x, y, table):
     floor_x, floor_y = np.floor(x), np.floor(y)
     i, j = np.int64(floor_x), np.int64(floor_y)
@@ -144,21 +145,21 @@ def _noise_at(x, y, table):
     return upper + fade_v * (lower - upper)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _slope(i, j, table, u, v):
     """Linear function of lattice point (i, j) at offset (u, v) from it."""
     direction = table[(i + table[j & 255]) & 255] & 7
     return _DIRECTIONS[direction, 0] * u + _DIRECTIONS[direction, 1] * v
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _perlin_2d(x, y, salt, values):
     table = _shuffled(salt)
     for k in range(len(x)):
         values[k] = _noise_at(x[k], y[k], table)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fractal_noise_2d(origin, steps, octaves, gain, salt, values):
     height, width = values.shape
     values[:] = np.float32(0)

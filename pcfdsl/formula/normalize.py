@@ -1,7 +1,8 @@
 """Normalisation of point sets to a common position and scale."""
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["axis_means", "center", "center_min_max_joint", "min_max_joint", "shift_and_scale"]
 
@@ -39,7 +40,7 @@ def center(points: np.ndarray) -> np.ndarray:
 _WIDTH = 48  # whole 3D points and whole vector registers: inner loops of this length are vectorised
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def center_min_max_joint(points, out=None):
     """Write `center(min_max_joint(points))` of float32 [N, 3] to `out`, or in place if None.
 
@@ -63,7 +64,7 @@ def center_min_max_joint(points, out=None):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def axis_means(points):
     """Mean of float32 [N, 3], accumulated in float64, as float32 [3]."""
     flat = points.reshape(points.size)
@@ -80,7 +81,7 @@ def axis_means(points):
     return (mean / len(points)).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def shift_and_scale(points, mean, scale, out=None):
     """out = (points - mean) * scale for float32 [N, 3], in place if `out` is None (faster than naming it twice)."""
     flat = points.reshape(points.size)

@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula.ifs import IFS
+from pcfdsl.jit import kernel
 
 __all__ = [
     "Accepted",
@@ -114,7 +114,7 @@ def orbit(ifs: IFS, uniforms: np.ndarray, *, keep_start: bool | None = None) -> 
     return points if keep_start else points[1:]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _play(matrices, offsets, cumulative, uniforms, points):
     num_maps = len(cumulative)
     for i in range(1, len(points)):
@@ -151,7 +151,7 @@ def cut_before_nan(points: np.ndarray, *, axis: int) -> np.ndarray:
     return np.delete(points, np.union1d(np.arange(max(nan[0] - 100, 0), nan[0]), nan), axis=0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _count_pixels(points, size, pad):
     columns = pixels(points[:, 0], size, pad)
     rows = pixels(points[:, 1], size, pad)
@@ -164,7 +164,7 @@ def _count_pixels(points, size, pad):
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def pixels(values, size, pad):
     """Released rescaling of one axis; the minimum is subtracted only if negative, and the cast truncates.
 

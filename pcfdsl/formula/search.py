@@ -23,7 +23,6 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.formula.ifs import IFS
@@ -31,6 +30,7 @@ from pcfdsl.formula.iterate import NUM_LANES, chaos_game, choice_thresholds, dra
 from pcfdsl.formula.measures import filling_rate, scaled_variances
 from pcfdsl.formula.moments import moments, solve_moments
 from pcfdsl.formula.sample import SystemBatch, contractive, filtered, uniform
+from pcfdsl.jit import kernel
 from pcfdsl.rng import stream
 
 __all__ = [
@@ -173,7 +173,7 @@ def _count(rejected: dict[str, int], codes: np.ndarray) -> None:
         rejected[reason] += int((codes == code).sum())
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _screen(matrices, offsets, probabilities, tables, last_words, states, threshold, codes):
     num_systems, _, dim = offsets.shape
     mean, covariance = np.empty(dim), np.empty((dim, dim))

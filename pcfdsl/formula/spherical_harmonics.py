@@ -10,10 +10,10 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.polynomial import legendre, polynomial
 
 from pcfdsl.formula.surface import BLOCK, choose_cells, draw_key, interleave, position_in_cell, word
+from pcfdsl.jit import kernel
 
 __all__ = ["MAX_DEGREE", "draw_harmonics", "perturb_harmonics", "radius", "sample_harmonics"]
 
@@ -100,7 +100,7 @@ def _grid(degree: int) -> tuple[np.ndarray, ...]:
     return tuple(np.ascontiguousarray(part, np.float32) for part in parts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _areas(coefficients, rows, slopes, cosines, sines, areas):
     """Area of each cell: its solid angle times r sqrt(r^2 + |gradient|^2) in the middle."""
     degree = len(coefficients) - 1
@@ -128,7 +128,7 @@ def _areas(coefficients, rows, slopes, cosines, sines, areas):
             areas[i, j] = solid * np.sqrt(square * (square + gradient))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _sample(coefficients, polynomials, rows, slopes, cosines, sines, key, points):
     degree = len(coefficients) - 1
     while degree > 0 and not np.any(coefficients[degree]):
@@ -154,7 +154,7 @@ def _sample(coefficients, polynomials, rows, slopes, cosines, sines, key, points
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _in_powers(coefficients, polynomials):
     """Real and imaginary parts of C_m as a polynomial: [m, power of z]."""
     real, imaginary = np.zeros(coefficients.shape, np.float32), np.zeros(coefficients.shape, np.float32)
@@ -167,7 +167,7 @@ def _in_powers(coefficients, polynomials):
     return real, imaginary
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _directions(key, first, cells, heights, edge_cos, edge_sin, depth, x, y, z):
     """Places in cells as (cos, sin) of the angle around and the height."""
     for k in range(np.uintp(len(cells))):  # by itself, as look-ups would keep the next loop from being vectorised
@@ -184,7 +184,7 @@ def _directions(key, first, cells, heights, edge_cos, edge_sin, depth, x, y, z):
         x[k], y[k], z[k] = x[k] * c - y[k] * s, y[k] * c + x[k] * s, z[k] + v * depth[k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _radii(real, imaginary, scratch, x, y, z):
     """From (cos, sin, height) of directions to points, in place; simple loops over the block, which are vectorised."""
     highest = len(real) - 1

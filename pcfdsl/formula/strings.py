@@ -7,7 +7,8 @@ count and to keep a stack (Shinnick et al., Can You Learn to See Without Images?
 from typing import Literal
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["Language", "draw_string"]
 
@@ -34,7 +35,7 @@ def draw_string(rng: np.random.Generator, language: Language, length: int, *, nu
     return _brackets(drawn, rng.random(2 * half), rng.random(2 * half), language == "shuffle_dyck")[:length]
 
 
-@njit(cache=True)
+@kernel
 def _brackets(kinds, openings, choices, crossing):
     """[2 N] symbols that open brackets of these kinds in this order, and close each of them."""
     symbols = np.empty(2 * len(kinds), np.int64)

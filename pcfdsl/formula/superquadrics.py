@@ -8,9 +8,9 @@ on those, which are within some thousandths of the surface's size of it. The oth
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula.surface import BLOCK, choose_cells, draw_key, interleave, position_in_cell, word
+from pcfdsl.jit import kernel
 
 __all__ = ["Superquadric", "draw_superquadric", "implicit", "perturb_superquadric", "sample_superquadric"]
 
@@ -77,7 +77,7 @@ def _superquadric(exponents: list[float], axes: list[float], hole: float) -> Sup
     return Superquadric(exponents=(meridian, section), axes=(x, y, z), hole=hole)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _meridian(exponent, hole, height):
     """Polygon of the distances from the axis and of the heights, float32 [R + 1] each."""
     falling = (_COSINES**exponent).astype(np.float32)
@@ -88,7 +88,7 @@ def _meridian(exponent, hole, height):
     return out, up
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _sample(exponents, axes, hole, key, points):
     out, up = _meridian(exponents[0], hole, axes[2])
     falling = (_COSINES ** exponents[1]).astype(np.float32)  # dense where it bends, sparse where it is straight
@@ -104,7 +104,7 @@ def _sample(exponents, axes, hole, key, points):
         interleave(x_of, y_of, z_of, points[first : first + BLOCK])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _corners(out, up, x, y, cells, corners):
     """Look up the two ends of each cell's ring (distance, height) and of its side (x, y)."""
     for k in range(np.uintp(len(cells))):  # unsigned indices avoid the check for negative ones
@@ -115,7 +115,7 @@ def _corners(out, up, x, y, cells, corners):
         corners[6, k], corners[7, k] = y[j], y[j + np.uintp(1)]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _places(key, first, count, corners, x, y, z):
     """Points in cells with these corners, each in an octant of its own; a loop that is vectorised."""
     for k in range(np.uintp(count)):
@@ -130,7 +130,7 @@ def _places(key, first, count, corners, x, y, z):
         z[k] = _signed(corners[2, k] + v * (corners[3, k] - corners[2, k]), random >> np.uint64(34))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _areas(out, up, x, y):
     """Areas of the trapezoids, float32 [R * S]: the ring is i // S, the side i % S."""
     rings, sides = len(out) - 1, len(x) - 1
@@ -144,7 +144,7 @@ def _areas(out, up, x, y):
     return areas.reshape(areas.size)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _signed(value, random):
     """Minus the value if the lowest bit is set: no processor can guess it."""
     return value * (np.float32(1) - np.float32(np.uint32(random & np.uint64(1)) * np.uint32(2)))

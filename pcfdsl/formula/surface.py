@@ -7,7 +7,8 @@ evenly as the areas allow. A point's 64-bit `word` has its place in the cell in 
 import math
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = [
     "BLOCK",
@@ -34,7 +35,7 @@ def draw_key(rng: np.random.Generator) -> np.uint64:
     return np.uint64(rng.bit_generator.random_raw())
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def word(key, i):
     """The i-th 64-bit word of a key: SplitMix64, which reaches any place of its sequence directly."""
     x = np.uint64(key) + (np.uint64(i) + np.uint64(1)) * _GOLDEN
@@ -43,7 +44,7 @@ def word(key, i):
     return x ^ (x >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def choose_cells(areas, key, cells):
     """Choose a cell for each point: in each cell as many as its area says, rounded up or down at random.
 
@@ -73,7 +74,7 @@ def choose_cells(areas, key, cells):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def running_areas(areas):
     """[C + 1] float64 sums of the areas of the cells before each one, and of all."""
     total, before = 0.0, np.empty(len(areas) + 1)
@@ -84,7 +85,7 @@ def running_areas(areas):
     return before
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def cells_in_order(before, key, in_order):
     """The cells that `choose_cells` chooses, in ascending order.
 
@@ -112,7 +113,7 @@ def cells_in_order(before, key, in_order):
         done += np.uintp(1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def golden_steps(key, num_points):
     """Where to begin among N points, and how far to go from one to the next, modulo N, so as to meet all of them."""
     step = np.uintp(num_points * 0.618034)
@@ -121,7 +122,7 @@ def golden_steps(key, num_points):
     return np.uintp(word(key, num_points) % np.uint64(num_points)), step
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def position_in_cell(random):
     """Two numbers uniform in (0, 1) of the lower 32 bits of a word."""
     scale, half = np.float32(2.0**-16), np.float32(0.5)
@@ -130,7 +131,7 @@ def position_in_cell(random):
     return u * scale, v * scale
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def circle(v):
     """A place on the unit circle for v from 0 to 1: cosine and sine of 2 pi v - pi, which is 0.004 off at most."""
     one, two = np.float32(1), np.float32(2)
@@ -141,7 +142,7 @@ def circle(v):
     return one - two * s * s, two * s * np.sqrt(max(one - s * s, np.float32(0)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def interleave(x, y, z, points):
     """Write coordinates, at least N each, as points [N, 3]."""
     for k in range(np.uintp(len(points))):

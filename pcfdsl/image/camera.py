@@ -1,7 +1,8 @@
 """Rendering of point clouds: a pinhole camera that looks at the origin, and points drawn with a depth test."""
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["render_points", "ring_rotation", "sphere_rotation"]
 
@@ -67,7 +68,7 @@ def render_points(
     return image
 
 
-@njit(inline="always")
+@kernel(inline="always")
 def _project(point, rotation, focal, distance, half):
     """Column and row of a point, in pixels from the top left corner, and its depth."""
     x, y, z = point[0], point[1], point[2]
@@ -78,7 +79,7 @@ def _project(point, rotation, focal, distance, half):
     return column, row, depth
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _draw_white(points, rotation, focal, distance, point_size, image):
     """Draw without a depth test, since all points are equally white."""
     size = image.shape[0]
@@ -93,7 +94,7 @@ def _draw_white(points, rotation, focal, distance, point_size, image):
                 image[r, c] = 255
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _draw_shaded(points, rotation, focal, distance, point_size, image, nearest):
     size = image.shape[0]
     half, before = np.float32(size / 2), np.float32((point_size - 1) / 2)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.config import option, validate
 from pcfdsl.formula.contour import RadialContour, contour_noise, radial_polygons
 from pcfdsl.image.lines import draw_polygons
+from pcfdsl.jit import kernel
 
 __all__ = [
     "ContourDrawConfig",
@@ -159,7 +159,7 @@ def average_down(image: np.ndarray, times: int) -> np.ndarray:
     return smaller.reshape(rows, columns, *image.shape[2:])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _average(image, times, smaller):
     rows, columns, channels = smaller.shape
     area = times * times
@@ -183,7 +183,7 @@ def unpack(picture: np.ndarray) -> np.ndarray:
     return channels
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _unpack(packed, channels):
     for i in range(np.uintp(len(packed))):
         channels[3 * i] = packed[i] & 0xFF

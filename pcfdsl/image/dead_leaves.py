@@ -8,9 +8,9 @@ a shape, an exponent and a smallest radius; all else varies by instance.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.image.palette import ToneConfig, ToneSet
+from pcfdsl.jit import kernel
 from pcfdsl.rng import stream
 
 __all__ = ["DeadLeaves", "DeadLeavesConfig"]
@@ -61,7 +61,7 @@ class DeadLeaves(ToneSet):
         return tones
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fall(centre, radius, angle, ink, num_sides, tones, following, left):
     """Put leaves below those that lie there; number of pixels newly covered.
 
@@ -110,7 +110,7 @@ def _fall(centre, radius, angle, ink, num_sides, tones, following, left):
     return count
 
 
-@njit(inline="always")
+@kernel(inline="always")
 def _open_from(following, column):
     """The first column from this one on that is not covered, or the width; shortens the chain on the way."""
     column = min(column, np.int64(len(following) - 1))

@@ -1,7 +1,8 @@
 """Polygons filled by the even-odd rule at pixel centres."""
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["fill_even_odd"]
 
@@ -20,7 +21,7 @@ def fill_even_odd(image: np.ndarray, polygons: np.ndarray, ink: int) -> None:
     _fill_even_odd(image, np.ascontiguousarray(polygons, np.float64), image.dtype.type(ink))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fill_even_odd(image, polygons, ink):
     height, width = image.shape
     num_polygons, num_vertices, _ = polygons.shape

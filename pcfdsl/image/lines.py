@@ -1,7 +1,8 @@
 """Polygons with sides one pixel wide, pixel for pixel as Pillow's `ImageDraw.line` draws each of them."""
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["draw_polygons"]
 
@@ -40,7 +41,7 @@ def draw_polygons(
     _draw_polygons(image, polygons, inks, x, y, broken, ground, closed)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _draw_polygons(image, polygons, inks, origin_x, origin_y, broken, background, closed):
     num_polygons, num_vertices, _ = polygons.shape
     for line in range(num_polygons):
@@ -55,12 +56,12 @@ def _draw_polygons(image, polygons, inks, origin_x, origin_y, broken, background
             _draw_line(image, x0, y0, last_x, last_y, ink)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _pixel(coordinate):
     return np.int64(min(max(coordinate, -_FAR), _FAR))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _draw_line(image, x0, y0, x1, y1, ink):
     """Bresenham's line, endpoints included. As in Pillow, ties step along the shorter axis, and y counts as the longer
     of two equal axes.

@@ -1,7 +1,8 @@
 """Quality metrics of pictures."""
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["isolated_fraction"]
 
@@ -24,7 +25,7 @@ def isolated_fraction(image: np.ndarray) -> float:
     return num_isolated / num_inked if num_inked else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(ink):
     height, width = ink.shape
     num_inked = num_isolated = 0

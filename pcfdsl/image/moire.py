@@ -9,9 +9,9 @@ MoireDB (arXiv 2502.01490), whose code is not released; the ranges here are ours
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.image.palette import ToneConfig, ToneSet
+from pcfdsl.jit import kernel
 from pcfdsl.rng import stream
 
 __all__ = ["Moire", "MoireConfig"]
@@ -62,7 +62,7 @@ class Moire(ToneSet):
         return tones
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _interfere(patterns, tones):
     size = len(tones)
     step = np.float32(1 / size)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.config import option, validate
 from pcfdsl.formula.ifs import IFS
@@ -20,6 +19,7 @@ from pcfdsl.image.labelled import ImageRecipe
 from pcfdsl.image.palette import draw_palette
 from pcfdsl.image.raster import DrawConfig, coloured
 from pcfdsl.image.spectrum import spectrum_noise
+from pcfdsl.jit import kernel
 from pcfdsl.rng import stream
 
 __all__ = ["MultiFractal", "MultiFractalConfig"]
@@ -162,7 +162,7 @@ def _hues(rng: np.random.Generator) -> np.ndarray:
     return np.repeat((255 * np.array(colors)).round().astype(np.uint8), 8, axis=0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _lay(image, grey, palette, left, top, side):
     """Lay a fractal over the picture, side x side pixels; each takes the brightest of the pixels that it stands for."""
     height, width, own = image.shape[0], image.shape[1], len(grey)

@@ -12,9 +12,9 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.config import option, validate
+from pcfdsl.jit import kernel
 
 __all__ = ["DrawConfig", "coloured", "count_ink", "fit_frame", "released_hues", "rasterize", "shrink"]
 
@@ -156,7 +156,7 @@ def _patch_key(rng: np.random.Generator | None) -> np.ndarray:
     return _EMPTY if rng is None else rng.integers(2**32, size=2, dtype=np.uint32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _bounds(points, low, high):
     """Minimum and maximum of x and y of float32 [N, 2]; NaN if a coordinate is not finite."""
     flat = points.reshape(points.size)
@@ -181,7 +181,7 @@ def _bounds(points, low, high):
         high[j % 2] = max(high[j % 2], largest[j]) + total[j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _dots(points, frame, first, num_tones, plane):
     """plane[row + 1, column + 1] = first + i % num_tones; points outside the picture are left out."""
     height, width = np.uint64(plane.shape[0] - 2), np.uint64(plane.shape[1] - 2)
@@ -195,7 +195,7 @@ def _dots(points, frame, first, num_tones, plane):
         tone = tone + 1 if tone < last else first
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _patches(points, frame, key, first, num_tones, plane):
     """A 3x3 mask around each point, whose ink and background both overwrite earlier pixels.
 
@@ -220,7 +220,7 @@ def _patches(points, frame, key, first, num_tones, plane):
         tone = tone + 1 if tone < last else first
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _counts(points, frame, counts):
     height, width = np.uint64(counts.shape[0] - 2), np.uint64(counts.shape[1] - 2)
     x_low, x_scale, left, y_high, y_scale, top = frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]
@@ -231,7 +231,7 @@ def _counts(points, frame, counts):
             counts[row + np.uint64(1), column + np.uint64(1)] += np.uint32(1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _tone_of_density(counts, first, plane):
     """From `first` for one point to 255 for the largest count, by the logarithm of the count."""
     tones = np.zeros(counts.max() + 1, np.uint8)
@@ -244,7 +244,7 @@ def _tone_of_density(counts, first, plane):
             plane[r, c] = tones[counts[r, c]]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _spread(plane, mask):
     """The plane with the mask applied around each inked pixel; where masks overlap, the higher tone wins."""
     out = np.zeros_like(plane)
@@ -269,7 +269,7 @@ def coloured(tones: np.ndarray, palette: np.ndarray) -> np.ndarray:
     return image
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _color(tones, palette, image):
     for row in range(np.uintp(tones.shape[0])):
         for column in range(np.uintp(tones.shape[1])):
@@ -277,7 +277,7 @@ def _color(tones, palette, image):
                 image[row, column, channel] = palette[tones[row, column], channel]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _count_colored(image):
     count = 0
     for row in range(np.uintp(image.shape[0])):

@@ -22,7 +22,6 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.formula import released
 from pcfdsl.formula.ifs import IFS
@@ -30,6 +29,7 @@ from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig, orient
 from pcfdsl.image.labelled import LabelledImage
 from pcfdsl.image.metrics import isolated_fraction
 from pcfdsl.image.raster import NUM_HUES, released_hues
+from pcfdsl.jit import kernel
 from pcfdsl.rng import stream
 
 __all__ = ["ReleasedFractalDB", "released_picture"]
@@ -125,7 +125,7 @@ def released_picture(
     return np.concatenate([np.zeros((1, 3), np.uint8), inks])[plane[::-1]]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _draw_dots(columns, rows, plane):
     """Set each hit pixel to 1 + (number of its last point modulo the number of hues)."""
     for i in range(len(columns)):
@@ -133,7 +133,7 @@ def _draw_dots(columns, rows, plane):
             plane[rows[i], columns[i]] = 1 + i % NUM_HUES
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _draw_patches(columns, rows, masks, plane):
     for i in range(len(columns)):
         for bit in range(9):

@@ -8,12 +8,12 @@ picture draws its own a and b in 0.5 .. 3.5.)
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy import fft
 
 from pcfdsl.config import option
 from pcfdsl.image.contours import descending_ranges
 from pcfdsl.image.palette import ToneConfig, ToneSet
+from pcfdsl.jit import kernel
 from pcfdsl.rng import stream
 
 __all__ = ["Spectrum", "SpectrumConfig", "spectrum_noise"]
@@ -73,7 +73,7 @@ def spectrum_noise(rng: np.random.Generator, size: int, exponent_y: float, expon
     return tones
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _to_tones(values, scale, tones):
     """Values times the scale about 127.5, rounded, within 0 and 255."""
     middle, low, high = np.float32(127.5), np.float32(0), np.float32(255)

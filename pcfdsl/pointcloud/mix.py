@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.config import option, validate
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, draw_states, play, start_point, tabulate
 from pcfdsl.formula.normalize import axis_means, center_min_max_joint, shift_and_scale
+from pcfdsl.jit import kernel
 
 __all__ = ["Augmentation", "MixConfig", "Playable", "augment", "mix", "num_weightings", "weighted"]
 
@@ -75,7 +75,7 @@ def mix(
     return points if _mix(*games, draw_states(rng, 2), num_main, points) else None
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _mix(table, thresholds, start, partner_table, partner_thresholds, partner_start, states, num_main, points):
     if not _fill(table, thresholds, start, states[0], points[:num_main]):
         return False
@@ -87,7 +87,7 @@ def _mix(table, thresholds, start, partner_table, partner_thresholds, partner_st
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fill(table, thresholds, start, states, points):
     """Fill `points` with a normalised, centred orbit; False if it diverged or has no extent."""
     skipped = (_BURN_IN + 1) * NUM_LANES

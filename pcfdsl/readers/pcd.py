@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import numba
 import numpy as np
 
+from pcfdsl.jit import kernel
 from pcfdsl.readers.columns import RawCloud, color_columns
 from pcfdsl.readers.text import number
 
@@ -116,7 +116,7 @@ def _binary_columns(body: bytes, fields: list[tuple[str, np.dtype, int]], about:
     return columns
 
 
-@numba.njit(cache=True)
+@kernel
 def _decompress(packed: np.ndarray, unpacked: np.ndarray) -> bool:
     """Marc Lehmann's LZF: a byte below 32 begins literals, any other a copy of what was written before."""
     i, o = 0, 0

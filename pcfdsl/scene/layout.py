@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
 from pcfdsl.config import option, validate
+from pcfdsl.jit import kernel
 
 __all__ = ["Layout", "LayoutConfig", "lay_out"]
 
@@ -155,7 +155,7 @@ def _fitted_room(rng, sizes, config):
     return room if rng.random() < 0.5 else room[::-1].copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place(half_sizes, yaws, sides, half_room, rule, gap, uniforms):
     """First position of each object that fits; `uniforms` [K, tries, 2] are the positions to try."""
     num_objects, tries, _ = uniforms.shape
@@ -187,7 +187,7 @@ def _place(half_sizes, yaws, sides, half_room, rule, gap, uniforms):
     return positions, placed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _collide(x, y, half_a, yaw_a, position_b, half_b, yaw_b, rule, gap):
     if rule == 2:
         return False

@@ -1,7 +1,8 @@
 """What a depth camera sees: a point is hidden by another that is clearly nearer in nearly the same direction."""
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["visible_from"]
 
@@ -59,7 +60,7 @@ def visible_from(
 CAMERA_TILT = np.radians(-15.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _visible(relative, nearest, tolerance, relative_tolerance, heading, half_fov):
     rows, columns = nearest.shape
     num_points = len(relative)

@@ -1,7 +1,8 @@
 """Kernels that draw discs and lines into a depth buffer, shade them, and average pixels down."""
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 __all__ = ["blank", "draw_line", "shade", "shrink", "splat"]
 
@@ -11,7 +12,7 @@ EDGE_DARKENING = 5.0
 FOG = 0.3  # share of the background in the colour of the farthest point
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def blank(height, width, paper):
     canvas = np.empty((height, width, 3), dtype=np.uint8)
     for r in range(height):
@@ -21,7 +22,7 @@ def blank(height, width, paper):
     return canvas, np.full((height, width), np.float32(np.inf), dtype=np.float32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def splat(pixels, depth, radii, colors, z_buffer, canvas):
     """Draw each point as a disc; a disc covers the pixels whose centres it contains, and always the one it falls in."""
     height, width = z_buffer.shape
@@ -39,7 +40,7 @@ def splat(pixels, depth, radii, colors, z_buffer, canvas):
                     canvas[r, c] = colors[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def shade(z_buffer, canvas, paper, nearest, depth_range):
     """Eye-dome lighting (Boucheny 2009): a pixel is darkened by how far it lies behind its neighbours.
 
@@ -64,7 +65,7 @@ def shade(z_buffer, canvas, paper, nearest, depth_range):
                 canvas[r, c, k] = int((canvas[r, c, k] * light) * (1 - fade) + paper[k] * fade)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def draw_line(pixels, depth, color, bias, z_buffer, canvas):
     """Step along the longer axis, a short run of pixels across at each step; 1/depth is linear in the picture."""
     height, width = z_buffer.shape
@@ -85,7 +86,7 @@ def draw_line(pixels, depth, color, bias, z_buffer, canvas):
                     canvas[row, column, k] = int(canvas[row, column, k] * (1 - opacity) + color[k] * opacity)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def shrink(canvas):
     """Mean over SUPERSAMPLING x SUPERSAMPLING pixels, rounded."""
     height, width = canvas.shape[0] // SUPERSAMPLING, canvas.shape[1] // SUPERSAMPLING

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from pcfdsl.jit import kernel
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _area_below(x0, y0, x1, y1, half_x, half_y):
     """Integral over x from x0 to x1 of the segment's height, with x and y clamped to the rectangle."""
     start, stop = min(max(x0, -half_x), half_x), min(max(x1, -half_x), half_x)
@@ -21,7 +22,7 @@ def _area_below(x0, y0, x1, y1, half_x, half_y):
     return (stop - start) * mean
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _overlap_area(a, b):
     """Intersection area of two boxes seen from above."""
     x, y = a[0] - b[0], a[1] - b[1]
@@ -41,7 +42,7 @@ def _overlap_area(a, b):
     return max(area, 0.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _iou(a, b, bev):
     size_a, size_b, height = a[3] * a[4], b[3] * b[4], 1.0
     if not bev:
@@ -54,7 +55,7 @@ def _iou(a, b, bev):
     return shared / (size_a + size_b - shared)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def iou_pairs(a, b, bev):
     out = np.empty(len(a))
     for i in range(len(a)):
@@ -62,7 +63,7 @@ def iou_pairs(a, b, bev):
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def suppress_oriented(boxes, order, groups, threshold):
     """Greedy suppression of boxes [K, 7] in `order`, within equal `groups`, by their exact IoU seen from above."""
     picked = np.empty(len(boxes), np.int64)
@@ -81,7 +82,7 @@ def suppress_oriented(boxes, order, groups, threshold):
     return picked[:num_picked]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def points_inside(points, boxes, margin):
     """[K, N] bool, surfaces included; every face is moved outwards by `margin`."""
     mask = np.zeros((len(boxes), len(points)), np.bool_)
@@ -94,7 +95,7 @@ def points_inside(points, boxes, margin):
     return mask
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def suppress(boxes, order, groups, threshold, own_size):
     """Greedy suppression of boxes [K, 2, D] (minimum and maximum corner) in `order`, within equal `groups`."""
     dimensions = boxes.shape[2]

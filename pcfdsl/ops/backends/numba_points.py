@@ -6,17 +6,16 @@ box. A leaf whose box is farther than the best found so far need not be opened. 
 leaf is skipped only if its box is farther by more than any rounding error.
 """
 
-import numba
 import numpy as np
+
+from pcfdsl.jit import kernel
 
 FPS_LEAF = 128
 NEAREST_LEAF = 12
 _SAFE = 1 - 1e-5  # relative allowance for the rounding of a box distance
 
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-
-@_jit
+@kernel
 def build_leaves(points, order, leaf_size, starts):
     """Split `order` (indices into points) at medians until no leaf exceeds leaf_size; returns the number of leaves.
 
@@ -49,7 +48,7 @@ def build_leaves(points, order, leaf_size, starts):
     return num_leaves
 
 
-@_jit
+@kernel
 def _select(points, order, a, b, middle, axis):
     """Hoare's quickselect: order[middle] as if order[a..b] were sorted along the axis."""
     while a < b:
@@ -72,7 +71,7 @@ def _select(points, order, a, b, middle, axis):
             return
 
 
-@_jit
+@kernel
 def _fill_leaves(points, order, starts, num_leaves, coordinates, boxes):
     """Points in leaf order as [3, N], and boxes [6, L] of low and high corners."""
     for leaf in range(num_leaves):
@@ -85,7 +84,7 @@ def _fill_leaves(points, order, starts, num_leaves, coordinates, boxes):
             boxes[d, leaf], boxes[3 + d, leaf] = low, high
 
 
-@_jit
+@kernel
 def _box_distances(boxes, x, y, z, out):
     for leaf in range(len(out)):
         dx = max(max(boxes[0, leaf] - x, x - boxes[3, leaf]), 0.0)
@@ -94,7 +93,7 @@ def _box_distances(boxes, x, y, z, out):
         out[leaf] = dx * dx + dy * dy + dz * dz
 
 
-@_jit
+@kernel
 def farthest(points, candidates, distances, bits, out):
     """Farthest point sampling of one cloud into out [S], beginning with point 0.
 
@@ -141,14 +140,14 @@ def farthest(points, candidates, distances, bits, out):
         out[sample] = chosen
 
 
-@_jit
+@kernel
 def _lower(xs, ys, zs, x, y, z, distances):
     for i in range(np.uintp(len(distances))):
         dx, dy, dz = xs[i] - x, ys[i] - y, zs[i] - z
         distances[i] = min(distances[i], ((dx * dx) + (dy * dy)) + (dz * dz))
 
 
-@_jit
+@kernel
 def _largest(bits):
     largest = bits[0]
     for i in range(np.uintp(len(bits))):
@@ -156,7 +155,7 @@ def _largest(bits):
     return largest
 
 
-@_jit
+@kernel
 def _float_of(value, distances, bits):
     for i in range(len(bits)):
         if bits[i] == value:
@@ -164,7 +163,7 @@ def _float_of(value, distances, bits):
     return np.inf
 
 
-@_jit
+@kernel
 def nearest(queries, points, length, distances, indices, start, stop):
     """The K nearest of points[:length] for queries start to stop: squared distances and indices, nearest first."""
     last = distances.shape[1] - 1
@@ -211,7 +210,7 @@ def nearest(queries, points, length, distances, indices, start, stop):
             _open(starts[leaf], starts[leaf + 1], order, coordinates, x, y, z, distances[q], indices[q])
 
 
-@_jit
+@kernel
 def _box_distance(boxes, node, x, y, z):
     dx = max(max(boxes[node, 0] - x, x - boxes[node, 3]), 0.0)
     dy = max(max(boxes[node, 1] - y, y - boxes[node, 4]), 0.0)
@@ -219,7 +218,7 @@ def _box_distance(boxes, node, x, y, z):
     return dx * dx + dy * dy + dz * dz
 
 
-@_jit
+@kernel
 def _open(a, b, order, coordinates, x, y, z, distances, indices):
     """Insert points a to b of the tree into the sorted list of the nearest; ties go to the lower index."""
     last = len(distances) - 1
@@ -238,7 +237,7 @@ def _open(a, b, order, coordinates, x, y, z, distances, indices):
             distances[k], indices[k] = distance, index
 
 
-@_jit
+@kernel
 def build_grid(points, length, cell, counts, cells, order):
     """Points sorted by grid cell, in index order within a cell.
 
@@ -267,7 +266,7 @@ def build_grid(points, length, cell, counts, cells, order):
     return low
 
 
-@_jit
+@kernel
 def within(points, low, cell, counts, cells, order, centers, squared_radius, indices, found, start, stop):
     """Ball query of centres start to stop: the first K indices closer than the radius, padded with the first."""
     num_kept = indices.shape[1]

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
+
+from pcfdsl.jit import kernel
 
 BLOCK = 2048
 
@@ -27,25 +28,25 @@ def _threads(process: int, num_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(num_threads)
 
 
-def over_blocks(kernel: Callable, num_items: int, *arguments: Any, block: int = BLOCK) -> list:
-    """kernel(*arguments, start, stop) over all items, in threads; results in the order of the blocks."""
+def over_blocks(of_block: Callable, num_items: int, *arguments: Any, block: int = BLOCK) -> list:
+    """of_block(*arguments, start, stop) over all items, in threads; results in the order of the blocks."""
     bounds = [(start, min(start + block, num_items)) for start in range(0, num_items, block)]
     num_threads = min(torch.get_num_threads(), len(bounds))
     if num_threads <= 1:
-        return [kernel(*arguments, start, stop) for start, stop in bounds]
+        return [of_block(*arguments, start, stop) for start, stop in bounds]
     run = _threads(os.getpid(), torch.get_num_threads()).map
-    return list(run(lambda bound: kernel(*arguments, *bound), bounds))
+    return list(run(lambda bound: of_block(*arguments, *bound), bounds))
 
 
-def sum_blocks(kernel: Callable, num_items: int, num_channels: int, *arrays: np.ndarray) -> Tensor:
-    """[2, C] float64 sum of what the kernel returns for each block."""
+def sum_blocks(of_block: Callable, num_items: int, num_channels: int, *arrays: np.ndarray) -> Tensor:
+    """[2, C] float64 sum of what `of_block` returns for each block."""
     total = np.zeros((2, num_channels))
-    for part in over_blocks(kernel, num_items, *arrays):
+    for part in over_blocks(of_block, num_items, *arrays):
         total += part
     return torch.from_numpy(total)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def moments(rows, multiplicity, start, stop):
     sums = np.zeros((2, rows.shape[1]))
     for i in range(start, stop):
@@ -57,7 +58,7 @@ def moments(rows, multiplicity, start, stop):
     return sums
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def forward(rows, scale, shift, out, start, stop):
     for i in range(start, stop):
         for c in range(rows.shape[1]):
@@ -65,7 +66,7 @@ def forward(rows, scale, shift, out, start, stop):
             out[i, c] = 0 if value <= 0 else value  # NaN stays NaN
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def reduce(grad, rows, scale, shift, center, start, stop):
     sums = np.zeros((2, rows.shape[1]))
     for i in range(start, stop):
@@ -76,7 +77,7 @@ def reduce(grad, rows, scale, shift, center, start, stop):
     return sums
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def backward(grad, rows, multiplicity, scale, shift, common, slope, out, start, stop):
     zero = grad.dtype.type(0)
     for i in range(start, stop):
@@ -87,7 +88,7 @@ def backward(grad, rows, multiplicity, scale, shift, common, slope, out, start, 
             out[i, c] = passed - times * (common[c] + slope[c] * value)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def forward_max(rows, starts, scale, shift, out, winner, start, stop):
     for segment in range(start, stop):
         first = starts[segment]
@@ -105,7 +106,7 @@ def forward_max(rows, starts, scale, shift, out, winner, start, stop):
             out[segment, c] = 0 if out[segment, c] <= 0 else out[segment, c]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def reduce_max(grad, rows, winner, center, start, stop):
     sums = np.zeros((2, rows.shape[1]))
     for segment in range(start, stop):
@@ -116,7 +117,7 @@ def reduce_max(grad, rows, winner, center, start, stop):
     return sums
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def backward_max(grad, rows, winner, starts, multiplicity, scale, common, slope, out, start, stop):
     for segment in range(start, stop):
         for i in range(starts[segment], starts[segment + 1]):

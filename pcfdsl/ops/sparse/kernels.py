@@ -1,9 +1,10 @@
 """The two inner loops that numba runs faster than torch on the CPU; elsewhere they are a line or two of torch."""
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
+
+from pcfdsl.jit import kernel
 
 __all__ = ["add_rows", "find_pairs", "find_pairs_torch"]
 
@@ -53,7 +54,7 @@ def find_pairs_torch(in_keys: Tensor, out_keys: Tensor, shifts: Tensor) -> tuple
     return place[group, out_idx], out_idx, met.sum(1)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _merge(in_keys, out_keys, shifts, in_idx, out_idx, counts):
     found = 0
     for g in range(len(shifts)):
@@ -71,7 +72,7 @@ def _merge(in_keys, out_keys, shifts, in_idx, out_idx, counts):
     return found
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add(out, idx, rows):
     for i in range(len(idx)):
         row = idx[i]
@@ -79,7 +80,7 @@ def _add(out, idx, rows):
             out[row, c] += rows[i, c]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_bfloat16(out, idx, rows):
     for i in range(len(idx)):
         row = idx[i]
