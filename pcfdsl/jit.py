@@ -13,10 +13,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from numba import config, njit
+import numba
 
 __all__ = ["kernel", "sources"]
 
+_NUMBA: Any = numba.config
 _PACKAGE = Path(__file__).parent
 _IMPORT = re.compile(r"^(?:from|import) pcfdsl\.([\w.]+)", re.MULTILINE)
 
@@ -30,12 +31,12 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """
     if function is None:
         return partial(kernel, **options)
-    chosen = config.CACHE_DIR
-    config.CACHE_DIR = str(Path(chosen or _default_folder()) / _digest(Path(function.__code__.co_filename)))
+    chosen = _NUMBA.CACHE_DIR
+    _NUMBA.CACHE_DIR = str(Path(chosen or _default_folder()) / _digest(Path(function.__code__.co_filename)))
     try:
-        return njit(function, cache=True, nogil=True, error_model="numpy", **options)
+        return numba.njit(function, cache=True, nogil=True, error_model="numpy", **options)
     finally:
-        config.CACHE_DIR = chosen
+        _NUMBA.CACHE_DIR = chosen
 
 
 @cache
