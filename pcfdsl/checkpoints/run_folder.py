@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pcfdsl.checkpoints.files import is_safetensors, load_weights, save_weights
 from pcfdsl.checkpoints.older import current_settings
 from pcfdsl.checkpoints.torch_file import load_torch_file
-from pcfdsl.config import ConfigError, check_argument, from_dict
+from pcfdsl.config import ConfigError, check_argument, from_dict, to_dict
 from pcfdsl.readers.folders import has_ending
 from pcfdsl.store.atomic import write_file
 
@@ -180,13 +180,14 @@ def save_resume(folder: str | Path, content: Mapping[str, Any]) -> Path:
 
 
 def load_resume(
-    folder: str | Path, *, settings: Mapping[str, Any], but_for: Collection[str] = ()
+    folder: str | Path, *, settings: Mapping[str, Any], config_class: type, but_for: Collection[str] = ()
 ) -> dict[str, Any] | None:
     """Read what `save_resume` wrote; None if nothing was written yet.
 
     Args:
         folder: The run's folder.
         settings: The resolved settings of the run to resume.
+        config_class: Their class. Settings that came after the run was written count as if it had their defaults.
         but_for: Key paths of settings that may differ, because the caller judges them.
 
     Raises:
@@ -202,7 +203,8 @@ def load_resume(
         raise ValueError(
             f"{path} cannot be read ({error}); restore it, or start from scratch with --overwrite"
         ) from error
-    other = dict(_differences(current_settings(written), current_settings(settings)))
+    before = current_settings(_completed(current_settings(written), config_class))
+    other = dict(_differences(before, current_settings(settings)))
     if other.keys() - set(but_for):
         raise ValueError(
             f"{folder} holds a run with other settings:\n  "
@@ -228,6 +230,14 @@ def remove_weights(folder: str | Path) -> None:
 def settings_digest(settings: Mapping[str, Any]) -> str:
     """SHA-256 of resolved settings; it stands in every checkpoint."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _completed(settings: Mapping[str, Any], config_class: type) -> Mapping[str, Any]:
+    own = {name: value for name, value in settings.items() if name != "classes"}
+    try:
+        return {**settings, **to_dict(from_dict(config_class, own))}
+    except ConfigError:  # settings that this version refuses are not those of the run to resume: the caller lists them
+        return settings
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str]]:

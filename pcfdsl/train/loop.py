@@ -90,7 +90,7 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
                     remove_run(out)
                 remove_stale(out)  # a checkpoint that a kill left half written
             group.wait()
-            resume = load_resume(out, settings=settings, but_for=LENGTH)
+            resume = load_resume(out, settings=settings, config_class=type(task.config), but_for=LENGTH)
             if resume is not None:
                 check_length(resume, config, num_steps, num_samples=len(task.dataset), folder=out, say=group.is_main)
             task.model.to(device)

@@ -1,7 +1,7 @@
 """What is trained and how: the two arguments of the training loop, and what it gives back."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import option, to_dict, validate
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.precision import Precision
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
@@ -88,7 +88,8 @@ class Task:
         pictures: Model in evaluation mode -> named pictures [H, W, 3] uint8 of what it does, made by the main process
             after an evaluation where a sink shows them.
         monitor: The result whose greatest value makes a checkpoint the best.
-        settings: The resolved configuration as a plain dictionary; goes into every checkpoint.
+        config: The resolved settings, a dataclass; they go into every checkpoint.
+        classes: Names of the classes, which go there too.
         optimizer: Model with its frozen parts -> optimiser, where `train.optimizer` does not say enough. The schedule
             sets every group's learning rate, times the group's own `lr_scale` where it has one.
         freeze: Parts that are not trained besides those of `train.freeze`.
@@ -103,14 +104,20 @@ class Task:
     dataset: Any
     collate: Callable[[list], Any]
     loss: Callable[[Callable, Any, np.random.Generator], tuple[Tensor, Mapping[str, Tensor]]]
+    config: Any
+    classes: tuple[str, ...] = ()
     evaluate: Callable[[nn.Module, Processes], Mapping[str, float | None]] | None = None
     pictures: Callable[[nn.Module], Mapping[str, np.ndarray]] | None = None
     monitor: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None
     freeze: tuple[str, ...] = ()
     start_epoch: Callable[[nn.Module, int, Processes], None] | None = None
     kept: Callable[[nn.Module], nn.Module] = lambda model: model
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as a plain dictionary, with the names of the classes if there are any."""
+        return to_dict(self.config) | ({"classes": list(self.classes)} if self.classes else {})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from safetensors.torch import save
 from pcfdsl.checkpoints.files import load_weights
 from pcfdsl.checkpoints.run_folder import load_checkpoint, load_resume
 from pcfdsl.checkpoints.weights import read_state
-from pcfdsl.config import load
+from pcfdsl.config import load, to_dict
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.formula.csv_io import read_ifs
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig
@@ -37,6 +37,7 @@ from pcfdsl.store.manifest import Manifest, read_manifest, read_record
 from pcfdsl.store.pictures import decode_png, encode_image_tar, encode_png, read_tar
 from pcfdsl.store.shards import Shard, encode
 from pcfdsl.train.log import read_log
+from pcfdsl.train.task import TrainConfig
 from pcfdsl.view.sources import load_items
 
 TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0.5]], np.float32)
@@ -126,6 +127,7 @@ _RECORD = {
     "counters": {"num_draws": 3},
     "versions": {"numpy": "2"},
 }
+_RUN = to_dict(TrainConfig())
 _STATE = {"a.weight": torch.zeros(2, 3), "a.bias": torch.ones(2)}
 _ABOUT = {"settings": json.dumps({"seed": 0}), "step": "3", "metrics": "{}"}
 _SEGMENTS = {"segIndices": [0, 0, 1, 2]}
@@ -190,8 +192,8 @@ TARGETS = {
     ),
     "resume": Target(
         "resume.pt",
-        _saved(lambda file: torch.save({"settings": {"seed": 0}, "step": 1, "model": _STATE}, file)),
-        lambda path: load_resume(path.parent, settings={"seed": 0}),
+        _saved(lambda file: torch.save({"settings": _RUN, "step": 1, "model": _STATE}, file)),
+        lambda path: load_resume(path.parent, settings=_RUN, config_class=TrainConfig),
     ),
     "log": Target("log.jsonl", b'{"step": 1, "kind": "train"}\n' * 2, lambda path: read_log(path.parent)),
     "png": Target("p.png", encode_png(PICTURE), read_picture),

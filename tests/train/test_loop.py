@@ -326,6 +326,18 @@ def test_another_run_in_the_folder_is_not_continued(tmp_path, toy):
     assert "num_workers" not in str(error.value)
 
 
+def test_a_setting_that_came_after_a_run_counts_as_its_default(tmp_path, toy):
+    config = TrainConfig(num_steps=2, sinks=(), device="cpu")
+    train(toy.toy_task(), config, tmp_path)
+    content = torch.load(tmp_path / "resume.pt", weights_only=True)
+    del content["settings"]["what"], content["settings"]["train"]["schedule"]["bn_factor"]
+    torch.save(content, tmp_path / "resume.pt")
+    assert train(toy.toy_task(), config, tmp_path).skipped
+    other = replace(config, schedule=ScheduleConfig(bn_factor=0.25))
+    with pytest.raises(ValueError, match=r"other settings:\n  train.schedule.bn_factor: was 0.5, is 0.25\n"):
+        train(toy.toy_task(), other, tmp_path)
+
+
 @pytest.mark.parametrize(
     "schedule",
     [

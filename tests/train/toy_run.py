@@ -15,10 +15,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from pcfdsl.config import from_dict
+from pcfdsl.config import Settings, from_dict
 from pcfdsl.rng import stream
 from pcfdsl.train.loop import train
 from pcfdsl.train.task import Task, TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig(Settings):
+    what: str = "toy"
+    train: TrainConfig = TrainConfig()
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def toy_task(*, norm: bool = False, dropout: float = 0.0, **data) -> Task:
         loss=loss,
         evaluate=evaluate,
         monitor="score",
-        settings={"what": "toy"},
+        config=ToyConfig(),
     )
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcfdsl.checkpoints.start import InitConfig, start_from
-from pcfdsl.config import option, to_dict, validate
+from pcfdsl.config import option, validate
 from pcfdsl.datasets.clouds import CloudSet, CloudSourceConfig, FractalClouds, open_clouds
 from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report, confusion_table
@@ -125,7 +125,8 @@ def classification_task(config: ClassificationConfig, clouds: CloudSet, split: S
         if len(tested)
         else None,
         monitor="accuracy",
-        settings={**to_dict(config), "classes": list(clouds.classes)},
+        config=config,
+        classes=tuple(clouds.classes),
     )
 
 

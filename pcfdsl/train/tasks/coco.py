@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 
-from pcfdsl.config import REQUIRED, ConfigError, option, to_dict, validate
+from pcfdsl.config import REQUIRED, ConfigError, option, validate
 from pcfdsl.evaluate.coco import evaluate_coco
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.pyramid import PyramidBackbone
@@ -93,7 +93,8 @@ def coco_task(config: CocoConfig, annotations: CocoFile | None = None, validatio
         loss=_loss,
         evaluate=None if judged is None else evaluate,
         monitor="mask_AP",
-        settings={**to_dict(config), "classes": list(annotations.classes)},
+        config=config,
+        classes=tuple(annotations.classes),
     )
 
 

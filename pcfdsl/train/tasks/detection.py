@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfdsl.checkpoints.start import InitConfig, start_from
-from pcfdsl.config import ConfigError, check_argument, option, to_dict, validate
+from pcfdsl.config import ConfigError, check_argument, option, validate
 from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.sources import FractalSource, NoSource, SceneSet, SceneSource, mean_box_sizes, open_scenes
 from pcfdsl.datasets.spec import SPECS, DatasetSpec, spec_of
@@ -141,7 +141,8 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
         evaluate=None if validation is None else evaluate,
         pictures=None if validation is None else pictures,
         monitor=config.evaluation.monitor,
-        settings={**to_dict(config), "classes": list(classes)},
+        config=config,
+        classes=tuple(classes),
     )
 
 

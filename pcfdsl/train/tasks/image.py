@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from timm.data import Mixup
 from torch import Tensor, nn
 
-from pcfdsl.config import ConfigError, option, to_dict, validate
+from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.datasets.images import (
     NoPictures,
     Pictures,
@@ -151,7 +151,8 @@ def image_task(config: ImageConfig, pictures: Pictures, validation: Pictures | N
         loss=_loss_function(config.mix, num_classes) if pictures.labels.ndim == 1 else _several_labels_loss,
         evaluate=None if validation is None else evaluate,
         monitor="accuracy",
-        settings={**to_dict(config), "classes": list(pictures.classes)},
+        config=config,
+        classes=tuple(pictures.classes),
         optimizer=optimizer_builder(config.optimizer, config.train.optimizer),
         freeze=frozen,
     )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.config import option, to_dict, validate
+from pcfdsl.config import option, validate
 from pcfdsl.datasets.clouds import CloudSet, CloudSourceConfig, FormulaClouds, open_clouds
 from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
 from pcfdsl.evaluate.processes import Processes
@@ -98,7 +98,7 @@ def point_mae_task(config: PointMAEConfig, clouds: CloudSet, split: Split) -> Ta
         )
         if len(tested)
         else None,
-        settings=to_dict(config),
+        config=config,
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcfdsl.config import option, to_dict
+from pcfdsl.config import option
 from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.backbone import PointFeatures
 from pcfdsl.models.contrast import Describer, correspondences, info_nce
@@ -63,7 +63,7 @@ def contrast_task(config: PointContrastConfig, scenes: SceneSet, loss: Callable)
         dataset=dataset,
         collate=collate_pairs,
         loss=loss,
-        settings=to_dict(config),
+        config=config,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcfdsl.config import ConfigError, option, to_dict
+from pcfdsl.config import ConfigError, option
 from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.contrast import Describer, info_nce, object_means
 from pcfdsl.samples.views import PairBatch, TwoLayouts, collate_pairs
@@ -74,5 +74,5 @@ def random_rooms_task(config: RandomRoomsConfig, scenes: SceneSet) -> Task:
         ),
         collate=collate_pairs,
         loss=loss,
-        settings=to_dict(config),
+        config=config,
     )

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pcfdsl.config import to_dict
 from pcfdsl.datasets.sources import SceneSet
 from pcfdsl.models.segmentation import Segmenter, SegmenterOutput
 from pcfdsl.samples.detection import DetectionBatch, collate, scene_samples
@@ -55,7 +54,8 @@ def segmentation_task(config: SegmentationConfig, scenes: SceneSet) -> Task:
         dataset=scene_samples(scenes.scenes, config.points, seed=config.train.seed, augment=config.augment),
         collate=collate,
         loss=loss,
-        settings={**to_dict(config), "classes": list(scenes.classes)},
+        config=config,
+        classes=tuple(scenes.classes),
     )
 
 

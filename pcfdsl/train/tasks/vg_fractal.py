@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pcfdsl.config import ConfigError, option, to_dict, validate
+from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.image.exfractaldb import ExFractalDBConfig
 from pcfdsl.models.point_transformer import PointTokensConfig, TwoReaders
@@ -109,5 +109,6 @@ def vg_fractal_task(config: VGFractalConfig, pairs: FractalPairs) -> Task:
         ),
         collate=collate_pictures_and_clouds,
         loss=loss,
-        settings=to_dict(config) | {"classes": list(pairs.classes)},
+        config=config,
+        classes=tuple(pairs.classes),
     )

@@ -19,7 +19,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from pcfdsl.config import ConfigError, Settings, option, to_dict, validate
+from pcfdsl.config import ConfigError, Settings, option, validate
 from pcfdsl.formula.strings import Language, draw_string
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import TensorBatch
@@ -162,7 +162,7 @@ def warm_up_task(config: WarmUpConfig) -> Task:
         dataset=Strings(config.strings, length, seed=config.train.seed),
         collate=collate_strings,
         loss=loss,
-        settings=to_dict(config),
+        config=config,
         optimizer=optimizer_builder(config.optimizer, config.train.optimizer),
         kept=attrgetter("trunk"),
     )

@@ -9,8 +9,8 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from pcfdsl.checkpoints.run_folder import load_checkpoint, load_resume
-from pcfdsl.config import ConfigError, from_dict
+from pcfdsl.checkpoints.run_folder import load_resume
+from pcfdsl.config import ConfigError, from_dict, to_dict
 from pcfdsl.datasets.images import ArrayPictures
 from pcfdsl.infer.exportable import load_exportable
 from pcfdsl.infer.image import export_torchvision_backbone, load_image_classifier
@@ -134,7 +134,7 @@ def test_a_run_is_exported_like_any_other(tmp_path):
 def test_the_twin_and_the_queue_are_in_the_checkpoint_and_change_as_they_should(tmp_path):
     settings = config("mocov2", {"num_steps": 2, "batch_size": 4})
     run(settings, tmp_path)
-    state = load_resume(tmp_path, settings=load_checkpoint(tmp_path).settings)["model"]
+    state = load_resume(tmp_path, settings=to_dict(settings), config_class=type(settings))["model"]
     assert state["queue"].shape == (12, 128)
     assert state["position"] == 8  # two batches of four
     trunk = {name.removeprefix("trunk.") for name in state if name.startswith("trunk.")}

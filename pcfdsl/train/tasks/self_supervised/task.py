@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pcfdsl.config import ConfigError, to_dict
+from pcfdsl.config import ConfigError
 from pcfdsl.datasets.images import Pictures, open_pictures
 from pcfdsl.samples.picture_views import PictureViews, Tiles, ViewBatch, collate_views, far_permutations
 from pcfdsl.train.seeds import SeedResults, train_seeds
@@ -90,7 +90,7 @@ def self_supervised_task(config: SelfSupervisedConfig, pictures: Pictures) -> Ta
         dataset=dataset,
         collate=collate_views,
         loss=loss,
-        settings=to_dict(config),
+        config=config,
         optimizer=optimizer_builder(config.optimizer, config.train.optimizer),
         start_epoch=at_start,
         kept=attrgetter("trunk"),
