@@ -169,7 +169,8 @@ def settings_of(checkpoint: Checkpoint, config_class: type[T], *, network: str) 
         return from_dict(config_class, settings), tuple(classes)
     except ConfigError as error:
         key, message = error.problems[0]
-        raise ValueError(f"{checkpoint.path} is not {network}'s checkpoint ({key}: {message})") from None
+        wrong = message.partition(";")[0]
+        raise ValueError(f"{checkpoint.path} is not {network}'s checkpoint ({key}: {wrong})") from None
 
 
 def save_resume(folder: str | Path, content: Mapping[str, Any]) -> Path:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,7 +118,7 @@ def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[t
         base = base if type(base) is cls else REQUIRED
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    problems = [(f"{prefix}{key}", _unknown(key, fields, kinds, cls)) for key in settings if key not in fields]
+    problems = [(f"{prefix}{key}", message) for key, message in _unknown(settings, fields, kinds, cls)]
     values: dict[str, Any] = {}
     for name, field in fields.items():
         default = default_of(field, base)
@@ -167,14 +167,22 @@ def _renamed(value: Any, field: dataclasses.Field) -> str | None:
     return f"{value} is now called {names[value]}" if isinstance(value, str) and value in names else None
 
 
-def _unknown(key: Any, fields: dict[str, Any], kinds: dict[str, Any], cls: Any) -> str:
-    known = ", ".join(fields)
-    owners = [name for name, other in kinds.items() if key in other.__dataclass_fields__]
-    if not owners:
-        return f"unknown key; known here: {known}"
-    tag = kind_field(kinds.values())
-    listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
-    return (
-        f"belongs to {tag} {listed}, but {tag} is {getattr(cls, tag)}, which takes {known}; "
-        f"to change the {tag} of a group in a file, replace the whole group: 'key={{{tag}: ..., ...}}'"
-    )
+def _unknown(settings: dict, fields: dict[str, Any], kinds: dict[str, Any], cls: Any) -> Iterator[tuple[Any, str]]:
+    known, explained = ", ".join(fields), False
+    for key in settings:
+        if key in fields:
+            continue
+        owners = [name for name, other in kinds.items() if key in other.__dataclass_fields__]
+        if not owners:
+            yield key, f"unknown key; known here: {known}"
+            continue
+        tag = kind_field(kinds.values())
+        listed = " or ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
+        message = f"belongs to {tag} {listed}, but {tag} is {getattr(cls, tag)}"
+        if not explained:
+            message += (
+                f", which takes {known}; to change the {tag} of a group in a file, replace the whole group: "
+                f"'key={{{tag}: ..., ...}}'"
+            )
+        yield key, message
+        explained = True

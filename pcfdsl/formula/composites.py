@@ -19,6 +19,7 @@ from pcfdsl.formula.composite_solids import (
     MAX_DEGREE,
     NUM_WAVES,
     RATIO,
+    SIZE,
     SOLID,
     TORUS,
     WAVES,
@@ -132,9 +133,11 @@ def sample_composite(rng: np.random.Generator, shape: Composite, num_points: int
     Cutters that would leave nothing, which happens once in a thousand shapes at a variation of 1, are left out.
 
     Raises:
-        ValueError: If the shape's numbers are not finite, or it has no area.
+        ValueError: If the shape's numbers are not finite, or half extents not positive.
     """
     points, key = np.empty((num_points, 3), np.float32), draw_key(rng)
+    if not shape.numbers[:, SIZE : SIZE + 3].min() > 0:
+        raise ValueError(f"a composite's half extents must be positive, got {shape.numbers[:, SIZE : SIZE + 3].min()}")
     if sample_cells(shape.kinds, shape.roles, shape.parents, shape.numbers, *meshes(), key, points) == num_points:
         return points
     num = np.count_nonzero(shape.roles != CUTTER)  # cutters are the last

@@ -360,11 +360,17 @@ def test_cutters_that_leave_nothing_are_left_out():
         sampled(shape, 10)
 
 
+@pytest.mark.parametrize("extent", [0, -1, np.nan])
+def test_composites_without_extent_are_refused(extent):
+    with pytest.raises(ValueError, match="a composite's half extents must be positive, got"):
+        sampled(primitive("box", (extent, 1, 1)))
+
+
 def test_composites_without_surface_are_refused():
     with pytest.raises(
         ValueError, match="a composite of 1 parts has no surface to draw from; its numbers must be finite"
     ):
-        sampled(primitive("box", (np.nan, 1, 1)))
+        sampled(primitive("box", (np.inf, 1, 1)))
 
 
 @pytest.mark.parametrize("degree", [0, 7, 1e9, np.nan])

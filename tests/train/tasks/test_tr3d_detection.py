@@ -168,6 +168,9 @@ def test_settings_of_the_other_detector_are_refused():
         finetuning("points.use_height=true")
     with pytest.raises(ConfigError, match=r"model.mean_sizes: belongs to detector votenet, but detector is tr3d"):
         finetuning("model.mean_sizes=[[1, 1, 1]]")
+    with pytest.raises(ConfigError) as error:
+        finetuning("model.mean_sizes=[[1, 1, 1]]", "model.num_proposals=64")
+    assert [message.count("which takes") for _, message in error.value.problems] == [1, 0]
     with pytest.raises(ConfigError, match=r"model.detector: expected one of votenet, tr3d, got 'detr'"):
         finetuning("model.detector=detr")
 
