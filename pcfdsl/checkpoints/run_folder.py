@@ -36,7 +36,6 @@ __all__ = [
     "save_checkpoint",
     "save_resume",
     "settings_digest",
-    "settings_of",
     "shipped_weights",
 ]
 
@@ -51,6 +50,10 @@ _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 
 # Settings that decide where and how fast a run computes, not what: a run can resume with other values.
 OPERATIONAL = frozenset({"device", "num_workers", "num_threads", "log_every", "checkpoint_every", "sinks", "compile"})
+
+
+# Settings on which it depends what other settings a group has.
+_KINDS = ("kind", "detector", "formula", "method")
 
 
 @dataclass(frozen=True)
@@ -157,22 +160,6 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(state=state, settings=about["settings"], step=about["step"], metrics=about["metrics"], path=path)
 
 
-def settings_of(checkpoint: Checkpoint, config_class: type[T], *, network: str) -> tuple[T, tuple[str, ...]]:
-    """The settings and class names that a network was trained with.
-
-    Raises:
-        ValueError: If it is not the kind of network that `network` names, such as "a detector".
-    """
-    settings = current_settings(checkpoint.settings)
-    classes = settings.pop("classes", ())
-    try:
-        return from_dict(config_class, settings), tuple(classes)
-    except ConfigError as error:
-        key, message = error.problems[0]
-        wrong = message.partition(";")[0]
-        raise ValueError(f"{checkpoint.path} is not {network}'s checkpoint ({key}: {wrong})") from None
-
-
 def save_resume(folder: str | Path, content: Mapping[str, Any]) -> Path:
     """Write what a run needs to resume: tensors and plain Python values only, `settings` among them."""
     path = Path(folder) / "resume.pt"
@@ -243,6 +230,8 @@ def _completed(settings: Mapping[str, Any], config_class: type) -> Mapping[str, 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
+        if kinds := [name for name in _KINDS if name in old and name in new and old[name] != new[name]]:
+            old, new = ({name: group[name] for name in kinds} for group in (old, new))  # all else differs with it
         for name in [*old, *(name for name in new if name not in old)]:
             if name not in OPERATIONAL:
                 yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))

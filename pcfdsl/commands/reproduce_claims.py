@@ -12,13 +12,13 @@ def main() -> dict:
     with needs("image"):
         from pcfdsl.studies.claims.page import write_claims_page
         from pcfdsl.studies.claims.plan import PLANS
-        from pcfdsl.studies.claims.run import run_plan
+        from pcfdsl.studies.claims.run import plan_of, run_plan
         from pcfdsl.studies.image_arms import ARMS, DEEPCLUSTER
         from pcfdsl.train.tasks.table import TASKS
 
     costs = "; ".join(f"{name}: {plan.about}" for name, plan in PLANS.items())
     parser = argparse.ArgumentParser(description=__doc__, epilog=costs)
-    parser.add_argument("--plan", choices=tuple(PLANS), default="small", help="what to run (default: small)")
+    parser.add_argument("--plan", choices=tuple(PLANS), help="what to run (default: small)")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of all runs and of claims.html")
     parser.add_argument("--workers", type=positive, default=2, metavar="N", help="trainings at a time (default: 2)")
     parser.add_argument(
@@ -33,9 +33,13 @@ def main() -> dict:
     )
     add_open(parser)
     args = parser.parse_args()
-    plan = PLANS[args.plan]
     failures = []
-    if not args.report_only:
+    if args.report_only:
+        plan = plan_of(args.out)
+        if args.data or args.plan not in (None, plan.name):
+            parser.error(f"--report-only shows what is in {args.out}, of plan {plan.name}; leave --plan and --data out")
+    else:
+        plan = PLANS[args.plan or "small"]
         if plan.pictures is not None and DEEPCLUSTER in (plan.pictures.arms or ARMS):
             TASKS["self_supervised"]()  # says so if its extra is missing
         how = {

@@ -153,7 +153,7 @@ def _no_kind(kind: Any, kinds: dict[str, Any]) -> str:
     for cls in kinds.values():
         if renamed := _renamed(kind, cls.__dataclass_fields__[kind_field(kinds.values())]):
             return renamed
-    return f"expected one of {', '.join(kinds)}, got {shown(kind)}"
+    return f"expected one of {', '.join(kinds)}, {'but there is none' if kind is None else f'got {shown(kind)}'}"
 
 
 def _kind(cls: Any, kinds: dict[str, Any]) -> str:

@@ -62,7 +62,10 @@ class StoredPCFractalDB(CloudSequence):
         self.stored: StoredSet = open_set(path)
         manifest = self.stored.manifest
         if manifest.recipe != PCFractalDB.name:
-            raise ValueError(f"{path} holds a set of {manifest.recipe}; expected one of {PCFractalDB.name}")
+            raise ValueError(
+                f"{path} holds a set of {manifest.recipe}; expected one of {PCFractalDB.name} "
+                "(pcfdsl export-pcfractal writes any set with --layout webdataset or parquet)"
+            )
         self.config = from_dict(PCFractalConfig, manifest.config)
         categories = open_categories(path)
         found = categories.manifest

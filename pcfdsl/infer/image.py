@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+import torchvision
 from safetensors.torch import save
 from torch import nn
 
@@ -40,7 +42,7 @@ def export_torchvision_backbone(path: str | Path, out: str | Path) -> Path:
     `maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)`. Other networks go through `PyramidBackbone`.
 
     Raises:
-        ValueError: If the network is not one of the ResNets that torchvision has under the same names.
+        ValueError: If the network is not one of the ResNets that torchvision has under the same names, in its shape.
         OSError: If files cannot be read or written.
     """
     trained = load_image_classifier(path, device="cpu")
@@ -54,5 +56,15 @@ def export_torchvision_backbone(path: str | Path, out: str | Path) -> Path:
         for name, tensor in trained.model.state_dict().items()
         if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
     }
+    with torch.device("meta"):
+        body = torchvision.models.get_model(trained.config.model.name, weights=None)
+    expected = {f"backbone.body.{name}": tensor.shape for name, tensor in body.named_parameters() if "fc." not in name}
+    differing = [name for name, shape in expected.items() if name not in state or state[name].shape != shape]
+    if differing:
+        raise ValueError(
+            f"{path} is a {trained.config.model.name} of its own shape (torchvision's {differing[0]} is "
+            f"{list(expected[differing[0]])}); train one without model.arguments and model.small_stem, or build the "
+            "detector on pcfdsl.infer.image.PyramidBackbone(network) instead"
+        )
     write_file(out, save(state, metadata={"format": "pt"}))
     return Path(out)

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from pcfdsl.checkpoints.run_folder import Checkpoint, load_checkpoint, settings_of
+from pcfdsl.checkpoints.older import current_settings
+from pcfdsl.checkpoints.run_folder import Checkpoint, load_checkpoint
 from pcfdsl.checkpoints.weights import not_finite
+from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.train.distributed import choose_device
+from pcfdsl.train.tasks.table import TASKS
 
 __all__ = ["Trained", "check_finite", "load_trained"]
 
@@ -59,11 +62,29 @@ def load_trained(
     """
     checkpoint = load_checkpoint(path)
     check_finite(checkpoint)
-    config, classes = settings_of(checkpoint, config_class, network=network)
+    settings = current_settings(checkpoint.settings)
+    classes = tuple(settings.pop("classes", ()))
+    try:
+        config = from_dict(config_class, settings)
+    except ConfigError as error:
+        task = _task_of(settings)
+        what = f"is of --task {task}" if task else "has {}: {}".format(*error.problems[0]).partition(";")[0]
+        raise ValueError(f"{checkpoint.path} is not {network}'s checkpoint: it {what}") from None
     model = build(config, classes)
     model.load_state_dict(checkpoint.state)
     model = model.eval().to(choose_device(device))
     return Trained(model=model, config=config, classes=classes, step=checkpoint.step, path=checkpoint.path)
+
+
+def _task_of(settings: dict[str, Any]) -> str | None:
+    """The task whose settings these are; None if it is none of those that are installed."""
+    for name, task in TASKS.items():
+        try:
+            from_dict(task()[0], settings)
+        except (ConfigError, SystemExit):  # the latter where a task's extra is missing
+            continue
+        return name
+    return None
 
 
 def check_finite(checkpoint: Checkpoint) -> None:

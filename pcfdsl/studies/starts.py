@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from pcfdsl.checkpoints.run_folder import shipped_weights
+
 __all__ = ["own_path", "parse_starts", "weights_digest"]
 
 
@@ -11,7 +13,7 @@ def parse_starts(texts: Sequence[str]) -> dict[str, str | None]:
     """`["scratch", "fractals=runs/a"]` -> {"scratch": None, "fractals": "runs/a"}.
 
     Raises:
-        ValueError: If a name is empty or given twice.
+        ValueError: If a name is empty or given twice, or it is clear that weights were meant without a name for them.
     """
     starts: dict[str, str | None] = {}
     for text in texts:
@@ -20,7 +22,11 @@ def parse_starts(texts: Sequence[str]) -> dict[str, str | None]:
             raise ValueError(
                 f"{text!r} is not a starting point, or a duplicate; expected NAME (from scratch) or NAME=CHECKPOINT"
             )
+        if not equals and (name in shipped_weights() or Path(name).is_file() or list(Path(name).glob("*.safetensors"))):
+            raise ValueError(f"{name!r} names weights, not the start from them; write NAME={name}, such as own={name}")
         starts[name] = path if equals else None
+    if len(bare := [name for name, path in starts.items() if path is None]) > 1:
+        raise ValueError(f"{' and '.join(bare)} would be the same start, from scratch; give weights by NAME=CHECKPOINT")
     return starts
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from pcfdsl.evaluate.statistics import Summary, paired_difference, summarize
 from pcfdsl.store.atomic import write_file
 
-__all__ = ["Arm", "Case", "StudyResult", "read_study", "run_study"]
+__all__ = ["Arm", "Case", "StudyResult", "read_result", "read_study", "run_study"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,13 +169,8 @@ def read_study(arms: Mapping[str, Arm], cases: Sequence[Case], out: str | Path, 
             path = Path(out) / name / case.name / "result.json"
             if not path.is_file():
                 continue
-            try:
-                content = json.loads(path.read_text())
-                about, metrics = content["about"], content["metrics"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path} is not the result of a study ({error}); delete it to repeat the run"
-                ) from None
+            content = read_result(path)
+            about, metrics = content["about"], content["metrics"]
             expected = json.loads(json.dumps(arm.about(case)))
             changes = "\n  ".join(_differences(about, expected, ""))
             if changes:
@@ -195,6 +190,21 @@ def _check(arms: Mapping[str, Arm], cases: Sequence[Case], baseline: str) -> Non
         raise ValueError(f"the baseline {baseline!r} is not among the arms {', '.join(arms) or '(none)'}")
     if not cases:
         raise ValueError("there are no cases to run")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What a finished run left: its arm, case, metrics, and what they depend on.
+
+    Raises:
+        ValueError: If the file is damaged or not of a study.
+    """
+    try:
+        content = json.loads(path.read_text())
+        if missing := {"arm", "case", "about", "metrics"} - content.keys():
+            raise KeyError(", ".join(sorted(missing)))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is not the result of a study ({error}); delete it to repeat the run") from None
+    return content
 
 
 def _write(result: StudyResult, out: Path) -> None:

@@ -6,6 +6,7 @@ as if it had not been, and no generator states need saving.
 
 import dataclasses
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -95,6 +96,8 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
                 check_length(resume, config, num_steps, num_samples=len(task.dataset), folder=out, say=group.is_main)
             task.model.to(device)
             if resume is not None and resume["step"] >= num_steps:
+                if group.is_main:
+                    print(f"note: {out} is finished, {num_steps} steps long; nothing was trained", file=sys.stderr)
                 task.kept(task.model).load_state_dict(load_checkpoint(out / "last.safetensors").state)
                 return TrainResult(folder=out, skipped=True, **resume["progress"])
             run = prepare(task, config, out, device=device, group=group, num_steps=num_steps, settings=settings)

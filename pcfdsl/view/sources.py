@@ -245,6 +245,6 @@ def _load_recipe(
     error = min(refusals, key=lambda refusal: refusal[0])[1]
     if any(key == "train" for key, _ in error.problems):
         raise ValueError(
-            f"{path} is the recipe of a training; expected one of clouds, scenes or pictures, such as objects/rooms"
+            f"{path} is the recipe of a training; expected one of clouds, scenes or pictures, such as scene/formulas"
         )
     raise error

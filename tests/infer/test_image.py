@@ -16,6 +16,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from pcfdsl.checkpoints.run_folder import save_checkpoint
 from pcfdsl.config import from_dict
 from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.infer.detector import load_detector
 from pcfdsl.infer.image import PyramidBackbone, export_torchvision_backbone, load_image_classifier
 from pcfdsl.train.tasks.image import ImageConfig, image_task
 
@@ -136,5 +137,15 @@ def test_other_networks_are_pointed_to_the_pyramid(tmp_path):
     trained_run(tmp_path, "test_resnet")
     with pytest.raises(ValueError, match="PyramidBackbone"):
         export_torchvision_backbone(tmp_path, tmp_path / "body.safetensors")
+    with pytest.raises(ValueError, match=r"resnet18 of its own shape \(torchvision's backbone.body.conv1.weight is"):
+        export_torchvision_backbone("resnet-small-fractaldb", tmp_path / "body.safetensors")
     with pytest.raises(FileNotFoundError):
         export_torchvision_backbone(tmp_path / "none", tmp_path / "body.safetensors")
+    assert not (tmp_path / "body.safetensors").exists()
+
+
+def test_a_network_of_another_task_is_named():
+    with pytest.raises(ValueError, match=r"is not an image network's checkpoint: it is of --task detection"):
+        load_image_classifier("votenet-pointnet2-fractal")
+    with pytest.raises(ValueError, match=r"is not a detector's checkpoint: it is of --task image"):
+        load_detector("resnet-small-fractaldb")

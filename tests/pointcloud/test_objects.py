@@ -143,7 +143,7 @@ def test_a_stored_set_is_the_same_for_any_number_of_workers_and_jobs(tmp_path):
 
 def test_recipes_are_looked_at_and_plotted():
     assert len(load_items("objects/smoke", num_items=3)) == 3
-    assert len(load_items("objects/rooms", num_items=1)[0].boxes) > 1
+    assert len(load_items("scene/formulas", num_items=1)[0].boxes) > 1
     cloud = pf.ObjectClouds(pf.load(pf.ObjectsConfig, "objects/smoke"))[20]
     assert pf.show(cloud).items[0].points.shape == (1000, 3)
 

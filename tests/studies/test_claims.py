@@ -12,7 +12,7 @@ from pcfdsl.studies.claims.judge import judge, measure
 from pcfdsl.studies.claims.page import write_claims_page
 from pcfdsl.studies.claims.papers import CLAIMS, Claim, Contrast, Run
 from pcfdsl.studies.claims.plan import PLANS
-from pcfdsl.studies.claims.run import read_results, run_plan
+from pcfdsl.studies.claims.run import plan_of, read_results, run_plan
 from pcfdsl.studies.image_arms import ARMS
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.train.tasks.table import TASKS
@@ -130,6 +130,21 @@ def test_one_command_runs_resumes_and_reports(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("**/result.json")}
     with pytest.raises(ValueError, match="holds runs of another plan"):
         run_plan(PLANS["small"], tmp_path, progress=lines.append)
+    assert plan_of(tmp_path) is PLANS["smoke"]
+    result = tmp_path / "rooms" / "rooms" / "scratch" / "seed1" / "result.json"
+    for text in ('{"arm": "scratch"', '{"arm": "scratch"}', "[]"):
+        result.write_text(text)
+        with pytest.raises(ValueError, match=r"seed1.result.json is not the result of a study .*delete it to repeat"):
+            read_results(PLANS["smoke"], tmp_path)
+
+
+def test_a_folder_says_which_plan_it_is_of(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no runs for claims; run this without --report-only first"):
+        plan_of(tmp_path)
+    for text in ("{}", "[]", '{"plan": "large"}', "{"):
+        (tmp_path / "plan.json").write_text(text)
+        with pytest.raises(ValueError, match="names none of the plans smoke, small, full"):
+            plan_of(tmp_path)
 
 
 def test_a_job_that_fails_costs_only_itself(tmp_path):

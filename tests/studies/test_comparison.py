@@ -101,3 +101,16 @@ def test_starting_points_are_named():
     for texts in (["a", "a=b"], ["=b"], ["a="]):
         with pytest.raises(ValueError, match="is not a starting point, or a duplicate"):
             parse_starts(texts)
+
+
+def test_weights_without_a_name_are_not_taken_for_a_start_from_scratch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("scratch").mkdir()  # a folder of data, as on many clusters
+    Path("run").mkdir()
+    Path("run", "last.safetensors").touch()
+    assert parse_starts(["scratch"]) == {"scratch": None}
+    for name in ("run", "run/last.safetensors", "votenet-pointnet2-fractal"):
+        with pytest.raises(ValueError, match=rf"'{name}' names weights, not the start from them; write NAME={name}"):
+            parse_starts(["scratch", name])
+    with pytest.raises(ValueError, match="scratch and fractals would be the same start, from scratch"):
+        parse_starts(["scratch", "fractals"])

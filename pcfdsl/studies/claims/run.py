@@ -14,12 +14,13 @@ from pathlib import Path
 
 from pcfdsl.config import load
 from pcfdsl.store.atomic import make_folder, write_file
-from pcfdsl.studies.claims.plan import Plan, Pretraining
+from pcfdsl.studies.claims.plan import PLANS, Plan, Pretraining
 from pcfdsl.studies.comparison import compare_pretraining
+from pcfdsl.studies.study import read_result
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.train.tasks.table import TASKS
 
-__all__ = ["Results", "read_results", "run_plan"]
+__all__ = ["Results", "plan_of", "read_results", "run_plan"]
 
 Results = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]  # study -> arm -> case -> metrics
 
@@ -81,9 +82,25 @@ def read_results(plan: Plan, out: str | Path) -> Results:
     results: dict[str, dict[str, dict[str, Mapping[str, float]]]] = {}
     for study, folder in folders.items():
         for path in sorted(folder.glob("*/*/result.json")):
-            content = json.loads(path.read_text())
+            content = read_result(path)
             results.setdefault(study, {}).setdefault(content["arm"], {})[content["case"]] = content["metrics"]
     return results
+
+
+def plan_of(out: str | Path) -> Plan:
+    """The plan that the runs of a folder belong to.
+
+    Raises:
+        FileNotFoundError: If the folder holds no runs for claims.
+        ValueError: If it is not said which plan they are of.
+    """
+    path = Path(out) / "plan.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{out} holds no runs for claims; run this without --report-only first")
+    try:
+        return PLANS[json.loads(path.read_text())["plan"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} names none of the plans {', '.join(PLANS)} ({error})") from None
 
 
 def _claim_folder(plan: Plan, out: Path) -> None:

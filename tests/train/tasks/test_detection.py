@@ -265,7 +265,7 @@ def test_a_set_with_other_classes_is_refused(tmp_path, finetuned):
 def test_checkpoints_of_something_else_are_refused(tmp_path):
     module = torch.nn.Linear(2, 2)
     save_checkpoint(tmp_path, "last", model=module, settings={"what": "toy"}, step=1, metrics={})
-    with pytest.raises(ValueError, match=r"(?s)is not a detector's checkpoint.*what: unknown key"):
+    with pytest.raises(ValueError, match=r"(?s)is not a detector's checkpoint: it has what: unknown key"):
         load_detector(tmp_path)
     save_weights(tmp_path / "bare.safetensors", module)
     with pytest.raises(ValueError, match="holds weights without settings"):

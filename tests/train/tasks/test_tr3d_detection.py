@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pcfdsl.checkpoints.older import current_settings
-from pcfdsl.checkpoints.run_folder import load_checkpoint
+from pcfdsl.checkpoints.run_folder import load_checkpoint, load_resume, save_resume
 from pcfdsl.config import ConfigError, from_dict, load, to_dict
 from pcfdsl.datasets.sources import open_scenes
 from pcfdsl.datasets.spec import SPECS, SUNRGBD
@@ -158,6 +158,14 @@ def test_the_published_optimisation_and_levels():
         assert (optimizer.clip, config.train.batch_size, config.model.oriented) == (10, 16, spec is SUNRGBD)
         assert (config.points.use_color, config.augment.translation, config.sizes) == (True, 0.1, "published")
         assert len(spec.class_levels) == len(spec.classes)
+
+
+def test_a_run_of_the_other_detector_is_refused_in_few_words(tmp_path):
+    votenet, tr3d = (to_dict(load(DetectorConfig, f"{name}/smoke_pretrain")) for name in ("votenet", "tr3d"))
+    save_resume(tmp_path, {"settings": votenet, "step": 1})
+    with pytest.raises(ValueError, match=r"\n  model.detector: was 'votenet', is 'tr3d'\n") as error:
+        load_resume(tmp_path, settings=tr3d, config_class=DetectorConfig)
+    assert str(error.value).count("model.") == 1
 
 
 def test_settings_of_the_other_detector_are_refused():
