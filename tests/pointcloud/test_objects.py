@@ -166,7 +166,7 @@ def test_lists_of_groups_are_read_written_and_refused():
     messages = dict(caught.value.problems)
     assert messages["objects.0.formula"].startswith("expected one of ifs, spherical_harmonics, superquadrics")
     assert messages["objects.1.degree"].startswith("belongs to formula spherical_harmonics, but formula is ifs")
-    assert messages["objects.2.formula"].endswith("got None")
+    assert messages["objects.2.formula"].endswith("but there is none")
     assert messages["objects.3.num_categories"] == "must be at least 1, got 0"
     assert messages["objects.4.num_categories"].startswith("1 leaves no partner")
     assert messages["objects.5"] == "expected a group of settings, got 7"
