@@ -15,6 +15,7 @@ from pcfdsl.samples.points import input_points, require_points
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import SceneConfig
 from pcfdsl.scene.objects import ObjectSource
+from pcfdsl.scene.source_checks import check_source
 from pcfdsl.scene.synthesize import compose, draw_objects, stretch
 from pcfdsl.scene.visibility import visible_from
 
@@ -161,6 +162,7 @@ class TwoLayouts(Dataset[PairSample]):
         augment: AugmentConfig = AugmentConfig(),
         seed: int = 0,
     ):
+        check_source(source)
         self.settings, self.source, self.num_points, self.seed = settings, source, num_points, seed
         self.use_height, self.augment = use_height, augment
 

@@ -22,6 +22,7 @@ from pcfdsl.scene.config import (
 )
 from pcfdsl.scene.layout import Layout, lay_out
 from pcfdsl.scene.objects import FormulaObjects, FractalObjects, ObjectSource, PartSource
+from pcfdsl.scene.source_checks import check_source, checked_object
 from pcfdsl.scene.visibility import visible_from
 
 __all__ = [
@@ -50,10 +51,14 @@ class Scenes(SceneSequence):
 
     Attributes:
         config: What a stored set records: here `settings`; a set whose source has settings records those as well.
+
+    Raises:
+        TypeError, ValueError: If `source` is no source; when scenes are made, if it gives no finite cloud and category.
     """
 
     def __init__(self, settings: SceneConfig, source: ObjectSource, *, name: str = "scenes"):
         check_argument("settings", settings, SceneConfig)
+        check_source(source)
         self.settings, self.source, self.name = settings, source, name
         self.config: Any = settings
 
@@ -213,15 +218,16 @@ def draw_objects(
     Returns:
         (objects, categories, sizes): K objects of `num_points` points float64, K categories, full extents [K, 3] in
         metres.
+
+    Raises:
+        TypeError, ValueError: As `checked_object`.
     """
     objects, categories = [], []
     has_parts = isinstance(source, PartSource)  # asked once: a protocol answers slowly
     for _ in range(num_objects):
-        if has_parts:
-            points, category, parts, num_parts = source.sample_in_parts(rng, num_points)
-        else:
-            (points, category), parts, num_parts = source.sample(rng, num_points), None, 1
-        objects.append(Thing(points=np.asarray(points, np.float64), parts=parts, num_parts=num_parts))
+        given = source.sample_in_parts(rng, num_points) if has_parts else source.sample(rng, num_points)
+        thing, category = checked_object(source, given, num_points, in_parts=has_parts)
+        objects.append(thing)
         categories.append(category)
     if turned:
         objects = [
