@@ -154,10 +154,34 @@ SceneSource = (
 
 @dataclass(frozen=True, eq=False)
 class SceneSet:
-    """Scenes and the names of their categories, in order."""
+    """Scenes and the names of their categories, in order.
+
+    Raises:
+        TypeError: If `classes` is no tuple or list of strings.
+        ValueError: If a name is empty or given twice, or scenes that know their number of categories have another.
+
+    >>> SceneSet([], ["chair", "table"]).classes
+    ('chair', 'table')
+    """
 
     scenes: Sequence[Scene]
     classes: tuple[str, ...]
+
+    def __post_init__(self):
+        classes, expected = self.classes, "expected a tuple of distinct names, one for each category in order"
+        if not isinstance(classes, tuple | list):
+            raise TypeError(f"classes is {classes!r}; {expected}")
+        if wrong := [name for name in classes if not isinstance(name, str)]:
+            raise TypeError(f"classes has {wrong[0]!r}, which is no string; {expected}")
+        if not all(classes):
+            raise ValueError(f"classes has an empty name; {expected}")
+        if len(set(classes)) < len(classes):
+            twice = next(name for name in classes if classes.count(name) > 1)
+            raise ValueError(f"classes has {twice!r} {classes.count(twice)} times; {expected}")
+        number = getattr(self.scenes, "num_categories", None)
+        if number is not None and number != len(classes):
+            raise ValueError(f"classes has {len(classes)} names, but scenes have {number} categories; {expected}")
+        object.__setattr__(self, "classes", tuple(classes))
 
     def kept(self) -> "SceneSet":
         """The same scenes, which stay in memory as far as there is room; see `KeptScenes`."""

@@ -59,8 +59,8 @@ def broken(row, value):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ((broken(7, np.nan), 0), "400 points of which 1 are not finite"),
-        ((broken(slice(300, None), -np.inf), 0), "400 points of which 100 are not finite"),
+        ((broken(7, np.nan), 0), "400 points, 1 of them not finite"),
+        ((broken(slice(300, None), -np.inf), 0), "400 points, 100 of them not finite"),
         ((CLOUD[:1], 0), r"as points an array \[1, 3\] of float32"),
         ((CLOUD[:0], 0), r"as points an array \[0, 3\] of float32"),
         ((np.full((400, 3), 0.5), 0), r"400 points that are all at \(0.5, 0.5, 0.5\)"),
@@ -80,7 +80,9 @@ def broken(row, value):
     ],
 )
 def test_a_wrong_object_is_refused_with_what_was_given_and_what_is_expected(given, words):
-    with pytest.raises((TypeError, ValueError), match=rf"^Blobs.sample\(rng, \d+\) gave {words}; expected a pair: poin"):
+    with pytest.raises(
+        (TypeError, ValueError), match=rf"^Blobs.sample\(rng, \d+\) gave {words}; expected a pair: poin"
+    ):
         Scenes(SETTINGS, Blobs(given))[0]
 
 
@@ -96,11 +98,15 @@ def test_a_wrong_object_is_refused_with_what_was_given_and_what_is_expected(give
     ],
 )
 def test_wrong_parts_are_refused(parts, words):
-    with pytest.raises((TypeError, ValueError), match=rf"^BlobsInParts.sample_in_parts\(.* gave {words}; expected four"):
+    with pytest.raises(
+        (TypeError, ValueError), match=rf"^BlobsInParts.sample_in_parts\(.* gave {words}; expected four"
+    ):
         Scenes(SETTINGS, BlobsInParts((CLOUD, 0, *parts)))[0]
 
 
-@pytest.mark.parametrize("make", [lambda source: Scenes(SETTINGS, source), lambda s: TwoLayouts(SETTINGS, s, num_points=9)])
+@pytest.mark.parametrize(
+    "make", [lambda source: Scenes(SETTINGS, source), lambda s: TwoLayouts(SETTINGS, s, num_points=9)]
+)
 @pytest.mark.parametrize(
     ("source", "words"),
     [
