@@ -88,7 +88,7 @@ def checked_object(source: Any, given: Any, num_points: int, *, in_parts: bool =
         raise refuse(f"as parts {_described(parts)}")
     if not isinstance(num_parts, int | np.integer) or not 0 <= parts.min() <= parts.max() < num_parts:
         raise refuse(f"parts from {parts.min()} to {parts.max()}, {_described(num_parts)} in all")
-    return Thing(points=points, parts=parts, num_parts=num_parts), category
+    return Thing(points=points, parts=parts, num_parts=int(num_parts)), category
 
 
 def _described(given: Any) -> str:
