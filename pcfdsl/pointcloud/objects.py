@@ -16,6 +16,7 @@ from pcfdsl.pointcloud.pcfractal import (
     PCFractalConfig,
     PCFractalDB,
     category_names,
+    check_cloud,
     open_pcfractal,
 )
 from pcfdsl.pointcloud.surfaces import (
@@ -41,9 +42,21 @@ Formula = IFSConfig | SphericalHarmonicsConfig | SuperquadricsConfig | Composite
 
 
 def check_objects(objects: Sequence[Formula]):
-    """Yield (field, message) if a list of formulas is empty."""
+    """Yield (field, message) if a list of formulas is empty, or has a formula twice with the same seed.
+
+    Category k of both would be drawn by the same numbers: the same shape, or nearly, under two labels.
+    """
     if not objects:
         yield "objects", "is empty; give at least one formula, such as [{formula: spherical_harmonics}]"
+    first: dict[tuple[str, int], int] = {}
+    for number, own in enumerate(objects):
+        earlier = first.setdefault((own.formula, own.seed), number)
+        if earlier != number:
+            yield (
+                f"objects.{number}.seed",
+                f"is {own.seed}, so objects.{number} repeats the {own.formula} of objects.{earlier} under other "
+                "labels; give it another seed",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +124,11 @@ class ObjectClouds(CloudSequence):
         """One instance, with `num_points` points if not None.
 
         Raises:
-            IndexError: If there is no such category.
+            IndexError: If there is no such category, or no such instance of it.
         """
-        if not 0 <= category < self.num_categories:
-            raise IndexError(f"category {category} is outside this set of {self.num_categories}")
-        f = int(np.searchsorted(self.first_categories, category, side="right")) - 1
+        f = int(np.searchsorted(self.first_categories[1:-1], category, side="right"))
+        instances = self.config.objects[f].num_instances
+        check_cloud(category, instance, num_categories=self.num_categories, num_instances=instances)
         cloud = self.formulas[f].cloud(category - int(self.first_categories[f]), instance, num_points=num_points)
         return FractalCloud(cloud.points, category, instance, num_redraws=cloud.num_redraws)
 

@@ -20,7 +20,15 @@ from pcfdsl.formula.search import CategorySearch, SearchConfig, search_category
 from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, weighted
 from pcfdsl.rng import stream
 
-__all__ = ["CloudSequence", "FractalCloud", "PCFractalConfig", "PCFractalDB", "category_names", "open_pcfractal"]
+__all__ = [
+    "CloudSequence",
+    "FractalCloud",
+    "PCFractalConfig",
+    "PCFractalDB",
+    "category_names",
+    "check_cloud",
+    "open_pcfractal",
+]
 
 _MAX_REDRAWS = 100
 
@@ -82,6 +90,20 @@ def category_names(number: int) -> tuple[str, ...]:
     ('000000', '000001')
     """
     return tuple(f"{category:06d}" for category in range(number))
+
+
+def check_cloud(category: int, instance: int, *, num_categories: int, num_instances: int) -> None:
+    """Refuse a cloud that a set does not have.
+
+    Raises:
+        IndexError: If there is no such category, or no such instance of it.
+    """
+    if not 0 <= category < num_categories:
+        raise IndexError(f"category {category} is outside this set of {num_categories}, 0 to {num_categories - 1}")
+    if not 0 <= instance < num_instances:
+        raise IndexError(
+            f"instance {instance} of category {category} is outside its {num_instances}, 0 to {num_instances - 1}"
+        )
 
 
 class CloudSequence(Sequence[FractalCloud]):
@@ -183,8 +205,13 @@ class PCFractalDB(CloudSequence):
             self.category(category)
 
     def category(self, category: int) -> IFS:
-        """The system of a category."""
+        """The system of a category.
+
+        Raises:
+            IndexError: If there is no such category.
+        """
         if category not in self._systems:
+            check_cloud(category, 0, num_categories=self.config.num_categories, num_instances=1)
             found = self.search(category).ifs
             with self._lock:
                 self._systems.setdefault(category, found)
@@ -194,9 +221,11 @@ class PCFractalDB(CloudSequence):
         """One instance, with `num_points` points if not None.
 
         Raises:
+            IndexError: If there is no such category, or no such instance of it.
             ValueError: If `_MAX_REDRAWS` clouds in a row were degenerate.
         """
         config = self.config
+        check_cloud(category, instance, num_categories=config.num_categories, num_instances=config.num_instances)
         for attempt in range(_MAX_REDRAWS):
             rng = stream(config.seed, "instance", category, instance, attempt)
             main = self._ready(category, self._weighting(rng))

@@ -21,7 +21,7 @@ from pcfdsl.config import ConfigError
 from pcfdsl.formula import released
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.search import CategorySearch
-from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB
+from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB, check_cloud
 from pcfdsl.rng import stream
 
 __all__ = ["ReleasedPCFractalDB", "shared_partners", "split_iterations"]
@@ -58,11 +58,14 @@ class ReleasedPCFractalDB(PCFractalDB):
         """One instance. Degenerate clouds, which the scripts skip or write as NaN, raise an error here.
 
         Raises:
+            IndexError: If there is no such category, or no such instance of it.
             ValueError: If a coordinate is not finite.
         """
-        n = num_points or self.config.num_points
-        main_iterations, partner_iterations = split_iterations(n, 1 - self.config.mix.noise_ratio)
-        seed, partner = self.config.seed, self._partners[instance]
+        config = self.config
+        check_cloud(category, instance, num_categories=config.num_categories, num_instances=config.num_instances)
+        n = num_points or config.num_points
+        main_iterations, partner_iterations = split_iterations(n, 1 - config.mix.noise_ratio)
+        seed, partner = config.seed, self._partners[instance]
         parts = [
             released.orbit(self.category(category), stream(seed, "main", category).random(main_iterations)),
             released.orbit(

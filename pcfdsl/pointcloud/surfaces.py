@@ -14,7 +14,7 @@ from pcfdsl.config import Settings, option
 from pcfdsl.formula import composites, growth, superquadrics
 from pcfdsl.formula import spherical_harmonics as harmonics
 from pcfdsl.formula.normalize import center_min_max_joint
-from pcfdsl.pointcloud.pcfractal import FractalCloud
+from pcfdsl.pointcloud.pcfractal import FractalCloud, check_cloud
 from pcfdsl.rng import stream
 
 __all__ = [
@@ -106,7 +106,13 @@ class SurfaceClouds:
         """One instance, with `num_points` points if not None; any part of them is spread over the whole.
 
         Its mean is the origin, and its coordinates about within [-1, 1].
+
+        Raises:
+            IndexError: If there is no such category, or no such instance of it.
+            ValueError: If the instance has no extent.
         """
+        numbers = {"num_categories": self.config.num_categories, "num_instances": self.config.num_instances}
+        check_cloud(category, instance, **numbers)
         formula, shape = self._formula, self._shape(category)
         rng = stream(self.config.seed, formula.name, "instance", category, instance)
         if self.config.variation:

@@ -15,7 +15,7 @@ from pcfdsl.generate.driver import RunOptions, generate
 from pcfdsl.generate.objects import generate_objects, plan_objects, verify_objects
 from pcfdsl.generate.workers import local
 from pcfdsl.pointcloud.objects import ObjectClouds, ObjectsConfig
-from pcfdsl.pointcloud.surfaces import SuperquadricsConfig
+from pcfdsl.pointcloud.surfaces import SuperquadricsConfig, SurfaceClouds
 from pcfdsl.rng import stream
 from pcfdsl.scene.config import ObjectScenesConfig, SceneConfig
 from pcfdsl.scene.objects import FormulaObjects
@@ -45,8 +45,45 @@ def test_categories_of_the_formulas_follow_each_other():
     for wrong in (len(clouds), -len(clouds) - 1):
         with pytest.raises(IndexError, match=f"outside this set of {len(clouds)} clouds"):
             clouds[wrong]
-    with pytest.raises(IndexError, match="category 99 is outside this set of"):
-        clouds.cloud(99, 0)
+
+
+@pytest.mark.parametrize("variant", ["native", "released"])
+def test_clouds_that_there_are_not_are_refused_by_every_formula(variant):
+    mixed = ObjectClouds(UNEVEN)
+    fractals = pf.PCFractalConfig(num_categories=3, num_instances=2, num_points=100, variant=variant)
+    surfaces = SuperquadricsConfig(num_categories=3, num_instances=2)
+    last = mixed.num_categories - 1
+    for clouds, category, instances in (
+        (mixed, 0, 2),
+        (mixed, last, 6),  # another formula, which has more instances than the first
+        (pf.open_pcfractal(fractals), 1, 2),
+        (SurfaceClouds(surfaces), 1, 2),
+    ):
+        for wrong in (instances, 99, -1):
+            with pytest.raises(
+                IndexError, match=f"^instance {wrong} of category {category} is outside its {instances}"
+            ):
+                clouds.cloud(category, wrong)
+        for wrong in (99, -1):
+            with pytest.raises(IndexError, match=rf"^category {wrong} is outside this set of \d+, 0 to \d+$"):
+                clouds.cloud(wrong, 0)
+    assert mixed.cloud(last, 5).instance == 5
+    with pytest.raises(IndexError, match=r"^category 3 is outside this set of 3"):
+        pf.open_pcfractal(fractals).category(3)
+
+
+@pytest.mark.parametrize("cls", [ObjectsConfig, ObjectScenesConfig, FormulaSource, FormulaClouds])
+def test_a_formula_may_not_repeat_itself_under_other_labels(cls):
+    again = [{"formula": "superquadrics"}, {"formula": "composites"}, {"formula": "superquadrics", "variation": 0.1}]
+    with pytest.raises(
+        ConfigError, match=r"^objects.2.seed: is 0, so objects.2 repeats the superquadrics of objects.0"
+    ):
+        from_dict(cls, {"objects": again})
+    with pytest.raises(ConfigError, match=r"^data.objects.1.seed: is 3, .*; give it another seed$"):
+        from_dict(pf.DetectorConfig, {"data": {"kind": "objects", "objects": [{"formula": "ifs", "seed": 3}] * 2}})
+    again[2]["seed"] = 1
+    clouds = ObjectClouds(ObjectsConfig(objects=from_dict(cls, {"objects": again}).objects))
+    assert not np.allclose(clouds.cloud(0, 0).points, clouds.cloud(128, 0).points)
 
 
 def test_a_cloud_depends_on_its_own_formula_category_and_instance_alone():
