@@ -7,7 +7,7 @@ The field docs are the help text; types and bounds are checked wherever the data
 from pcfdsl.config.arguments import check_argument
 from pcfdsl.config.help import describe
 from pcfdsl.config.reading import from_dict, load
-from pcfdsl.config.settings import REQUIRED, ConfigError, Settings, digest, option, to_dict, to_yaml, validate
+from pcfdsl.config.settings import REQUIRED, ConfigError, Settings, digest, option, to_dict, to_yaml, validate, within
 from pcfdsl.config.values import kinds_of
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "to_dict",
     "to_yaml",
     "validate",
+    "within",
 ]

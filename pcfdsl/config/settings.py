@@ -4,7 +4,8 @@ import dataclasses
 import hashlib
 import json
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "to_dict",
     "to_yaml",
     "validate",
+    "within",
 ]
 
 REQUIRED: Any = dataclasses.MISSING
@@ -37,6 +39,21 @@ class ConfigError(ValueError):
 
     def __reduce__(self):
         return type(self), (self.problems,)
+
+
+@contextmanager
+def within(group: str) -> Iterator[None]:
+    """Put a group of settings in front of the key paths of problems that show when its settings are used.
+
+    >>> with within("data"):
+    ...     raise ConfigError([("search.max_draws", "is too small")])
+    Traceback (most recent call last):
+    pcfdsl.config.settings.ConfigError: data.search.max_draws: is too small
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError([(f"{group}.{key}", message) for key, message in error.problems]) from error
 
 
 def option(

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from pcfdsl.config import REQUIRED, Settings, option
+from pcfdsl.config import REQUIRED, Settings, option, within
 from pcfdsl.datasets.augment import choose_rows
 from pcfdsl.datasets.cloud_hdf5 import read_hdf5_shapes
 from pcfdsl.pointcloud.objects import Formula, IFSConfig, ObjectClouds, ObjectsConfig, check_objects
@@ -132,7 +132,8 @@ def open_clouds(config: CloudSourceConfig) -> CloudSet:
     """
     match config:
         case FractalClouds():
-            return fractal_clouds(open_pcfractal(config.fractals))
+            with within("fractals"):
+                return fractal_clouds(open_pcfractal(config.fractals))
         case FormulaClouds():
             clouds = ObjectClouds(ObjectsConfig(objects=config.objects))
             clouds.prepare()

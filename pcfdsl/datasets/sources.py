@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from pcfdsl.config import REQUIRED, ConfigError, Settings, check_argument, option
-from pcfdsl.datasets.detection_set import DetectionSet
+from pcfdsl.config import REQUIRED, ConfigError, Settings, check_argument, option, within
+from pcfdsl.datasets.detection_set import DetectionSet, read_classes
 from pcfdsl.datasets.kept import KeptScenes
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
 from pcfdsl.datasets.scene_shards import SceneShards
@@ -18,7 +18,7 @@ from pcfdsl.pointcloud.pcfractal import PCFractalConfig, category_names, open_pc
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import ObjectScenesConfig, SceneConfig
 from pcfdsl.scene.objects import FractalObjects, MeshFolder
-from pcfdsl.scene.primitives import PrimitiveFurniture
+from pcfdsl.scene.primitives import CLASSES, PrimitiveFurniture
 from pcfdsl.scene.released import ReleasedScenes, ReleasedScenesConfig
 from pcfdsl.scene.synthesize import ObjectScenes, Scenes
 
@@ -35,6 +35,7 @@ __all__ = [
     "SceneSource",
     "ShardSource",
     "VoteNetSource",
+    "known_classes",
     "mean_box_sizes",
     "open_scenes",
 ]
@@ -199,7 +200,8 @@ def open_scenes(source: SceneSource) -> SceneSet:
     match source:
         case FractalSource() | ReleasedSource():
             database = open_pcfractal(source.fractals)
-            database.prepare()
+            with within("fractals"):
+                database.prepare()
             classes = category_names(source.fractals.num_categories)
             if isinstance(source, ReleasedSource):
                 return SceneSet(ReleasedScenes(source.scenes, database), classes)
@@ -230,6 +232,25 @@ def open_scenes(source: SceneSource) -> SceneSet:
             return SceneSet(prepared, prepared.classes)
         case NoSource():
             raise ConfigError([("kind", "is none, which has no scenes; choose another kind")])
+
+
+def known_classes(source: SceneSource) -> tuple[str, ...] | None:
+    """Names of the categories of a source as far as it need be neither searched nor read to know them, else None.
+
+    Raises:
+        OSError, ValueError: If it is a detection set that is not there, or whose list of classes is invalid.
+    """
+    match source:
+        case FractalSource() | ReleasedSource():
+            return category_names(source.fractals.num_categories)
+        case FormulaSource():
+            return category_names(sum(formula.num_categories for formula in source.objects))
+        case FurnitureSource():
+            return tuple(CLASSES)
+        case DetectionSetSource():
+            return read_classes(source.folder)
+        case _:
+            return None
 
 
 def mean_box_sizes(

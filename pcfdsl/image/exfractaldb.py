@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import option, validate, within
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.search import SearchConfig, search_category
 from pcfdsl.image.camera import render_points, ring_rotation, sphere_rotation
@@ -108,7 +108,8 @@ class ExFractalDB(FractalSet):
 
     def search(self, category: int) -> IFS:
         """Search for the system of a category, ignoring the cache."""
-        return search_category(self.config.search, self.config.seed, category).ifs
+        with within("search"):
+            return search_category(self.config.search, self.config.seed, category).ifs
 
     def weighted_system(self, category: int, weight: int, halvings: int) -> IFS:
         """The category's system in one of its weightings; the step is halved `halvings` times, finally set to 0."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.config import ConfigError, option, validate, within
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, draw_states, play
 from pcfdsl.formula.sample import perturbed
@@ -154,9 +154,11 @@ class FractalDB(FractalSet):
         """Search for the system of a category, ignoring the cache."""
         config = self.config
         if not config.perturbation:
-            return search_by_filling(config.search, config.seed, category).ifs
+            with within("search"):
+                return search_by_filling(config.search, config.seed, category).ifs
         if self._base is None:
-            self._base = search_by_filling(config.search, config.seed, 0).ifs
+            with within("search"):
+                self._base = search_by_filling(config.search, config.seed, 0).ifs
         for draw in range(config.search.max_draws):
             rng = stream(config.seed, "perturbed", category, draw)
             found = perturbed(rng, 1, base=self._base, delta=config.perturbation)[0]

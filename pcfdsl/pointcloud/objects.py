@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from pcfdsl.config import Settings, check_argument, option
+from pcfdsl.config import Settings, check_argument, option, within
 from pcfdsl.pointcloud.pcfractal import (
     CloudSequence,
     FractalCloud,
@@ -129,7 +129,8 @@ class ObjectClouds(CloudSequence):
         f = int(np.searchsorted(self.first_categories[1:-1], category, side="right"))
         instances = self.config.objects[f].num_instances
         check_cloud(category, instance, num_categories=self.num_categories, num_instances=instances)
-        cloud = self.formulas[f].cloud(category - int(self.first_categories[f]), instance, num_points=num_points)
+        with within(f"objects.{f}"):
+            cloud = self.formulas[f].cloud(category - int(self.first_categories[f]), instance, num_points=num_points)
         return FractalCloud(cloud.points, category, instance, num_redraws=cloud.num_redraws)
 
     def labels(self) -> np.ndarray:
@@ -139,6 +140,7 @@ class ObjectClouds(CloudSequence):
 
     def prepare(self) -> None:
         """Search the categories of fractals now, not again in every worker process."""
-        for formula in self.formulas:
+        for f, formula in enumerate(self.formulas):
             if isinstance(formula, PCFractalDB):
-                formula.prepare()
+                with within(f"objects.{f}"):
+                    formula.prepare()

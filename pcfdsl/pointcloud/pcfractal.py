@@ -14,7 +14,7 @@ from typing import Literal, overload
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.config import ConfigError, check_argument, option, validate
+from pcfdsl.config import ConfigError, check_argument, option, validate, within
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.search import CategorySearch, SearchConfig, search_category
 from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, weighted
@@ -197,7 +197,8 @@ class PCFractalDB(CloudSequence):
 
     def search(self, category: int) -> CategorySearch:
         """Search for a category, ignoring the cache, and return the statistics of the search."""
-        return search_category(self.config.search, self.config.seed, category)
+        with within("search"):
+            return search_category(self.config.search, self.config.seed, category)
 
     def prepare(self) -> None:
         """Search all categories now, not again in every worker process; may take a minute for a thousand."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pcfdsl.config import check_argument
+from pcfdsl.config import check_argument, within
 from pcfdsl.pointcloud.objects import ObjectClouds, ObjectsConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalDB, open_pcfractal
 from pcfdsl.rng import stream
@@ -100,6 +100,11 @@ class FractalScenes(Scenes):
         database = open_pcfractal(config.fractals) if database is None else database
         super().__init__(config.scenes, FractalObjects(database), name="fractal_scenes")
         self.config = config
+
+    def scene(self, index: int) -> Scene:
+        """Compose scene `index`."""
+        with within("fractals"):
+            return super().scene(index)
 
 
 class ObjectScenes(Scenes):

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pcfdsl.checkpoints.run_folder import OPERATIONAL, find_weights, remove_weights
-from pcfdsl.config import ConfigError, to_dict
+from pcfdsl.config import ConfigError, to_dict, within
 from pcfdsl.datasets.clouds import open_clouds
 from pcfdsl.datasets.folds import held_out_values, split_clouds
-from pcfdsl.datasets.sources import open_scenes
 from pcfdsl.studies.starts import own_path, weights_digest
 from pcfdsl.studies.study import Arm, Case, StudyResult, run_study
 from pcfdsl.train.loop import train
 from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.classification import ClassificationConfig, classification_task
-from pcfdsl.train.tasks.detection import DetectorConfig, detection_task
+from pcfdsl.train.tasks.detection import DetectorConfig, detection_task, open_training
 
 __all__ = ["compare_pretraining"]
 
@@ -94,7 +93,8 @@ def _classifier(config: ClassificationConfig, hold_out: str | None) -> _Downstre
         raise ConfigError(
             [("split.by", "is none, but a comparison needs a test set; choose a split, or hold out a tag")]
         )
-    clouds = open_clouds(config.data)
+    with within("data"):
+        clouds = open_clouds(config.data)
 
     def own_config(config: ClassificationConfig, case: Case) -> ClassificationConfig:
         split = replace(config.split, seed=case.settings["seed"])
@@ -111,7 +111,11 @@ def _classifier(config: ClassificationConfig, hold_out: str | None) -> _Downstre
 def _detector(config: DetectorConfig, hold_out: str | None) -> _Downstream:
     if hold_out is not None:
         raise ValueError("only a classifier can hold out a tag; a detector is compared over seeds")
-    scenes, validation = open_scenes(config.data).kept(), open_scenes(config.validation).kept()
+    scenes, validation = open_training(config)
+    if validation is None:
+        raise ConfigError(
+            [("validation.kind", "is none, but a comparison needs scenes to evaluate on; choose another")]
+        )
     if not any(len(scene.boxes) for scene in validation.scenes):
         raise ValueError(
             f"detectors cannot be compared on validation scenes ({config.validation.kind}) without any box"

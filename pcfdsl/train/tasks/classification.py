@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcfdsl.checkpoints.start import InitConfig, start_from
-from pcfdsl.config import option, validate
+from pcfdsl.config import option, validate, within
 from pcfdsl.datasets.clouds import CloudSet, CloudSourceConfig, FractalClouds, open_clouds
 from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report, confusion_table
@@ -80,7 +80,8 @@ def train_classifier(
         ConfigError, OSError, ValueError: If settings, data or an earlier run in the folder do not fit.
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
-    clouds = open_clouds(config.data)
+    with within("data"):
+        clouds = open_clouds(config.data)
     split = split_clouds(clouds, config.split)
     if split.num_duplicates or split.num_unlearnable:
         print(

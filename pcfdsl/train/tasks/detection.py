@@ -10,9 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from pcfdsl.checkpoints.start import InitConfig, start_from
-from pcfdsl.config import ConfigError, check_argument, option, validate
+from pcfdsl.config import ConfigError, check_argument, option, validate, within
 from pcfdsl.datasets.augment import AugmentConfig
-from pcfdsl.datasets.sources import FractalSource, NoSource, SceneSet, SceneSource, mean_box_sizes, open_scenes
+from pcfdsl.datasets.sources import (
+    FractalSource,
+    NoSource,
+    SceneSet,
+    SceneSource,
+    known_classes,
+    mean_box_sizes,
+    open_scenes,
+)
 from pcfdsl.datasets.spec import SPECS, DatasetSpec, spec_of
 from pcfdsl.datasets.subsets import nested_subset
 from pcfdsl.evaluate.detector import EvaluationConfig, evaluate_scenes, mean_metrics
@@ -27,6 +35,7 @@ from pcfdsl.samples.detection import DetectionBatch, PointsConfig, collate, scen
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
+from pcfdsl.train.tasks.validation import check_same_classes
 from pcfdsl.view.sources import render_items, spread
 
 __all__ = ["DetectorConfig", "detection_task", "train_detector"]
@@ -91,11 +100,27 @@ def train_detector(
         KeyboardInterrupt: When stopped, after a checkpoint was written.
     """
     check_argument("config", config, DetectorConfig)
-    scenes = open_scenes(config.data).kept()
-    validation = None if config.validation.kind == "none" else open_scenes(config.validation).kept()
+    scenes, validation = open_training(config)
     return train_seeds(
         lambda own: detection_task(own, scenes, validation), config, out, seeds=seeds, overwrite=overwrite
     )
+
+
+def open_training(config: DetectorConfig) -> tuple[SceneSet, SceneSet | None]:
+    """The scenes to train and to evaluate on. What classes they have is compared before a search where it is known.
+
+    Raises:
+        ConfigError, OSError, ValueError: If they cannot be opened, or have other classes than one another.
+    """
+    known = [known_classes(source) for source in (config.data, config.validation)]
+    if known[0] is not None and known[1] is not None and not config.points.class_agnostic:
+        check_same_classes(*known)
+    with within("data"):
+        scenes = open_scenes(config.data).kept()
+    if config.validation.kind == "none":
+        return scenes, None
+    with within("validation"):
+        return scenes, open_scenes(config.validation).kept()
 
 
 def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSet | None = None) -> Task:
@@ -106,10 +131,8 @@ def detection_task(config: DetectorConfig, scenes: SceneSet, validation: SceneSe
     """
     check_argument("config", config, DetectorConfig)
     check_argument("scenes", scenes, SceneSet)
-    if validation is not None and not config.points.class_agnostic and validation.classes != scenes.classes:
-        raise ConfigError(
-            [("validation", f"has the classes {validation.classes}, the training set {scenes.classes}; use equal ones")]
-        )
+    if validation is not None and not config.points.class_agnostic:
+        check_same_classes(scenes.classes, validation.classes)
     if validation is not None and not len(validation.scenes):
         raise ConfigError([("validation", f"the {config.validation.kind} to evaluate on has no scenes")])
     training = _share(scenes.scenes, config.train_fraction, config.subset_seed)

@@ -42,6 +42,7 @@ from pcfdsl.train.tasks.image_model import (
     optimizer_builder,
     start_image_model,
 )
+from pcfdsl.train.tasks.validation import check_same_classes
 
 __all__ = ["BatchMixConfig", "ImageConfig", "evaluate_pictures", "image_task", "multi_hot", "train_image"]
 
@@ -121,15 +122,8 @@ def image_task(config: ImageConfig, pictures: Pictures, validation: Pictures | N
             be mixed or evaluated on, or timm cannot make the network.
         OSError, ValueError: If the weights to start from cannot be used.
     """
-    if validation is not None and validation.classes != pictures.classes:
-        raise ConfigError(
-            [
-                (
-                    "validation",
-                    f"has the classes {validation.classes}, the training set {pictures.classes}; use equal ones",
-                )
-            ]
-        )
+    if validation is not None:
+        check_same_classes(pictures.classes, validation.classes)
     if validation is not None and validation.labels.ndim == 2:
         raise ConfigError([("validation", "has several labels a picture; evaluations need sets with one")])
     if pictures.labels.ndim == 2 and config.mix != BatchMixConfig():

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import option, validate, within
 from pcfdsl.datasets.clouds import CloudSet, CloudSourceConfig, FormulaClouds, open_clouds
 from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
 from pcfdsl.evaluate.processes import Processes
@@ -72,7 +72,8 @@ def train_point_mae(
     Returns:
         The metric is `loss`, the error on clouds that are not trained on, if `split` leaves any.
     """
-    clouds = open_clouds(config.data)
+    with within("data"):
+        clouds = open_clouds(config.data)
     split = split_clouds(clouds, config.split)
     return train_seeds(lambda own: point_mae_task(own, clouds, split), config, out, seeds=seeds, overwrite=overwrite)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pcfdsl.checkpoints.start import InitConfig, start_from
-from pcfdsl.config import option, validate
+from pcfdsl.config import option, validate, within
 from pcfdsl.datasets.augment import AugmentConfig
 from pcfdsl.datasets.sources import FractalSource, SceneSet, SceneSource, open_scenes
 from pcfdsl.models.backbone import BackboneConfig
@@ -50,7 +50,8 @@ def pretrain(
     overwrite: bool = False,
 ) -> SeedResults:
     """Pre-train a backbone, once for each seed; see `train_seeds`. The scenes are opened once."""
-    scenes = open_scenes(config.data)
+    with within("data"):
+        scenes = open_scenes(config.data)
     return train_seeds(lambda own: make_task(own, scenes), config, out, seeds=seeds, overwrite=overwrite)
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pcfdsl.config import ConfigError, option, validate
+from pcfdsl.config import ConfigError, option, validate, within
 from pcfdsl.formula.search import SearchConfig
 from pcfdsl.image.exfractaldb import ExFractalDBConfig
 from pcfdsl.models.point_transformer import PointTokensConfig, TwoReaders
@@ -68,7 +68,8 @@ def train_vg_fractal(
     The weights that a run leaves start networks for pictures (`train-image`) and for clouds (`train --task
     classification model.backbone_type=point_transformer`).
     """
-    pairs = FractalPairs(config.clouds, config.pictures)
+    with within("clouds"):
+        pairs = FractalPairs(config.clouds, config.pictures)
     return train_seeds(lambda own: vg_fractal_task(own, pairs), config, out, seeds=seeds, overwrite=overwrite)
 
 
