@@ -20,7 +20,7 @@ def check_same_classes(training: Sequence[str], validation: Sequence[str]) -> No
     >>> check_same_classes(["000000", "000001"], ["000000"])
     Traceback (most recent call last):
     pcfdsl.config.settings.ConfigError: validation: has 1 class, the training set 2 (number 1: none, not 000001); set \
-validation to the same kind with the same classes, or validation.kind=none
+validation to the same kind with the same classes, or 'validation={kind: none}'
     """
     pairs = enumerate(zip_longest(validation, training, fillvalue="none"))
     differ = [f"number {k}: {own}, not {expected}" for k, (own, expected) in pairs if own != expected]
@@ -33,7 +33,7 @@ validation to the same kind with the same classes, or validation.kind=none
             (
                 "validation",
                 f"has {number}, the training set {len(training)} ({shown}); set validation to the same kind with the "
-                "same classes, or validation.kind=none",
+                "same classes, or 'validation={kind: none}'",
             )
         ]
     )

@@ -1,5 +1,6 @@
 """Data that do not fit are told before anything takes long: other classes, searches that find nothing."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.train.tasks.classification import ClassificationConfig, train_classifier
 from pcfdsl.train.tasks.detection import DetectorConfig, train_detector
 from pcfdsl.train.tasks.point_mae import PointMAEConfig, train_point_mae
-from pcfdsl.train.tasks.pointcontrast import PointContrastConfig, train_point_contrast
+from pcfdsl.train.tasks.pointcontrast import PointContrastConfig, point_contrast_task
+from pcfdsl.train.tasks.pretraining import pretrain
 from pcfdsl.train.tasks.validation import check_same_classes
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -26,20 +28,20 @@ def detector(*overrides: str) -> DetectorConfig:
     return load(DetectorConfig, CONFIGS / "votenet" / "smoke_finetune.yaml", ("train.device=cpu", *overrides))
 
 
-@pytest.mark.parametrize("kind", ["objects", "fractals", "released"])
+@pytest.mark.parametrize("kind", ["objects", "fractals", "released, fractals: {variant: released}"])
 def test_classes_are_compared_before_categories_are_searched(kind, tmp_path, monkeypatch):
     def no_search(database):
         raise AssertionError("searched")
 
     monkeypatch.setattr(PCFractalDB, "prepare", no_search)
     words = (
-        r"^validation: has 10 classes, the training set 1000 \(number 0: stool, not 000000; [^;]*; [^;]*; \.\.\.\); "
-        "set validation to the same kind with the same classes, or validation.kind=none$"
+        r"^validation: has 10 classes, the training set 1000 \(number 0: bed, not 000000; [^;]*; [^;]*; \.\.\.\); "
+        "set validation to the same kind with the same classes, or 'validation={kind: none}'$"
     )
     with pytest.raises(ConfigError, match=words):
-        train_detector(detector(f"data.kind={kind}"), tmp_path / "run")
+        train_detector(detector(f"data={{kind: {kind}}}"), tmp_path / "run")
     with pytest.raises(AssertionError, match="searched"):  # boxes of one class fit any others
-        train_detector(detector(f"data.kind={kind}", "points.class_agnostic=true"), tmp_path / "run")
+        train_detector(detector(f"data={{kind: {kind}}}", "points.class_agnostic=true"), tmp_path / "run")
 
 
 def test_known_classes_are_those_of_the_opened_source():
@@ -72,7 +74,7 @@ def test_the_first_classes_that_differ_are_listed():
     ],
 )
 def test_a_search_that_finds_nothing_names_its_setting_in_full(group, data, key, tmp_path):
-    others = {"data": "validation.kind=none", "validation": "points.class_agnostic=true"}
+    others = {"data": "validation={kind: none}", "validation": "points.class_agnostic=true"}
     with pytest.raises(ConfigError, match=rf"^{key}\S*\.search\.variance_threshold: category 0: none of 50 systems"):
         train_detector(detector(f"{group}={data}", others[group]), tmp_path / "run")
 
@@ -83,7 +85,7 @@ def test_a_search_that_finds_nothing_names_its_setting_in_full(group, data, key,
     [
         (ClassificationConfig, "classifier/smoke", train_classifier),
         (PointMAEConfig, "point_mae/smoke", train_point_mae),
-        (PointContrastConfig, "pretrain/smoke_pointcontrast", train_point_contrast),
+        (PointContrastConfig, "pretrain/smoke_pointcontrast", partial(pretrain, point_contrast_task)),
     ],
 )
 def test_so_it_does_in_other_trainings(config_class, recipe, train, data, tmp_path):
