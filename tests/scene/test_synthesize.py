@@ -201,7 +201,7 @@ def test_categories_found_earlier_give_the_same_scenes():
     "path", sorted((Path(__file__).parents[2] / "configs" / "scene").glob("*.yaml")), ids=lambda p: p.stem
 )
 def test_presets_load_and_give_scenes(path):
-    if "objects" in path.stem:
+    if path.stem == "formulas":
         scenes = ObjectScenes(load(ObjectScenesConfig, path))
     else:
         fractals = ["fractals.num_categories=4", "fractals.search.variance_threshold=0.05"]
