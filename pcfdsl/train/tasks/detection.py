@@ -112,9 +112,9 @@ def open_training(config: DetectorConfig) -> tuple[SceneSet, SceneSet | None]:
     Raises:
         ConfigError, OSError, ValueError: If they cannot be opened, or have other classes than one another.
     """
-    known = [known_classes(source) for source in (config.data, config.validation)]
-    if known[0] is not None and known[1] is not None and not config.points.class_agnostic:
-        check_same_classes(*known)
+    classes, own = known_classes(config.data), known_classes(config.validation)
+    if classes is not None and own is not None and not config.points.class_agnostic:
+        check_same_classes(classes, own)
     with within("data"):
         scenes = open_scenes(config.data).kept()
     if config.validation.kind == "none":
