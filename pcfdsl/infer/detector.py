@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from pcfdsl.datasets.sources import SceneSource, open_scenes
+from pcfdsl.datasets.sources import SceneSource, known_classes, open_scenes
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.evaluate.detector import EvaluationConfig, detect, evaluate_scenes
 from pcfdsl.evaluate.pictures import detection_items
@@ -23,6 +23,7 @@ from pcfdsl.rng import stream
 from pcfdsl.samples.detection import DetectionSample, collate, scene_samples
 from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.tasks.detection import DetectorConfig
+from pcfdsl.train.tasks.validation import first_differences
 from pcfdsl.view.page import PageItem
 from pcfdsl.view.sources import spread
 
@@ -116,13 +117,21 @@ def _labelled(detector: Detector, source: SceneSource | None) -> Sequence[Scene]
     source = source or detector.config.validation
     if source.kind == "none":
         raise ValueError(f"{detector.path} was trained without validation scenes; name a detection set with --data DIR")
+    known = known_classes(source)
+    if known is not None:  # said before a search that may take minutes
+        _check_classes(detector, known)
     scenes = open_scenes(source)
-    if not detector.config.points.class_agnostic and scenes.classes != detector.classes:
-        raise ValueError(
-            f"the set has the classes {', '.join(scenes.classes)}, but {detector.path} detects "
-            f"{', '.join(detector.classes)}; evaluate on a set with the same classes in the same order"
-        )
+    _check_classes(detector, scenes.classes)
     return scenes.scenes
+
+
+def _check_classes(detector: Detector, classes: tuple[str, ...]) -> None:
+    differ = first_differences(classes, detector.classes)
+    if differ and not detector.config.points.class_agnostic:
+        raise ValueError(
+            f"the set has {len(classes)} classes, but {detector.path} detects {len(detector.classes)} ({differ}); "
+            "evaluate on a set with the same classes in the same order"
+        )
 
 
 @dataclass(frozen=True, eq=False)

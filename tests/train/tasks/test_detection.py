@@ -13,9 +13,10 @@ from pcfdsl.checkpoints.files import save_weights
 from pcfdsl.checkpoints.run_folder import load_checkpoint, note_unfinished, save_checkpoint
 from pcfdsl.config import ConfigError, load, to_dict
 from pcfdsl.datasets.detection_set import write_info, write_scene, write_split
-from pcfdsl.datasets.sources import DetectionSetSource, mean_box_sizes, open_scenes
+from pcfdsl.datasets.sources import DetectionSetSource, FractalSource, mean_box_sizes, open_scenes
 from pcfdsl.evaluate.detector import mean_metrics, write_reports
 from pcfdsl.infer.detector import detect_in_file, evaluate_detector, load_detector
+from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task, train_detector
 
@@ -258,8 +259,16 @@ def test_a_set_with_other_classes_is_refused(tmp_path, finetuned):
     write_info(tmp_path, ["chair", "zebra"])
     write_split(tmp_path, "val", [])
     source = DetectionSetSource(folder=str(tmp_path), split="val")
-    with pytest.raises(ValueError, match=r"the set has the classes chair, zebra, but .*best.safetensors detects"):
+    with pytest.raises(ValueError, match=r"the set has 2 classes, but .*best.safetensors detects 10 \(number 0: "):
         evaluate_detector(load_detector(finetuned, device="cpu"), source=source)
+
+
+def test_classes_are_compared_before_a_search(finetuned, monkeypatch):
+    monkeypatch.setattr(PCFractalDB, "prepare", lambda database: pytest.fail("searched"))
+    with pytest.raises(
+        ValueError, match=r"the set has 1000 classes, but .* detects 10 .*; \.\.\.\); evaluate on a set"
+    ):
+        evaluate_detector(load_detector(finetuned, device="cpu"), source=FractalSource())
 
 
 def test_checkpoints_of_something_else_are_refused(tmp_path):
