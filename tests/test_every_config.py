@@ -73,8 +73,8 @@ def others(value, hint):
     if isinstance(value, list):
         if not value:
             return [["other"], [1]]
-        if isinstance(value[0], dict):  # groups
-            return [value + value]
+        if isinstance(value[0], dict):  # formulas, which have seeds of their own
+            return [[*value, {**value[0], "seed": value[0]["seed"] + 1}]]
         return [*([other, *value[1:]] for other in others(value[0], None)), [*value[:-1], 2 * value[-1]], value[:-1]]
     return ["other", "resnet18"] if isinstance(value, str) else [1, 0.5, "other", [8, 8]]
 
