@@ -127,8 +127,10 @@ def transfer(
         missing=tuple(name for name in own if chosen(name) and name not in state),
     )
     if not loaded:
+        parts = tuple(dict.fromkeys(name.partition(".")[0] for name in state))
         raise ValueError(
-            f"nothing to transfer: no tensor under {', '.join(prefixes)} has the same name and shape in both.\n"
+            f"nothing to transfer to {type(module).__name__}: no tensor under {', '.join(prefixes)} has the same name "
+            f"and shape in both; the source consists of {_listed(parts) or 'nothing'}.\n"
             f"{report}\nnames in the source: {_listed(tuple(state)) or 'none'}\n"
             f"names that were expected: {_listed([name for name in own if chosen(name)] or tuple(own))}"
         )
