@@ -132,13 +132,14 @@ def run(main: Callable[[], dict | None]) -> NoReturn:
 
 @contextmanager
 def needs(extra: str) -> Iterator[None]:
-    """Wrap a tool's imports from one of pcfdsl's extras: if the extra is missing, say how to install it and exit."""
+    """Wrap imports from one of pcfdsl's extras: if the extra is missing, an ImportError says how to install it."""
     try:
         yield
     except ModuleNotFoundError as error:
         if str(error.name).startswith("pcfdsl"):
             raise
-        _stop(f"this tool needs {error.name}: pip install 'pcfdsl[{extra}]' (in its repository: '.[{extra}]')", 1)
+        message = f"this tool needs {error.name}: pip install 'pcfdsl[{extra}]' (in its repository: '.[{extra}]')"
+        raise ImportError(message) from error
 
 
 def _with_home(argument: str) -> str:

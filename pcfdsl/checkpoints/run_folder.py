@@ -13,7 +13,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +38,6 @@ __all__ = [
     "settings_digest",
     "shipped_weights",
 ]
-
-T = TypeVar("T")
 
 _OF_OTHERS = (
     "weights of other projects are where training starts from (--init-from), and pcfdsl convert-checkpoint makes a "

@@ -12,7 +12,6 @@ from pcfdsl.checkpoints.run_folder import Checkpoint, load_checkpoint
 from pcfdsl.checkpoints.weights import not_finite
 from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.train.distributed import choose_device
-from pcfdsl.train.tasks.table import TASKS
 
 __all__ = ["Trained", "check_finite", "load_trained"]
 
@@ -78,10 +77,12 @@ def load_trained(
 
 def _task_of(settings: dict[str, Any]) -> str | None:
     """The task whose settings these are; None if it is none of those that are installed."""
+    from pcfdsl.train.tasks.table import TASKS  # which imports every task, for a message alone
+
     for name, task in TASKS.items():
         try:
             from_dict(task()[0], settings)
-        except (ConfigError, SystemExit):  # the latter where a task's extra is missing
+        except (ConfigError, ImportError):  # the latter where a task's extra is missing
             continue
         return name
     return None

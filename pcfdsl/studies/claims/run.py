@@ -106,8 +106,8 @@ def plan_of(out: str | Path) -> Plan:
 def _claim_folder(plan: Plan, out: Path) -> None:
     """Remember which plan a folder is of: its studies would mix runs of several."""
     path = out / "plan.json"
-    if path.is_file() and json.loads(path.read_text()) != {"plan": plan.name}:
-        raise ValueError(f"{out} holds runs of another plan, {path.read_text()}; choose another folder")
+    if path.is_file() and (other := plan_of(out)) is not plan:
+        raise ValueError(f"{out} holds runs of another plan, {other.name}; choose another folder")
     write_file(path, json.dumps({"plan": plan.name}).encode())
 
 
