@@ -65,6 +65,6 @@ def main() -> None:
             open_page(args.html)
     if args.png and items:
         save_png(args.png, render_items(items, size=(960, 720)))
-    written = {"out": args.out if objects else None, "html": args.html, "png": args.png}
+    written = {name: getattr(args, name) if objects else None for name in ("out", "html", "png")}
     print(json.dumps({"objects": objects, "failed": failed, "scenes_per_second": speed, **written}, indent=2))
     raise SystemExit(1 if failed else 0)

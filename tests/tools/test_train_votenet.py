@@ -147,6 +147,11 @@ def test_several_clouds_are_searched_in_batches(run, tmp_path):
     for cloud in clouds:
         boxes = json.loads((tmp_path / "boxes" / f"{cloud.stem}.json").read_text())
         assert [f"{box['class']} {box['score']:.2f}" for box in boxes] == done["objects"][str(cloud)]
+    (tmp_path / "empty.npy").write_bytes(b"")
+    none = ("--out", tmp_path / "none.json", "--html", tmp_path / "none.html", "--png", tmp_path / "none.png")
+    done = json.loads(tool("predict_votenet", run, tmp_path / "empty.npy", *none, code=1).stdout)
+    assert (done["out"], done["html"], done["png"]) == (None, None, None)
+    assert not list(tmp_path.glob("none.*"))
     said = tool("predict_votenet", run, clouds[0], clouds[0], "--out", tmp_path / "boxes", code=2).stderr
     assert "cloud0.json for more than one cloud" in said
 
