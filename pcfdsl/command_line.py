@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pcfdsl.config import ConfigError, describe, load, to_yaml
+from pcfdsl.config import ConfigError, describe, load_one_of, to_yaml
 from pcfdsl.recipes import expand_home
 
 __all__ = [
@@ -32,18 +32,18 @@ __all__ = [
 ]
 
 
-def add_config(parser: argparse.ArgumentParser, config_class: type) -> None:
+def add_config(parser: argparse.ArgumentParser, *config_classes: type) -> None:
     """Add `--config`, `--print-config` and `key.path=value` overrides, and list the settings in the help."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "settings:\n" + describe(config_class)
+    parser.epilog = "settings:\n" + "\nor:\n".join(map(describe, config_classes))
     parser.add_argument("--config", metavar="RECIPE", help="a .yaml file, or a name that `pcfdsl configs` lists")
     parser.add_argument("--print-config", action="store_true", help="print the resolved settings as YAML and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that override the file's")
 
 
-def resolve_config(args: argparse.Namespace, config_class: type) -> Any:
+def resolve_config(args: argparse.Namespace, *config_classes: type) -> Any:
     """Settings from the parsed arguments; with `--print-config`, print them and exit with code 0."""
-    config = load(config_class, args.config, args.overrides)
+    config = load_one_of(config_classes, args.config, args.overrides)
     if args.print_config:
         print(to_yaml(config), end="")
         raise SystemExit(0)

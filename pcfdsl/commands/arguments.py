@@ -34,7 +34,7 @@ def add_generation(parser: argparse.ArgumentParser, *, categories: str | None = 
 def generate(
     parser: argparse.ArgumentParser,
     args: argparse.Namespace,
-    config_class: type,
+    config_classes: tuple[type, ...],
     jobs: tuple[Callable[..., dict], Callable[..., dict], Callable[..., dict]],
     **how: Any,
 ) -> dict:
@@ -43,7 +43,7 @@ def generate(
     Args:
         parser: The command's, for usage errors.
         args: Its parsed arguments.
-        config_class: The recipe.
+        config_classes: The recipe, or the kinds of it.
         jobs: The functions that plan, generate and verify.
         how: What the last two take besides.
     """
@@ -54,7 +54,7 @@ def generate(
     plan, make, verify = jobs
     given = {"categories": args.categories} if "categories" in args else {}
     args.overrides += [f"seed={args.seed}"] if "seed" in args and args.seed is not None else []
-    config = resolve_config(args, config_class)
+    config = resolve_config(args, *config_classes)
     if args.dry_run:
         return plan(config, **given, workers=args.workers)
     if args.out is None:

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 from pcfdsl.command_line import add_open, open_page, positive, require_page, whole
@@ -10,7 +11,7 @@ __all__ = ["main"]
 
 
 def main() -> dict:
-    from pcfdsl.datasets.sources import DetectionSetSource
+    from pcfdsl.datasets.sources import DetectionSetSource, ShardSource
     from pcfdsl.evaluate.detector import mean_metrics, write_reports
     from pcfdsl.infer.detector import evaluate_detector, load_detector, look_at_detections
     from pcfdsl.models.precision import Precision
@@ -20,8 +21,10 @@ def main() -> dict:
     parser.add_argument(
         "checkpoint", help="a run's folder (its best checkpoint is used), or one of its .safetensors files"
     )
-    parser.add_argument("--data", metavar="DIR", help="detection set (default: the run's validation scenes)")
-    parser.add_argument("--split", default="val", help="split of --data (default val)")
+    parser.add_argument(
+        "--data", metavar="DIR", help="detection set, or generated scenes (default: the run's validation scenes)"
+    )
+    parser.add_argument("--split", default="val", help="split of a detection set (default val)")
     parser.add_argument(
         "--repeats", type=positive, default=1, help="number of evaluations, each with another sample of the points"
     )
@@ -39,7 +42,10 @@ def main() -> dict:
     loading = {"batch_size": args.batch_size, "num_workers": args.workers}
     given = {name: value for name, value in loading.items() if value is not None}
     config = replace(detector.config.evaluation, repeats=args.repeats, seed=args.seed, **given)
-    source = DetectionSetSource(folder=args.data, split=args.split) if args.data else None
+    source = None
+    if args.data:
+        generated = (Path(args.data) / "manifest.json").is_file()
+        source = ShardSource(folder=args.data) if generated else DetectionSetSource(folder=args.data, split=args.split)
     done = evaluate_detector(detector, source=source, config=config, precision=args.precision)
     if args.out:
         write_reports(done.reports, detector.classes, args.out)

@@ -20,4 +20,4 @@ def main() -> dict:
     args = parser.parse_intermixed_args()  # key=value may be anywhere
     args.overrides += [] if args.dataset is None else [f"dataset={args.dataset}"]
     jobs = (plan_images, generate_images, verify_images)
-    return generate(parser, args, ImageSetConfig, jobs, image_format=args.format)
+    return generate(parser, args, (ImageSetConfig,), jobs, image_format=args.format)

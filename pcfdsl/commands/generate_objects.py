@@ -16,4 +16,4 @@ def main() -> dict:
     add_config(parser, ObjectsConfig)
     add_generation(parser)
     args = parser.parse_intermixed_args()  # key=value may be anywhere
-    return generate(parser, args, ObjectsConfig, (plan_objects, generate_objects, verify_objects))
+    return generate(parser, args, (ObjectsConfig,), (plan_objects, generate_objects, verify_objects))

@@ -16,4 +16,4 @@ def main() -> dict:
     add_config(parser, PCFractalConfig)
     add_generation(parser, categories="use the systems of this folder of released CSV files")
     args = parser.parse_intermixed_args()  # key=value may be anywhere
-    return generate(parser, args, PCFractalConfig, (plan_pcfractal, generate_pcfractal, verify_pcfractal))
+    return generate(parser, args, (PCFractalConfig,), (plan_pcfractal, generate_pcfractal, verify_pcfractal))

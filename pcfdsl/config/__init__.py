@@ -6,7 +6,7 @@ The field docs are the help text; types and bounds are checked wherever the data
 
 from pcfdsl.config.arguments import check_argument
 from pcfdsl.config.help import describe
-from pcfdsl.config.reading import from_dict, load
+from pcfdsl.config.reading import from_dict, load, load_one_of
 from pcfdsl.config.settings import REQUIRED, ConfigError, Settings, digest, option, to_dict, to_yaml, validate, within
 from pcfdsl.config.values import kinds_of
 
@@ -20,6 +20,7 @@ __all__ = [
     "from_dict",
     "kinds_of",
     "load",
+    "load_one_of",
     "option",
     "to_dict",
     "to_yaml",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from pcfdsl.config.strict_yaml import NOT_YAML, read_yaml
 from pcfdsl.config.values import convert, is_group, items_of, kind_field, kinds_of, out_of_range, shown
 from pcfdsl.recipes import find_recipe
 
-__all__ = ["from_dict", "load"]
+__all__ = ["from_dict", "load", "load_one_of"]
 
 T = TypeVar("T")
 
@@ -73,6 +73,23 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def load_one_of(classes: Sequence[type], path: str | Path | None = None, overrides: Sequence[str] = ()) -> Any:
+    """Settings of the first class that a file and overrides fit; see `load`.
+
+    Raises:
+        ConfigError: If they fit none: the problems of the class that knows most of the keys.
+        OSError: If the file cannot be read.
+    """
+    refusals: list[tuple[int, ConfigError]] = []
+    for cls in classes:
+        try:
+            return load(cls, path, overrides)
+        except ConfigError as error:
+            known = {field.name for field in dataclasses.fields(cls)}
+            refusals.append((sum(key.split(".")[0] not in known for key, _ in error.problems), error))
+    raise min(refusals, key=lambda refusal: refusal[0])[1]
 
 
 def from_dict(cls: type[T], settings: dict) -> T:

@@ -90,6 +90,7 @@ class MeshSource(Settings):
     kind: Literal["meshes"] = option("meshes", "scenes of the meshes and clouds in a folder, generated on the fly")
     folder: str = option(REQUIRED, "folder of the meshes, one sub-folder per class")
     split: Literal["all", "train", "val"] = option("all", "which models: val has one in five of each class")
+    up: Literal["y", "z"] = option("z", "the axis that points up in the files: y in ShapeNet's and glTF's")
     scenes: SceneConfig = option(SceneConfig(), "what the scenes look like")
 
 
@@ -208,13 +209,13 @@ def open_scenes(source: SceneSource) -> SceneSet:
             return SceneSet(Scenes(source.scenes, FractalObjects(database)), classes)
         case FormulaSource():
             scenes = ObjectScenes(ObjectScenesConfig(scenes=source.scenes, objects=source.objects))
-            scenes.clouds.prepare()
+            scenes.prepare()
             return SceneSet(scenes, scenes.clouds.classes)
         case FurnitureSource():
             furniture = PrimitiveFurniture(source.split)
             return SceneSet(Scenes(source.scenes, furniture), tuple(furniture.classes))
         case MeshSource():
-            meshes = MeshFolder(source.folder, split=None if source.split == "all" else source.split)
+            meshes = MeshFolder(source.folder, split=None if source.split == "all" else source.split, up=source.up)
             if meshes.skipped or meshes.notes:
                 print(meshes.report(), file=sys.stderr)
             return SceneSet(Scenes(source.scenes, meshes), tuple(meshes.classes))

@@ -116,7 +116,7 @@ def _labelled(detector: Detector, source: SceneSource | None) -> Sequence[Scene]
     """The scenes of a set, by default of the validation; its classes are the detector's."""
     source = source or detector.config.validation
     if source.kind == "none":
-        raise ValueError(f"{detector.path} was trained without validation scenes; name a detection set with --data DIR")
+        raise ValueError(f"{detector.path} was trained without validation scenes; name a set of scenes with --data DIR")
     known = known_classes(source)
     if known is not None:  # said before a search that may take minutes
         _check_classes(detector, known)

@@ -88,6 +88,9 @@ class FractalScenes(Scenes):
         config: The recipe.
         database: The fractals, if they are open already (with their categories found); by default from the recipe.
 
+    Attributes:
+        database: The fractals.
+
     >>> from pcfdsl.pointcloud.pcfractal import PCFractalConfig
     >>> from pcfdsl.formula.search import SearchConfig
     >>> fractals = PCFractalConfig(num_categories=4, search=SearchConfig(variance_threshold=0.05))
@@ -99,7 +102,12 @@ class FractalScenes(Scenes):
         check_argument("config", config, FractalScenesConfig)
         database = open_pcfractal(config.fractals) if database is None else database
         super().__init__(config.scenes, FractalObjects(database), name="fractal_scenes")
-        self.config = config
+        self.config, self.database = config, database
+
+    def prepare(self) -> None:
+        """Find all categories now instead of when they are first needed."""
+        with within("fractals"):
+            self.database.prepare()
 
     def scene(self, index: int) -> Scene:
         """Compose scene `index`."""
@@ -124,6 +132,10 @@ class ObjectScenes(Scenes):
         self.clouds = ObjectClouds(ObjectsConfig(objects=config.objects))
         super().__init__(config.scenes, FormulaObjects(self.clouds), name="object_scenes")
         self.config = config
+
+    def prepare(self) -> None:
+        """Find all categories now instead of when they are first needed."""
+        self.clouds.prepare()
 
 
 def compose(

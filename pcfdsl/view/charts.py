@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 __all__ = ["bar_chart", "interval_chart", "line_chart"]
 
+LINES = ("-", "--", ":")
 COLORS = ("#2766b0", "#d9622b", "#2d9164", "#8a4fa3", "#b08a1e", "#5b6470")
 
 
@@ -49,7 +50,8 @@ def line_chart(
             )
         color, mean = COLORS[k % len(COLORS)], runs.mean(axis=0)
         label = name if len(runs) == 1 else f"{name} (mean ± sd, n = {len(runs)})"
-        axes.plot(at, mean.filled(np.nan), color=color, linewidth=1.8, label=label)
+        line = LINES[k // len(COLORS) % len(LINES)]  # where there are more series than colours
+        axes.plot(at, mean.filled(np.nan), line, color=color, linewidth=1.8, label=label)
         if len(runs) > 1:
             spread = runs.std(axis=0, ddof=1)
             low, high = (mean - spread).filled(np.nan), (mean + spread).filled(np.nan)

@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.config import ConfigError, load
+from pcfdsl.config import ConfigError, load_one_of
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.pointcloud.objects import ObjectClouds, ObjectsConfig
@@ -234,17 +233,11 @@ def _recipe(path: Path) -> Catalogue:
 def _load_recipe(
     path: Path,
 ) -> PCFractalConfig | FractalScenesConfig | ObjectsConfig | ObjectScenesConfig | ImageSetConfig:
-    """The first kind of recipe that can be made of the file; otherwise the problems of the kind that knows its keys."""
-    refusals: list[tuple[int, ConfigError]] = []
-    for kind in RECIPES:
-        try:
-            return load(kind, path)
-        except ConfigError as error:
-            known = {field.name for field in fields(kind)}
-            refusals.append((sum(key.split(".")[0] not in known for key, _ in error.problems), error))
-    error = min(refusals, key=lambda refusal: refusal[0])[1]
-    if any(key == "train" for key, _ in error.problems):
-        raise ValueError(
-            f"{path} is the recipe of a training; expected one of clouds, scenes or pictures, such as scene/formulas"
-        )
-    raise error
+    """A recipe of whichever kind the file is."""
+    try:
+        return load_one_of(RECIPES, path)
+    except ConfigError as error:
+        if any(key == "train" for key, _ in error.problems):
+            expected = "clouds, scenes or pictures, such as scene/formulas"
+            raise ValueError(f"{path} is the recipe of a training; expected one of {expected}") from None
+        raise

@@ -27,6 +27,15 @@ def test_each_series_has_its_curve_and_its_band():
     assert narrow == line_chart({"a": np.stack([steps, steps]), "b": np.stack([1 - steps, 1 - steps])})
 
 
+def test_more_series_than_colours_differ_in_their_lines():
+    steps = np.linspace(0, 1, 60)
+    names = "abcdefg"
+    line = {name: steps if name == "g" else np.full(60, np.nan) for name in names}
+    dashed = has(pixels(line_chart(line)), COLORS[0])
+    whole = has(pixels(line_chart(line | {"a": steps, "g": np.full(60, np.nan)})), COLORS[0])
+    assert 0.3 < dashed / whole < 0.9
+
+
 def test_missing_values_leave_a_gap_and_no_warning():
     values = np.tile(np.linspace(0, 1, 40), (3, 1))
     values[0, 10:] = np.nan
