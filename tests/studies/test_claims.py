@@ -99,8 +99,9 @@ def test_every_recipe_and_change_of_a_plan_loads(plan):
     assert plan.pictures is None or plan.pictures.recipe in recipes()
 
 
-def test_the_full_plan_runs_every_arm_that_a_claim_compares():
-    plan = PLANS["full"]
+@pytest.mark.parametrize("name", ["medium", "full"])
+def test_the_longer_plans_run_every_arm_that_a_claim_compares(name):
+    plan = PLANS[name]
     for each in CLAIMS:
         for contrast in each.contrasts:
             for study, arm in (*contrast.plus, *contrast.minus):
@@ -143,7 +144,7 @@ def test_a_folder_says_which_plan_it_is_of(tmp_path):
         plan_of(tmp_path)
     for text in ("{}", "[]", '{"plan": "large"}', "{"):
         (tmp_path / "plan.json").write_text(text)
-        with pytest.raises(ValueError, match="names none of the plans smoke, small, full"):
+        with pytest.raises(ValueError, match="names none of the plans smoke, small, medium, full"):
             plan_of(tmp_path)
 
 

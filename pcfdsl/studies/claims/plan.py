@@ -1,6 +1,6 @@
 """What is run for the claims: pre-trainings and studies that fine-tune from them, by their recipes and changes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -67,6 +67,7 @@ class Plan:
 _WIDE = "model.backbone.width=2"
 _NO_CURVES = "train.sinks=[]"
 _SHARES = {"tenth": 0.1, "quarter": 0.25, "half": 0.5, "all": 1.0}
+_FEW_SHARES = ("tenth", "all")
 _TENTH = f"train_fraction={_SHARES['tenth']}"
 _LONG = "train.num_steps=1000"
 _FEW = ("detection", "threshold_015", "classification", "pointcontrast")
@@ -107,6 +108,16 @@ def _detection(pretraining: str = "detection") -> dict[str, str]:
     return {"detection": pretraining}
 
 
+def _all_rooms(*lengths: str, shares: Iterable[str]) -> dict[str, RoomStudy]:
+    """Every arm of a claim about rooms, with TR3D on these shares of them."""
+    return {
+        "rooms": _study(_TENTH, *lengths, starts={name: name for name in _NARROW}),
+        **{f"tr3d_{share}": _tr3d(share) for share in shares},
+        "wide": _study(_TENTH, _WIDE, *lengths, starts=_detection("wide")),
+        "srunet": _study(_TENTH, *lengths, starts=_detection("srunet"), recipe="votenet/laptop_srunet_finetune"),
+    }
+
+
 def _tr3d(share: str) -> RoomStudy:
     """TR3D learns rooms in so few steps that their number matters; to VoteNet it makes no difference there."""
     return _study(f"train_fraction={_SHARES[share]}", starts=_detection("tr3d"), recipe="tr3d/laptop_finetune")
@@ -140,9 +151,17 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
             pretrainings=_pretrainings(*_FEW, "tr3d"),
             rooms={
                 "rooms": _study(_TENTH, starts={name: name for name in _FEW}),
-                **{f"tr3d_{share}": _tr3d(share) for share in ("tenth", "all")},
+                **{f"tr3d_{share}": _tr3d(share) for share in _FEW_SHARES},
             },
             pictures=PictureStudy(arms=("fractaldb", "random_labels", "bezier", "perlin")),
+        ),
+        "medium": Plan(
+            name="medium",
+            about="About six hours on two cores: every arm of a claim, as short as in `small`.",
+            seeds=(0, 1, 2, 3, 4),
+            pretrainings=_pretrainings(*_NARROW, "wide", "srunet", "tr3d"),
+            rooms=_all_rooms(shares=_FEW_SHARES),
+            pictures=PictureStudy(),
         ),
         "full": Plan(
             name="full",
@@ -150,12 +169,7 @@ PLANS: Mapping[str, Plan] = MappingProxyType(
             seeds=(0, 1, 2, 3, 4),
             each_seed=True,
             pretrainings=_pretrainings(*_NARROW, "wide", "srunet", "tr3d", settings=("train.num_steps=6000",)),
-            rooms={
-                "rooms": _study(_TENTH, _LONG, starts={name: name for name in _NARROW}),
-                **{f"tr3d_{share}": _tr3d(share) for share in _SHARES},
-                "wide": _study(_TENTH, _WIDE, _LONG, starts=_detection("wide")),
-                "srunet": _study(_TENTH, _LONG, starts=_detection("srunet"), recipe="votenet/laptop_srunet_finetune"),
-            },
+            rooms=_all_rooms(_LONG, shares=_SHARES),
             pictures=PictureStudy(),
         ),
     }
