@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pcfdsl.checkpoints.run_folder import OPERATIONAL, find_weights, remove_weights
+from pcfdsl.checkpoints.run_folder import find_weights, remove_weights
 from pcfdsl.config import ConfigError, to_dict, within
 from pcfdsl.datasets.clouds import open_clouds
 from pcfdsl.datasets.folds import held_out_values, split_clouds
@@ -139,21 +139,15 @@ def _arm(config: Downstream, checkpoint: str | None, downstream: _Downstream, ke
         task = downstream.make_task(own)
         result = train(task, own.train, folder)
         assert result.best is not None
-        if not keep_weights:
-            remove_weights(folder)
         metrics = {name: value for name, value in result.metrics.items() if value is not None}
         return {**metrics, f"best {task.monitor}": result.best}
 
     def about(case: Case) -> dict[str, Any]:
         own = _own_config(config, checkpoint, downstream, case)
-        train_settings = {key: value for key, value in to_dict(own.train).items() if key not in OPERATIONAL}
         path = own.init.checkpoint
-        return {
-            "settings": {**to_dict(own), "train": train_settings},
-            "checkpoint": None if path is None else digest_of(find_weights(path)),
-        }
+        return {"settings": to_dict(own), "checkpoint": None if path is None else digest_of(find_weights(path))}
 
-    return Arm(run=run, about=about)
+    return Arm(run=run, about=about, **({} if keep_weights else {"finish": remove_weights}))
 
 
 def _file_name(part: str) -> str:

@@ -47,7 +47,7 @@ from pcfdsl.studies.image_protocols import (
     transfer,
 )
 from pcfdsl.studies.starts import own_path, weights_digest
-from pcfdsl.studies.study import Arm, Case, StudyResult, run_study
+from pcfdsl.studies.study import Arm, Case, StudyResult, differences, run_study
 from pcfdsl.train.loop import train
 from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.image import ImageConfig, image_task
@@ -202,7 +202,7 @@ class _Study:
         path = folder / f"{metric}.json"
         if path.is_file():
             content = json.loads(path.read_text())
-            if content["about"] == about:
+            if not differences(content["about"], about):
                 return content["accuracy"]
         found = transfer(protocol, parts, config, folder, rates=self.config.rates)
         write_file(path, json.dumps(found | {"about": about}, indent=1).encode())

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pcfdsl.checkpoints.older import current_settings
+from pcfdsl.checkpoints.run_folder import OPERATIONAL
 from pcfdsl.evaluate.statistics import Summary, paired_difference, summarize
 from pcfdsl.store.atomic import write_file
 
-__all__ = ["Arm", "Case", "StudyResult", "read_result", "read_study", "run_study"]
+__all__ = ["Arm", "Case", "StudyResult", "differences", "read_result", "read_study", "run_study"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +46,14 @@ class Arm:
         run: (case, folder) -> metrics, finite numbers by name. The folder belongs to this run; an interrupted run is
             called again with it.
         about: Case -> plain JSON values that the metrics depend on; a result with different values is an error.
-            Settings that a stored result lacks are taken to be newer than it and not to affect it.
+            Settings that a stored result lacks are taken to be newer than it and not to affect it; those that decide
+            only where and how fast a run computes do not count.
+        finish: Called with the folder once the result is stored.
     """
 
     run: Callable[[Case, Path], Mapping[str, float]]
     about: Callable[[Case], Any] = lambda case: None
+    finish: Callable[[Path], object] = lambda folder: None
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,7 @@ def run_study(
         metrics = {key: float(value) for key, value in arm.run(case, folder).items()}
         content = {"arm": name, "case": case.name, "about": about, "metrics": metrics}
         write_file(folder / "result.json", json.dumps(content, indent=1).encode())
+        arm.finish(folder)
         progress(f"[{number}/{len(todo)}] {name} {case.name}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
         _write(read_study(arms, cases, out, baseline=baseline), out)
     result = read_study(arms, cases, out, baseline=baseline)
@@ -170,12 +176,9 @@ def read_study(arms: Mapping[str, Arm], cases: Sequence[Case], out: str | Path, 
             if not path.is_file():
                 continue
             content = read_result(path)
-            about, metrics = content["about"], content["metrics"]
-            expected = json.loads(json.dumps(arm.about(case)))
-            changes = "\n  ".join(_differences(about, expected, ""))
-            if changes:
+            if changes := "\n  ".join(differences(content["about"], arm.about(case))):
                 raise ValueError(f"{path} has different settings; choose another folder, or delete it:\n  {changes}")
-            runs[name][case.name] = metrics
+            runs[name][case.name] = content["metrics"]
     return StudyResult(runs, {case.name: case.unit or case.name for case in cases}, baseline)
 
 
@@ -220,6 +223,19 @@ def _cells(summary: Summary | None, sign: str) -> tuple[str, str]:
     if summary is None:
         return "", ""
     return f"{100 * summary.mean:{sign}.1f}", summary.interval(100, sign=sign)
+
+
+def differences(old: Any, new: Any) -> list[str]:
+    """What a stored result depends on (`Arm.about`) against what it would depend on now, a line for each difference."""
+    return list(_differences(_that_count(old), _that_count(json.loads(json.dumps(new))), ""))
+
+
+def _that_count(about: Any) -> Any:
+    """Settings as this version has them, without those that decide where and how fast a run computes."""
+    if not isinstance(about, dict):
+        return about
+    about = current_settings(about) if "train" in about else about
+    return {name: _that_count(value) for name, value in about.items() if name not in OPERATIONAL}
 
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[str]:

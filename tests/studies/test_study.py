@@ -1,6 +1,7 @@
 """A study runs what is missing, pairs what it compares, and notices when it compares other things."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,34 @@ def test_results_of_other_settings_are_refused(tmp_path):
     (tmp_path / "scratch" / CASES[0].name / "result.json").write_text("{")
     with pytest.raises(ValueError, match="is not the result of a study"):
         run_study({"scratch": arm(0)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
+
+
+def test_where_and_how_fast_a_run_computes_does_not_matter_and_older_settings_are_translated(tmp_path):
+    def computing(train):
+        return Arm(run=arm(0).run, about=lambda case: {"settings": {"train": train}, "finetune": {"train": train}})
+
+    before = {"device": "cpu", "num_workers": 2, "seed": 1, "tensorboard": False}
+    run_study({"scratch": computing(before)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
+    now = {"device": "cuda", "num_workers": 8, "seed": 1, "sinks": []}
+    run_study({"scratch": computing(now)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
+    with pytest.raises(ValueError, match=r"finetune\.train\.seed: was 1, is 2"):
+        run_study({"scratch": computing(now | {"seed": 2})}, CASES[:1], tmp_path, baseline="scratch", progress=str)
+
+
+def test_a_run_is_cleared_away_after_its_result_is_stored(tmp_path):
+    seen = []
+
+    def finish(folder):
+        seen.append((folder.name, (folder / "result.json").is_file()))
+        raise RuntimeError("power cut")
+
+    cleared = replace(arm(0), finish=finish)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_study({"scratch": cleared}, CASES[:1], tmp_path, baseline="scratch", progress=str)
+    assert seen == [(CASES[0].name, True)]
+    calls: list[str] = []
+    run_study({"scratch": replace(arm(0, calls), finish=finish)}, CASES[:1], tmp_path, baseline="scratch", progress=str)
+    assert calls == []
 
 
 @pytest.mark.parametrize(
