@@ -50,6 +50,12 @@ _ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 OPERATIONAL = frozenset({"device", "num_workers", "num_threads", "log_every", "checkpoint_every", "sinks", "compile"})
 
 
+# What a run writes, by pattern; resume.pt first, so that a kill leaves no run that seems to be finished.
+_RUN_FILES = (
+    *("resume.pt", "last.*", "best.*", "log.jsonl", "classes.md", "bad_batch_step*_rank*.pt"),
+    *("tensorboard/events.out.tfevents.*", "rerun_*.rrd", "wandb_run.txt"),
+)
+
 # Settings on which it depends what other settings a group has.
 _KINDS = ("kind", "detector", "formula", "method")
 
@@ -202,14 +208,14 @@ def load_resume(
 
 def remove_run(folder: str | Path) -> None:
     """Remove the files of an earlier run, so that none can be mistaken for the new run's."""
-    names = [f"{name}.{kind}" for name in ("last", "best") for kind in ("safetensors", "json")]
-    for name in ("resume.pt", "log.jsonl", *names):
-        (Path(folder) / name).unlink(missing_ok=True)
+    for pattern in _RUN_FILES:
+        for path in Path(folder).glob(pattern):
+            path.unlink()
 
 
 def remove_weights(folder: str | Path) -> None:
     """Remove the weights of a finished run, which are most of its size; log, settings and metrics are kept."""
-    for name in ("last.safetensors", "best.safetensors", "resume.pt"):
+    for name in ("resume.pt", "last.safetensors", "best.safetensors"):  # what says that the run is finished goes first
         (Path(folder) / name).unlink(missing_ok=True)
 
 

@@ -1,6 +1,7 @@
 """What a run says while it runs: JSON lines always, other sinks if wanted, a progress bar or lines on stderr."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -70,10 +71,14 @@ class RunLog:
         self._bar.set_postfix_str(text, refresh=False)
 
     def write(self, step: int, values: Mapping[str, float | None], *, kind: str = "train") -> None:
-        """One record: `{"step": ..., "kind": ..., name: number, ...}`; None, for no result, is written as null."""
+        """One record: `{"step": ..., "kind": ..., name: number, ...}`.
+
+        None, for no result, is written as null, and so is what is not finite, for which JSON has no number.
+        """
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+        plain = {name: value if value is None or math.isfinite(value) else None for name, value in values.items()}
+        self._file.write(json.dumps({"step": step, "kind": kind, **plain}, allow_nan=False) + "\n")
         self._file.flush()
         known = {f"{kind}/{name}": value for name, value in values.items() if value is not None}
         for sink in self._sinks:

@@ -59,11 +59,13 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
 
     A run killed at any moment and started again with the same arguments ends with the same weights, on the CPU bit for
     bit as long as the number of threads is the same. A run that is started again with more steps or epochs goes on as
-    if it had been that long from the start, unless the schedule depends on the length. The first Ctrl-C (or SIGTERM)
-    finishes the step, leaves a checkpoint and raises KeyboardInterrupt. Under torchrun the processes share each batch.
-    With w processes every batch norm sees its own share of the batch, as with `accumulate: w` in one process, which
-    gives the same losses; with `sync_batch_norm` it sees the whole one, as one process does. Parts of `accumulate` are
-    always seen alone.
+    if it had been that long from the start, unless the schedule depends on the length; its best evaluation may be one
+    that the longer run would not have made. The first Ctrl-C (or SIGTERM) finishes the step, leaves a checkpoint and
+    raises KeyboardInterrupt; an evaluation that was due is made when the run goes on.
+
+    Under torchrun the processes share each batch. With w processes every batch norm sees its own share of the batch, as
+    with `accumulate: w` in one process, which gives the same losses; with `sync_batch_norm` it sees the whole one, as
+    one process does. Parts of `accumulate` are always seen alone.
 
     Args:
         task: What is trained; its model is changed in place.
@@ -79,6 +81,7 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
     """
     device = choose_device(config.device)
     torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = config.tf32  # of convolutions, where torch's default is true
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     out = Path(out)
@@ -95,7 +98,8 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
             if resume is not None:
                 check_length(resume, config, num_steps, num_samples=len(task.dataset), folder=out, say=group.is_main)
             task.model.to(device)
-            if resume is not None and resume["step"] >= num_steps:
+            due = resume is not None and resume.get("evaluation_due", False)
+            if resume is not None and resume["step"] >= num_steps and not due:
                 if group.is_main:
                     print(f"note: {out} is finished, {num_steps} steps long; nothing was trained", file=sys.stderr)
                 task.kept(task.model).load_state_dict(load_checkpoint(out / "last.safetensors").state)
@@ -111,7 +115,12 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
             )
             try:
                 with deferred_interrupts() as interrupted:
+                    if due:
+                        _evaluate(run, progress, log)
+                        save(run, progress)
                     _steps(run, progress, log, interrupted)
+                if interrupted.is_set():  # in what came after the last step
+                    raise KeyboardInterrupt
             finally:
                 log.close()
             task.model.load_state_dict(run.weights.state_dict())
@@ -142,8 +151,7 @@ def _steps(run: Run, progress: Progress, log: RunLog, interrupted: threading.Eve
     config, group = run.config, run.group
     meter = _Meter(progress.step)
     batches, epoch = iter(_loader(run, progress.step)), None
-    judge = run.task.evaluate
-    evaluate_at = _evaluation_steps(run.num_steps, config.evaluations) if judge else set()
+    evaluate_at = _evaluation_steps(run.num_steps, config.evaluations) if run.task.evaluate else set()
     while progress.step < run.num_steps:
         if run.task.start_epoch is not None and int(run.epoch(progress.step)) != epoch:
             epoch = int(run.epoch(progress.step))
@@ -154,21 +162,21 @@ def _steps(run: Run, progress: Progress, log: RunLog, interrupted: threading.Eve
         progress.step += 1
         log.advance()
 
-        done, evaluate = progress.step == run.num_steps, progress.step in evaluate_at
-        checkpoint = done or stop or evaluate or progress.step % config.checkpoint_every == 0
+        due = progress.step in evaluate_at
+        checkpoint = stop or due or progress.step == run.num_steps or progress.step % config.checkpoint_every == 0
         record = checkpoint or progress.step % config.log_every == 0
         if record:
             values = meter.means(progress.step, group, run.device)
-            values |= {"epoch": run.epoch(progress.step), **scheduled, "gradient_norm": norm}
+            values |= {"epoch": run.epoch(progress.step), **scheduled, "gradient_norm": norm.item()}
             log.write(progress.step, values)
             log.describe(f"loss {values['loss']:.3g}, waiting {values['wait_share']:.0%}")
-        if judge and evaluate and not stop:
-            _evaluate(run, progress, log, judge)
+        if due and not stop:
+            _evaluate(run, progress, log)
         if checkpoint:
-            save(run, progress)
-            _show(run, progress, log, pictures=evaluate and not stop)
+            save(run, progress, evaluation_due=due and stop)
+            _show(run, progress, log, pictures=due and not stop)
             group.wait()
-        if stop and not done:
+        if stop:
             raise KeyboardInterrupt
         if record:
             meter = _Meter(progress.step)
@@ -250,8 +258,8 @@ def _gradients(run: Run, step: int, batches: Iterator, meter: _Meter, interrupte
     return stop
 
 
-def _update(run: Run) -> float:
-    """Clip and step; gives the norm of the gradient before clipping."""
+def _update(run: Run) -> Tensor:
+    """Clip and step; gives the norm of the gradient before clipping, [], which nobody waits for."""
     run.scaler.unscale_(run.optimizer)
     gradients = [parameter.grad for parameter in run.model.parameters() if parameter.grad is not None]
     limit = run.config.optimizer.clip
@@ -266,16 +274,15 @@ def _update(run: Run) -> float:
     run.optimizer.zero_grad(set_to_none=True)
     if run.average is not None:
         run.average.update(run.model)
-    return norm.item()
+    return norm
 
 
-def _evaluate(
-    run: Run, progress: Progress, log: RunLog, judge: Callable[[nn.Module, Processes], Mapping[str, float | None]]
-) -> None:
+def _evaluate(run: Run, progress: Progress, log: RunLog) -> None:
+    assert run.task.evaluate is not None
     model = run.weights.eval()
     run.group.equalize(model)
     with torch.no_grad():
-        progress.metrics = dict(judge(model, run.group))
+        progress.metrics = dict(run.task.evaluate(model, run.group))
     run.training_mode()
     log.write(progress.step, progress.metrics, kind="evaluation")
     value = progress.metrics.get(run.task.monitor or "")
@@ -318,4 +325,8 @@ def _tensors(batch: Any) -> Any:
     """The batch as plain containers of tensors, which load with weights_only."""
     if dataclasses.is_dataclass(batch):
         return {item.name: _tensors(getattr(batch, item.name)) for item in dataclasses.fields(batch)}
+    if isinstance(batch, Mapping):
+        return {name: _tensors(value) for name, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return [_tensors(value) for value in batch]
     return batch.cpu() if isinstance(batch, Tensor) else batch

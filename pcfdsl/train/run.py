@@ -220,8 +220,11 @@ def keep(run: Run, progress: Progress, name: str) -> None:
     save_checkpoint(run.out, name, model=run.task.kept(run.weights), settings=run.settings, **about)
 
 
-def save(run: Run, progress: Progress) -> None:
-    """Write the last weights, and everything that a killed run needs to resume; in the main process only."""
+def save(run: Run, progress: Progress, *, evaluation_due: bool = False) -> None:
+    """Write the last weights, and everything that a killed run needs to resume; in the main process only.
+
+    `evaluation_due` says that the evaluation of this step is still to be made.
+    """
     if not run.group.is_main:
         return
     keep(run, progress, "last")
@@ -229,6 +232,7 @@ def save(run: Run, progress: Progress) -> None:
         "settings": run.settings,
         "step": progress.step,
         "progress": asdict(progress),
+        "evaluation_due": evaluation_due,
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "scaler": run.scaler.state_dict(),

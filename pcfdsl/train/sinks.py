@@ -54,7 +54,7 @@ def open_sinks(names: Sequence[SinkName], folder: str | Path, *, start: int = 0)
 class _TensorBoard:
     def __init__(self, folder: Path, start: int):
         writer = import_module("torch.utils.tensorboard").SummaryWriter  # slow to import
-        self._board = writer(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
+        self._board = writer(str(folder / "tensorboard"), purge_step=start + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

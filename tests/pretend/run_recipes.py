@@ -40,9 +40,9 @@ def second_step(task: str, recipe: str, out: Path) -> dict[str, dict[str, int]]:
     """What the second step asked of the device, by line: the first may set things up."""
     save, seen = pcfdsl.train.loop.save, []
 
-    def measured(run, progress):
+    def measured(run, progress, **about):
         seen.append(device.ledger.by_line())
-        save(run, progress)
+        save(run, progress, **about)
         device.ledger.clear()
 
     pcfdsl.train.loop.save = measured
@@ -55,8 +55,8 @@ def interrupted_and_resumed(task: str, recipe: str, out: Path) -> None:
     """Two steps with accumulation, a moving average and an evaluation, stopped after the first and resumed."""
     save = pcfdsl.train.loop.save
 
-    def save_and_stop(run, progress):
-        save(run, progress)
+    def save_and_stop(run, progress, **about):
+        save(run, progress, **about)
         raise KeyboardInterrupt
 
     pcfdsl.train.loop.save = save_and_stop

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from pcfdsl.config import ConfigError
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.ops.backends.choice import NotFiniteError
 from pcfdsl.train.log import RunLog, read_log
-from pcfdsl.train.loop import NonFiniteLossError, _gradients, _Meter, train
+from pcfdsl.train.loop import NonFiniteLossError, _gradients, _Meter, _tensors, train
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
 from pcfdsl.train.run import prepare
 from pcfdsl.train.task import TrainConfig
@@ -102,6 +103,56 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path, toy_script, number):
     assert child.returncode != 0
     assert "KeyboardInterrupt" in errors
     assert load_checkpoint(tmp_path / "last.safetensors").step == read_log(tmp_path)[-1]["step"]
+
+
+def interrupting(task, name, call):
+    """The task, whose loss or evaluation gets a Ctrl-C in its `call`-th call."""
+    calls, inner = count(1), getattr(task, name)
+
+    def outer(*arguments):
+        if next(calls) == call:
+            os.kill(os.getpid(), signal.SIGINT)
+        return inner(*arguments)
+
+    return replace(task, **{name: outer})
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_an_evaluation_that_an_interrupt_put_off_is_made_when_the_run_goes_on(tmp_path, toy, step):
+    config = TrainConfig(num_steps=6, batch_size=4, evaluations=2, sinks=(), device="cpu")
+    whole = train(toy.toy_task(), config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupting(toy.toy_task(), "loss", step), config, tmp_path / "stopped")
+    assert load_checkpoint(tmp_path / "stopped" / "last.safetensors").step == step
+    result = train(toy.toy_task(), config, tmp_path / "stopped")
+    assert (result.metrics, result.best, result.best_step) == (whole.metrics, whole.best, whole.best_step)
+    logs = [read_log(tmp_path / name, kind="evaluation") for name in ("whole", "stopped")]
+    assert logs[0] == logs[1]
+    assert train(toy.toy_task(), config, tmp_path / "stopped").skipped
+
+
+def test_an_interrupt_in_the_last_evaluation_keeps_it_and_stops_what_comes_after(tmp_path, toy):
+    config = TrainConfig(num_steps=4, batch_size=4, evaluations=2, sinks=(), device="cpu")
+    whole = train(toy.toy_task(), config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupting(toy.toy_task(), "evaluate", 2), config, tmp_path / "stopped")
+    result = train(toy.toy_task(), config, tmp_path / "stopped")
+    assert (result.skipped, result.metrics, result.best) == (True, whole.metrics, whole.best)
+
+
+def test_starting_over_leaves_nothing_of_the_earlier_run(tmp_path, toy):
+    config = TrainConfig(num_steps=4, batch_size=4, sinks=("tensorboard",), device="cpu")
+    train(toy.toy_task(), config, tmp_path)
+    for name in ("bad_batch_step3_rank0.pt", "classes.md", "rerun_0.rrd"):
+        (tmp_path / name).touch()
+    (tmp_path / "mine.txt").touch()
+    before = {path.name for path in (tmp_path / "tensorboard").iterdir()}
+    train(toy.toy_task(), replace(config, sinks=()), tmp_path, overwrite=True)
+    assert before
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
+        *("best.json", "best.safetensors", "last.json", "last.safetensors", "log.jsonl", "resume.pt", "mine.txt"),
+        *({"run.lock"} & {path.name for path in tmp_path.iterdir()}),
+    }
 
 
 def test_two_processes_train_as_one_with_the_joint_batch(tmp_path, toy_script):
@@ -251,6 +302,22 @@ def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(tmp_path, toy):
     assert "Lower the learning rate" in str(error.value)
 
 
+def test_a_bad_batch_of_lists_and_dictionaries_is_stored_as_tensors_of_the_cpu(monkeypatch):
+    moved = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: moved.append(len(tensor)) or tensor)
+    stored = _tensors({"images": [torch.zeros(1), torch.zeros(2)], "targets": ({"boxes": torch.zeros(3)}, 4)})
+    assert moved == [1, 2, 3]
+    assert stored["targets"][1] == 4
+
+
+def test_tf32_is_off_for_convolutions_too_unless_asked_for(tmp_path, toy):
+    for tf32 in (True, False):
+        config = TrainConfig(num_steps=1, batch_size=4, evaluations=0, tf32=tf32, sinks=(), device="cpu")
+        train(toy.toy_task(), config, tmp_path / str(tf32))
+        assert torch.backends.cudnn.allow_tf32 == tf32
+        assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+
+
 def test_a_network_that_makes_points_of_nan_is_said_to_have_diverged(tmp_path, toy):
     task = toy.toy_task()
 
@@ -307,7 +374,7 @@ def test_without_clipping_an_infinite_gradient_harms_no_other_weight(tmp_path, t
     optimizer = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.0)
     config = TrainConfig(num_steps=1, batch_size=4, evaluations=0, optimizer=optimizer, sinks=(), device="cpu")
     train(task, config, tmp_path)
-    assert curve(tmp_path, "gradient_norm") == [(float("inf"),)]
+    assert curve(tmp_path, "gradient_norm") == [(None,)]  # infinite, for which JSON has no number
     for name, value in task.model.state_dict().items():
         if name == "4.bias":
             assert torch.isinf(value).all()

@@ -50,6 +50,24 @@ def test_tensorboard_shows_curves_pictures_and_histograms(tmp_path):
     assert (board.Images("rooms")[0].width, board.Images("rooms")[0].height) == (4, 3)
 
 
+def test_a_log_has_null_where_json_has_no_number(tmp_path):
+    log = RunLog(tmp_path, num_steps=2)
+    log.write(1, {"loss": 1.0, "gradient_norm": float("inf"), "score": float("nan")})
+    log.close()
+    text = (tmp_path / "log.jsonl").read_text()
+    assert text == '{"step": 1, "kind": "train", "loss": 1.0, "gradient_norm": null, "score": null}\n'
+
+
+def test_tensorboard_forgets_an_attempt_that_left_no_checkpoint(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write(tmp_path, ["tensorboard"])
+    write(tmp_path, ["tensorboard"])
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert [event.step for event in board.Scalars("train/loss")] == [2]
+
+
 def test_wandb_gets_the_same_record_and_its_run_goes_on(tmp_path, monkeypatch):
     run, begun = Recorder(), []
     run.id = "abc"
