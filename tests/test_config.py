@@ -70,6 +70,9 @@ def test_an_override_of_what_another_setting_replaces_wins(tmp_path):
         assert load(Lengths, tmp_path / "c.yaml", overrides).train == Length(steps=None, epochs=3.0)
     assert load(Lengths, tmp_path / "c.yaml", ["train.steps=7"]).train == Length(steps=7, epochs=4.0)
     assert load(Length, None, ["epochs=3"]) == Length(epochs=3.0)
+    (tmp_path / "epochs.yaml").write_text("train: {epochs: 4}")  # the holder has steps by default
+    assert load(Lengths, tmp_path / "epochs.yaml").train == Length(steps=None, epochs=4.0)
+    assert load(Lengths, None, ["train={epochs: 4}"]).train == Length(steps=None, epochs=4.0)
     with pytest.raises(ConfigError, match=r"train\.epochs: is given beside train\.steps, .*; give one of the two"):
         load(Lengths, tmp_path / "c.yaml", ["train.steps=7", "train.epochs=3"])
 

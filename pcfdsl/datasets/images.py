@@ -354,7 +354,9 @@ _LABELS = ("targets", "_labels", "labels")
 
 def _local(make: Any, source: TorchvisionPictures) -> Any:
     """Open a torchvision set. They take the split as `split`, as `train`, or not at all."""
-    choices = [{}] if source.split is None else [{"split": source.split}, {"train": source.split == "train"}]
+    choices: list[dict[str, Any]] = [{}] if source.split is None else [{"split": source.split}]
+    if source.split in ("train", "test"):
+        choices.append({"train": source.split == "train"})
     for choice in choices:
         try:
             return make(source.path, **choice)

@@ -44,12 +44,19 @@ class RowNormReLU(nn.BatchNorm1d):
     def forward(
         self, input: Tensor, multiplicity: Tensor | None = None, neighborhoods: NeighborRows | None = None
     ) -> Tensor:
-        """Rows [R, C], or with `neighborhoods` their maximum over each, [S, C]."""
+        """Rows [R, C], or with `neighborhoods` their maximum over each, [S, C].
+
+        Raises:
+            ValueError: If training has a single row to take statistics of.
+        """
         if input.dtype != torch.float64:
             input = input.float()
         if neighborhoods is not None:
             multiplicity = neighborhoods.multiplicity
         elif multiplicity is None:
+            alone = not (self.synchronized and dist.is_initialized())
+            if self.training and alone and len(input) == 1:  # its variance is 0, so that nothing would be learned
+                raise ValueError("Expected more than 1 value per channel when training, got one row")  # as torch does
             multiplicity = input.new_ones(len(input))
         assert self.running_mean is not None
         assert self.running_var is not None

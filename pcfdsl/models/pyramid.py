@@ -15,7 +15,7 @@ class PyramidBackbone(nn.Module):
     """A network of timm under a feature pyramid, as torchvision's detectors take it: MaskRCNN(PyramidBackbone(...)).
 
     Args:
-        network: timm's network; its weights are used, its classifier is not.
+        network: timm's network; its weights are used, and what comes after the last map is removed.
         levels: Which of its feature maps, as counted in its `feature_info`; by default the last four.
         channels: Of the pyramid's maps.
 
@@ -31,7 +31,7 @@ class PyramidBackbone(nn.Module):
         num_maps = len(network.feature_info)
         self.levels = tuple(range(num_maps))[-4:] if levels is None else tuple(levels)
         widths = [network.feature_info[level]["num_chs"] for level in self.levels]
-        self.body.reset_classifier(0)
+        self.body.prune_intermediate_layers(list(self.levels))  # what would get no gradient, the classifier first
         self.fpn = FeaturePyramidNetwork(widths, channels, extra_blocks=LastLevelMaxPool())
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

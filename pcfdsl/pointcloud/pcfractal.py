@@ -158,6 +158,7 @@ class PCFractalDB(CloudSequence):
     """
 
     name = "pcfractal"
+    variant = "native"
 
     def __init__(self, config: PCFractalConfig, categories: Sequence[IFS] | None = None):
         """Set up without generating anything.
@@ -167,8 +168,11 @@ class PCFractalDB(CloudSequence):
             categories: Systems of a stored set or a released CSV folder; searched for if None.
 
         Raises:
-            ConfigError: If the number of categories differs from the configured one, or one is not 3D.
+            ConfigError: If the number of categories differs from the configured one, or one is not 3D; or for the other
+                variant (`open_pcfractal` opens both).
         """
+        if config.variant != self.variant:
+            raise ConfigError([("variant", f"is {config.variant}: open the set with pcfdsl.open_pcfractal")])
         if categories is not None and len(categories) != config.num_categories:
             raise ConfigError(
                 [("num_categories", f"is {config.num_categories}, but {len(categories)} were given; set it to that")]

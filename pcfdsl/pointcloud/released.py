@@ -30,6 +30,8 @@ __all__ = ["ReleasedPCFractalDB", "shared_partners", "split_iterations"]
 class ReleasedPCFractalDB(PCFractalDB):
     """`PCFractalDB` by the released scripts' rules; `num_points` counts iterations, clouds have two points fewer."""
 
+    variant = "released"
+
     def __init__(self, config: PCFractalConfig, categories: Sequence[IFS] | None = None):
         super().__init__(config, categories)
         if config.num_instances > config.num_categories:

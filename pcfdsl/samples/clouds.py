@@ -54,6 +54,8 @@ class CloudAugmentConfig(AugmentConfig):
         yield from super().inconsistencies()
         if self.hull:
             yield "hull", "is true, but clouds of single shapes have no boxes"
+        if self.color:
+            yield "color", "is true, but clouds of single shapes are read without colours"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from pcfdsl.datasets.clouds import fractal_clouds
 from pcfdsl.image.exfractaldb import ExFractalDB, ExFractalDBConfig
 from pcfdsl.image.labelled import LabelledImage
-from pcfdsl.pointcloud.pcfractal import PCFractalConfig, PCFractalDB
+from pcfdsl.pointcloud.pcfractal import PCFractalConfig, open_pcfractal
 from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.samples.clouds import CloudAugmentConfig, CloudDataset, CloudPointsConfig
 from pcfdsl.samples.images import ImageAugmentConfig, ImageDataset, ImageViewConfig
@@ -34,7 +34,7 @@ class FractalPairs:
 
     def __init__(self, clouds: PCFractalConfig, pictures: ExFractalDBConfig):
         """Search all categories; the pictures' own `seed`, `search` and numbers are not used."""
-        self.clouds = PCFractalDB(clouds)
+        self.clouds = open_pcfractal(clouds)
         self.cloud_set = fractal_clouds(self.clouds)
         self.labels, self.classes = self.cloud_set.labels, self.cloud_set.classes
         own = replace(

@@ -169,9 +169,8 @@ def compose(
     num_room = 0 if config.room.empty else budget if num_objects == 0 else round(budget * config.room.share)
     clouds, categories, things, layout = _objects(rng, source, num_objects, budget - num_room, config)
     counts = [len(cloud) for cloud in clouds]
-    num_room = (
-        0 if config.room.empty else budget - sum(counts)
-    )  # the room gets the points of objects that were not placed
+    # The room gets the points of objects that were not placed.
+    num_room = 0 if config.room.empty else budget - sum(counts)
     surfaces = _room_surfaces(rng, layout.room, num_room, config.room)
     walls = np.concatenate([np.zeros((0, 3)), *surfaces])
 
@@ -203,7 +202,8 @@ def compose(
     rows = np.full(len(boxes) + 1, -1)
     rows[labelled] = np.arange(len(labelled))
     if config.boxes == "seen":
-        boxes[labelled] = [tight_box(points[ids == k], yaws[k]) for k in labelled]
+        for k in labelled:
+            boxes[k] = tight_box(points[ids == k], yaws[k])
     return Scene(
         points=points,
         boxes=boxes[labelled],

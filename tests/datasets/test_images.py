@@ -4,6 +4,7 @@ import gzip
 import pickle
 import random
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,8 @@ def test_npz_and_torchvision(tmp_path):
     source = TorchvisionPictures(dataset="CIFAR10", path=str(tmp_path), split="train")
     with pytest.raises(FileNotFoundError, match="does not hold CIFAR10"):
         open_pictures(source)
+    with pytest.raises(ConfigError, match="split: is 'training', but torchvision's CIFAR10 does not take it"):
+        open_pictures(replace(source, split="training"))
     (tmp_path / "food").mkdir()
     Image.fromarray(IMAGES[0]).save(tmp_path / "food" / "a.png")
     source = TorchvisionPictures(dataset="ImageFolder", path=str(tmp_path))

@@ -120,3 +120,11 @@ def test_frozen_norms_use_what_they_stored():
     rows = torch.randn(4, 3)
     torch.testing.assert_close(norm(rows), torch.relu(rows / (1 + norm.eps) ** 0.5))
     assert norm.num_batches_tracked == 0
+
+
+def test_a_single_row_has_no_statistics_to_train_on():
+    norm, row = RowNormReLU(3), torch.randn(1, 3)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm(row)
+    assert torch.equal(norm.running_var, torch.ones(3))
+    assert norm.eval()(row).shape == (1, 3)

@@ -125,6 +125,13 @@ def test_seen_boxes_are_no_larger_than_full_ones(shells):
     assert (seen.boxes[:, 3:6] < full.boxes[:, 3:6] - 1e-3).any()
 
 
+def test_where_no_object_is_seen_there_is_no_box(shells):
+    settings = SceneConfig(num_points=500, boxes="seen", min_points=500)
+    scene = Scenes(settings, shells)[0]
+    assert scene.boxes.shape == (0, 7)
+    assert (scene.instance_ids == -1).all()
+
+
 def test_hardly_seen_objects_lose_their_label_and_become_background(shells):
     settings = SceneConfig(num_points=2000, min_points=100)
     for scene in Scenes(settings, shells)[:5]:

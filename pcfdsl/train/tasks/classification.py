@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcfdsl.checkpoints.start import InitConfig, start_from
-from pcfdsl.config import option, validate, within
+from pcfdsl.config import ConfigError, option, validate, within
 from pcfdsl.datasets.clouds import CloudSet, CloudSourceConfig, FractalClouds, open_clouds
 from pcfdsl.datasets.folds import Split, SplitConfig, split_clouds
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report, confusion_table
@@ -105,8 +105,14 @@ def train_classifier(
 
 
 def classification_task(config: ClassificationConfig, clouds: CloudSet, split: Split) -> Task:
-    """A classifier's training as the loop wants it; prints to stderr what was transferred."""
-    config = replace(config, model=replace(config.model, num_classes=max(2, len(clouds.classes))))
+    """A classifier's training as the loop wants it; prints to stderr what was transferred.
+
+    Raises:
+        ConfigError: If the clouds are all of one class.
+    """
+    if len(clouds.classes) < 2:
+        raise ConfigError([("data", f"has one class, {', '.join(clouds.classes)}; a classifier needs at least two")])
+    config = replace(config, model=replace(config.model, num_classes=len(clouds.classes)))
     torch.manual_seed(config.train.seed)
     model = PointCloudClassifier(config.model)
     start_from(config.init, model)

@@ -10,7 +10,7 @@ import torch
 import yaml
 from timm.layers import resample_abs_pos_embed
 from timm.models._manipulate import group_parameters
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, param_groups_weight_decay
 from torch import Tensor, nn
 
 from pcfdsl.checkpoints.start import TransferReport, take_over
@@ -157,6 +157,16 @@ def optimizer_builder(
     """
     name = config.timm or {"sgd": "momentum"}.get(general.name, general.name)  # timm's own sgd is Nesterov's
 
+    def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
+        """As timm makes them of its own networks, for those in which one of timm's is a part, too."""
+        spared = [
+            f"{prefix}.{name}".lstrip(".")
+            for prefix, part in model.named_modules()
+            if hasattr(part, "no_weight_decay")
+            for name in part.no_weight_decay()  # type: ignore[operator]
+        ]
+        return param_groups_weight_decay(model, general.weight_decay, no_weight_decay_list=spared)
+
     def build(model: nn.Module) -> torch.optim.Optimizer:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise ValueError("every parameter is frozen: nothing to train; freeze fewer stages")
@@ -169,6 +179,7 @@ def optimizer_builder(
                 momentum=general.momentum,
                 filter_bias_and_bn=not config.decay_all,
                 layer_decay=config.layer_decay,
+                param_group_fn=decay_groups if config.layer_decay is None and not config.decay_all else None,
             )
         except (ValueError, AssertionError) as error:
             raise ConfigError([("optimizer.timm", f"timm cannot make {name!r}: {error}")]) from error

@@ -1,6 +1,6 @@
 """PointContrast (Xie et al. 2020): points that two views of a scene share are to be described alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from pcfdsl.models.backbone import PointFeatures
 from pcfdsl.models.contrast import Describer, correspondences, info_nce
 from pcfdsl.samples.views import PairBatch, TwoViews, ViewAugmentConfig, ViewConfig, collate_pairs
 from pcfdsl.train.task import Task
-from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model
+from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model, no_boxes
 
 __all__ = ["PointContrastConfig", "point_contrast_task"]
 
@@ -33,6 +33,11 @@ class PointContrastConfig(PretrainConfig):
     radius: float = option(0.0375, "points of two views farther apart do not correspond, metres", minimum=0.0)
     num_pairs: int = option(4096, "corresponding points compared in a batch, at most", minimum=1, maximum=10_000_000)
     temperature: float = option(0.4, "what similarities are divided by", minimum=1e-3)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        yield from super().inconsistencies()
+        yield from no_boxes(self.points, self.augment)
 
 
 def point_contrast_task(config: PointContrastConfig, scenes: SceneSet) -> Task:

@@ -17,7 +17,7 @@ from pcfdsl.samples.detection import PointsConfig
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task, TrainConfig
 
-__all__ = ["PretrainConfig", "new_model", "pretrain"]
+__all__ = ["PretrainConfig", "new_model", "no_boxes", "pretrain"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,15 @@ class PretrainConfig:
         misfit = self.model.misfit(use_height=self.points.use_height, use_color=self.points.use_color)
         if misfit is not None:
             yield f"model.{misfit[0]}", misfit[1]
+
+
+def no_boxes(points: PointsConfig, augment: AugmentConfig) -> Iterator[tuple[str, str]]:
+    """Yields (field, problem) for settings of boxes and votes, where two views are contrasted and there are neither."""
+    given = {f"points.{name}": getattr(points, name) for name in ("votes", "class_agnostic", "draws")}
+    defaults = PointsConfig()
+    for key, value in (given | {"augment.hull": augment.hull}).items():
+        if value != getattr(defaults, key.removeprefix("points."), False):
+            yield key, f"is {value}, but views are contrasted without boxes and votes; leave it out"
 
 
 def pretrain(

@@ -4,7 +4,7 @@ Of the paper only the idea is known here, so the loss is the plain contrast of p
 of the batch for negatives.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from pcfdsl.samples.views import PairBatch, TwoLayouts, collate_pairs
 from pcfdsl.scene.synthesize import Scenes
 from pcfdsl.train.task import Task
 from pcfdsl.train.tasks.pointcontrast import describe_pair
-from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model
+from pcfdsl.train.tasks.pretraining import PretrainConfig, new_model, no_boxes
 
 __all__ = ["RandomRoomsConfig", "random_rooms_task"]
 
@@ -36,6 +36,11 @@ class RandomRoomsConfig(PretrainConfig):
     min_points: int = option(1, "described points an object needs in both rooms to be compared", minimum=1)
     temperature: float = option(0.1, "what similarities are divided by", minimum=1e-3)
 
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        yield from super().inconsistencies()
+        yield from no_boxes(self.points, self.augment)
+
 
 def random_rooms_task(config: RandomRoomsConfig, scenes: SceneSet) -> Task:
     """RandomRooms as the loop wants it.
@@ -46,7 +51,7 @@ def random_rooms_task(config: RandomRoomsConfig, scenes: SceneSet) -> Task:
     if not isinstance(scenes.scenes, Scenes):
         raise ConfigError([("data.kind", f"is {config.data.kind}; objects come from fractals, furniture or meshes")])
     if config.points.use_color:
-        raise ConfigError([("points.use_color", "is true; rooms that are made have no colours")])
+        raise ConfigError([("points.use_color", "is true, but the two layouts of a room are made without colours")])
 
     def loss(network: Callable, batch: PairBatch, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         num_slots = int(batch.object_ids.max()) + 1

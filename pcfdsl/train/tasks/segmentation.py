@@ -55,7 +55,7 @@ def segmentation_task(config: SegmentationConfig, scenes: SceneSet) -> Task:
         collate=collate,
         loss=loss,
         config=config,
-        classes=tuple(scenes.classes),
+        classes=("object",) if config.points.class_agnostic else tuple(scenes.classes),
     )
 
 

@@ -148,6 +148,8 @@ def warm_up_task(config: WarmUpConfig) -> Task:
     Raises:
         ConfigError: If timm cannot make the network, or it is no ViT.
     """
+    if config.optimizer.layer_decay is not None:
+        raise ConfigError([("optimizer.layer_decay", "is for fine-tuning; leave it out")])
     torch.manual_seed(config.train.seed)
     trunk = create_network(config.model, size=config.size, channels=config.channels, num_classes=0)
     model = StringReader(trunk, config.strings.num_symbols)
@@ -165,6 +167,7 @@ def warm_up_task(config: WarmUpConfig) -> Task:
         config=config,
         optimizer=optimizer_builder(config.optimizer, config.train.optimizer),
         kept=attrgetter("trunk"),
+        freeze=("trunk.patch_embed",),  # strings do not go through it
     )
 
 

@@ -125,3 +125,10 @@ def test_what_does_not_fit_is_said_before_training(tmp_path):
     np.save(tmp_path / "cloud.npy", np.ones((5, 3)))
     with pytest.raises(ValueError, match="is not in a class's sub-folder"):
         open_clouds(smoke(f"data={{kind: folder, path: {tmp_path}}}").data)
+    with pytest.raises(ValueError, match=r"train.batch_size 4 / train.accumulate 4 comes to; raise"):
+        train_classifier(smoke("train.batch_size=4", "train.accumulate=4"), tmp_path / "single")
+    one_class = smoke("data.fractals.num_categories=1", "data.fractals.mix.noise_ratio=0")
+    with pytest.raises(ConfigError, match="data: has one class, 000000; a classifier needs at least two"):
+        train_classifier(one_class, tmp_path / "one")
+    with pytest.raises(ConfigError, match=r"augment\.color: is true, but clouds"):
+        smoke("augment.color=true")

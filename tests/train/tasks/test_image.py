@@ -223,3 +223,23 @@ def test_a_small_stem_keeps_the_size_of_small_pictures_and_its_weights_come_back
     assert torch.equal(loaded["conv1.weight"], saved["conv1.weight"])
     with pytest.raises(ConfigError, match="small_stem: vit_tiny_patch16_224 is no ResNet of timm"):
         image_task(config(model=VIT | {"small_stem": True}), PICTURES)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_losses_are_computed_in_float32_whatever_the_network_is(several):
+    pictures = ArrayPictures(PICTURES.images[:2], np.arange(2), PICTURES.classes)
+    if several:
+        pictures.labels = np.array([[0, 1], [2, -1]])
+    task = image_task(config(), pictures)
+    batch = task.collate([task.dataset[0, i] for i in range(2)])
+    logits = torch.tensor([[9.0, 1.0, 0.01], [0.3, 7.0, 0.2]]).bfloat16()
+    loss = task.loss(lambda images: logits, batch, np.random.default_rng(0))[0]
+    assert loss.dtype == torch.float32
+    assert loss == task.loss(lambda images: logits.float(), batch, np.random.default_rng(0))[0]
+
+
+def test_a_part_with_an_odd_number_of_pictures_cannot_be_mixed():
+    task = image_task(config({"batch_size": 6}, mix={"mixup": 0.8}), PICTURES)
+    batch = task.collate([task.dataset[0, i] for i in range(3)])  # what each of two processes gets
+    with pytest.raises(ConfigError, match=r"mix: mixing pairs .* a part has 3; choose another train.batch_size"):
+        task.loss(task.model, batch, np.random.default_rng(0))

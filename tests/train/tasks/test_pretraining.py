@@ -199,3 +199,13 @@ def test_what_cannot_be_trained_is_said(tmp_path):
     stored = replace(scenes, scenes=list(scenes.scenes[:2]))
     with pytest.raises(ConfigError, match="objects come from fractals, furniture or meshes"):
         random_rooms_task(config, stored)
+    for setting in ("points.votes=extent", "points.class_agnostic=true", "points.draws=scannet", "augment.hull=true"):
+        for task in ("pointcontrast", "csc", "random_rooms"):
+            key = setting.split("=")[0]
+            with pytest.raises(ConfigError, match=f"{key}: is .*, but views are contrasted without boxes and votes"):
+                smoke(task, setting)
+
+
+def test_a_segmentation_of_objects_alone_names_one_class():
+    config = smoke("segmentation", "points.class_agnostic=true")
+    assert segmentation_task(config, open_scenes(config.data)).classes == ("object",)

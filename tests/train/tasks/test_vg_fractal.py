@@ -13,7 +13,7 @@ from pcfdsl.models.classifier import ClassifierConfig, PointCloudClassifier
 from pcfdsl.models.point_transformer import PointTokenizer, PointTokensConfig
 from pcfdsl.ops import reference
 from pcfdsl.ops.interpolate import k_nearest
-from pcfdsl.pointcloud.pcfractal import PCFractalDB
+from pcfdsl.pointcloud.pcfractal import PCFractalDB, open_pcfractal
 from pcfdsl.samples.pairs import FractalPairs
 from pcfdsl.train.loop import train
 from pcfdsl.train.tasks.image_model import ImageInitConfig, create_network, start_image_model
@@ -164,3 +164,11 @@ def test_what_does_not_fit_is_said_in_a_sentence(pairs):
     classifier = PointCloudClassifier(ClassifierConfig(backbone_type="point_transformer"))
     with pytest.raises(ValueError, match=r"points are \(2, 20, 4\); a transformer takes \[B, N, 3\]"):
         classifier(torch.rand(2, 20, 4))
+
+
+def test_clouds_of_the_released_scripts_are_theirs():
+    pairs = FractalPairs(smoke("clouds.variant=released", "clouds.num_instances=2").clouds, smoke().pictures)
+    database = open_pcfractal(smoke("clouds.variant=released", "clouds.num_instances=2").clouds)
+    np.testing.assert_array_equal(pairs.clouds[3].points, database[3].points)
+    with pytest.raises(ConfigError, match=r"variant: is released: open the set with pcfdsl\.open_pcfractal"):
+        PCFractalDB(smoke("clouds.variant=released", "clouds.num_instances=2").clouds)

@@ -95,3 +95,19 @@ def test_what_cannot_be_is_said():
         StringsConfig(num_symbols=7)
     with pytest.raises(ConfigError, match="model: is no ViT of timm"):
         StringReader(timm.create_model("test_resnet", num_classes=0), 8)
+    with pytest.raises(ConfigError, match=r"optimizer\.layer_decay: is for fine-tuning"):
+        warm_up_task(smoke("optimizer.layer_decay=0.5"))
+
+
+def test_what_timm_does_not_decay_is_not_decayed_as_a_part_either():
+    task = warm_up_task(smoke("train.optimizer.weight_decay=0.1"))
+    assert task.optimizer is not None
+    names = {id(parameter): name for name, parameter in task.model.named_parameters()}
+    decayed = {
+        names[id(parameter)]
+        for group in task.optimizer(task.model).param_groups
+        for parameter in group["params"]
+        if group["weight_decay"]
+    }
+    assert {"trunk.blocks.0.attn.qkv.weight", "head.weight"} <= decayed
+    assert not {"trunk.pos_embed", "trunk.cls_token", "trunk.norm.weight", "head.bias"} & decayed
