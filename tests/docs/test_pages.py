@@ -102,6 +102,18 @@ def test_links_between_pages_lead_somewhere():
     assert not broken, "\n".join(broken)
 
 
+def test_the_record_of_provenance_names_files_that_are_there():
+    """In the first column of its table; a name without a folder is beside the one before it."""
+    rows = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "third_party" / "README.md").read_text(), re.MULTILINE)
+    named, folder = [], ""
+    for path in (path for row in rows for path in re.findall(r"`(.*?)`", row)):
+        folder = path[: path.rindex("/") + 1] if "/" in path else folder
+        named.append(path if "/" in path else folder + path)
+    there = [any((REPOSITORY / root / path).exists() for root in ("pcfdsl", "")) for path in named]
+    assert len(named) > 30
+    assert [path for path, exists in zip(named, there, strict=True) if not exists] == []
+
+
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx", reason="pip install '.[docs]'")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", REPOSITORY / "docs", tmp_path]
