@@ -137,8 +137,7 @@ def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[t
     fields = {field.name: field for field in dataclasses.fields(cls)}
     problems = [(f"{prefix}{key}", message) for key, message in _unknown(settings, fields, kinds, cls)]
     values: dict[str, Any] = {}
-    given = (field.metadata.get("instead_of") for key, field in fields.items() if settings.get(key) is not None)
-    replaced = set(given)
+    replaced = {field.metadata.get("instead_of") for key, field in fields.items() if settings.get(key) is not None}
     for name, field in fields.items():
         default = None if name in replaced else default_of(field, base)
         if name not in settings:

@@ -227,15 +227,15 @@ def _cells(summary: Summary | None, sign: str) -> tuple[str, str]:
 
 def differences(old: Any, new: Any) -> list[str]:
     """What a stored result depends on (`Arm.about`) against what it would depend on now, a line for each difference."""
-    return list(_differences(_that_count(old), _that_count(json.loads(json.dumps(new))), ""))
+    return list(_differences(_relevant(old), _relevant(json.loads(json.dumps(new))), ""))
 
 
-def _that_count(about: Any) -> Any:
+def _relevant(about: Any) -> Any:
     """Settings as this version has them, without those that decide where and how fast a run computes."""
     if not isinstance(about, dict):
         return about
     about = current_settings(about) if "train" in about else about
-    return {name: _that_count(value) for name, value in about.items() if name not in OPERATIONAL}
+    return {name: _relevant(value) for name, value in about.items() if name not in OPERATIONAL}
 
 
 def _differences(old: Any, new: Any, key: str) -> Iterator[str]:
