@@ -23,7 +23,7 @@ from pcfdsl.datasets.images import (
 )
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report
 from pcfdsl.evaluate.processes import Processes
-from pcfdsl.models.precision import at_least_float32
+from pcfdsl.models.precision import of_full_range
 from pcfdsl.samples.images import (
     ImageAugmentConfig,
     ImageBatch,
@@ -173,7 +173,7 @@ def _several_labels_loss(
     network: Callable, batch: ImageBatch, rng: np.random.Generator
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Binary cross-entropy of every class; `hits` is the share of pictures whose likeliest class is in them."""
-    logits = at_least_float32(network(batch.images))
+    logits = of_full_range(network(batch.images))
     present = multi_hot(batch.labels, logits.shape[1])
     hits = present.gather(1, logits.argmax(1, keepdim=True)).float().mean()
     return F.binary_cross_entropy_with_logits(logits, present.to(logits)), {"hits": hits}
@@ -200,7 +200,7 @@ def _loss_function(config: BatchMixConfig, num_classes: int) -> Callable:
 
     def loss(network: Callable, batch: ImageBatch, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         if mixer is None:
-            logits = at_least_float32(network(batch.images))
+            logits = of_full_range(network(batch.images))
             right = (logits.argmax(1) == batch.labels).float().mean()
             return F.cross_entropy(logits, batch.labels, label_smoothing=config.smoothing), {"accuracy": right}
         if len(batch) % 2:  # what `inconsistencies` cannot know is the number of processes
@@ -208,7 +208,7 @@ def _loss_function(config: BatchMixConfig, num_classes: int) -> Callable:
             raise ConfigError([("mix", f"{problem}; choose another train.batch_size or number of processes")])
         with drawing_from(rng):
             images, targets = mixer(batch.images, batch.labels)
-        logits = at_least_float32(network(images))
+        logits = of_full_range(network(images))
         right = (logits.argmax(1) == targets.argmax(1)).float().mean()
         return F.cross_entropy(logits, targets), {"accuracy": right}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pcfdsl.config import ConfigError
 from pcfdsl.datasets.images import Pictures, open_pictures
-from pcfdsl.models.precision import at_least_float32
+from pcfdsl.models.precision import of_full_range
 from pcfdsl.samples.picture_views import PictureViews, Tiles, ViewBatch, collate_views, far_permutations
 from pcfdsl.train.seeds import SeedResults, train_seeds
 from pcfdsl.train.task import Task
@@ -99,7 +99,7 @@ def self_supervised_task(config: SelfSupervisedConfig, pictures: Pictures) -> Ta
 
 
 def _classified(logits: Tensor, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-    return F.cross_entropy(at_least_float32(logits), labels), {"accuracy": (logits.argmax(1) == labels).float().mean()}
+    return F.cross_entropy(of_full_range(logits), labels), {"accuracy": (logits.argmax(1) == labels).float().mean()}
 
 
 def _label_loss(network: Callable, batch: ViewBatch, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
