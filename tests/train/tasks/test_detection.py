@@ -207,7 +207,7 @@ def test_what_does_not_fit_is_named(tmp_path, finetuned, pretrained):
         finetuning("data.kind=detection_set", "data.folder=a")
     with pytest.raises(FileNotFoundError, match="is not a detection set"):
         train_detector(finetuning(*FEW[:-1], f"data={{kind: detection_set, folder: {tmp_path}}}"), tmp_path)
-    with pytest.raises(ValueError, match="without validation scenes; name a detection set"):
+    with pytest.raises(ValueError, match="without validation scenes; name a set of scenes"):
         evaluate_detector(load_detector(pretrained, device="cpu"))
 
 
