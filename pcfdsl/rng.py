@@ -32,7 +32,7 @@ def stream(seed: int, *path: int | str) -> np.random.Generator:
     encoded = bytearray()
     for item in (seed, *path):
         if isinstance(item, str):
-            kind, text = b"s", item.encode()
+            kind, text = b"s", item.encode("utf-8", "surrogateescape")  # names of files may be any bytes
         elif isinstance(item, (int, np.integer)) and not isinstance(item, bool):
             kind, text = b"i", b"%d" % int(item)
         else:

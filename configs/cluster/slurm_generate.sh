@@ -13,6 +13,10 @@
 #SBATCH --output=%x-%A-%a.log
 set -euo pipefail
 
-# Arrays may begin at any number, parts begin at 0.
+# Arrays may begin at any number, parts begin at 0. Failed tasks alone cannot be submitted: the parts would be others.
+if ((SLURM_ARRAY_TASK_MAX - SLURM_ARRAY_TASK_MIN + 1 != SLURM_ARRAY_TASK_COUNT)); then
+    echo "error: the array has gaps; submit the whole one again, which makes only what is missing" >&2
+    exit 2
+fi
 part=$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN))
 exec "${PYTHON:-python}" "$@" --shard "$part/$SLURM_ARRAY_TASK_COUNT" --workers "${SLURM_CPUS_PER_TASK:-1}"

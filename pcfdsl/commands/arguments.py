@@ -62,6 +62,10 @@ def generate(
     executor = on_ray if args.engine == "ray" else local(args.workers)
     options = RunOptions(shard=args.shard, executor=executor, overwrite=args.overwrite)
     how |= {**given, "options": options}
+    if args.verify and (args.shard != (0, 1) or args.overwrite):
+        parser.error("--verify checks the whole set and writes nothing; leave --shard and --overwrite out")
+    if args.num_samples and not args.verify:
+        parser.error("--num-samples is for --verify")
     if args.verify:
         return verify(config, args.out, num_samples=args.num_samples, **how)
     return make(config, args.out, **how)

@@ -12,7 +12,7 @@ import numpy as np
 
 from pcfdsl.formula.ifs import IFS, effective_maps
 from pcfdsl.formula.iterate import chaos_game
-from pcfdsl.formula.normalize import center_min_max_joint
+from pcfdsl.formula.normalize import center_min_max_joint, is_one_point
 from pcfdsl.jit import kernel
 
 __all__ = ["Diversity", "Quantiles", "box_counts", "box_dimension", "chamfer_distance", "diversity"]
@@ -93,7 +93,10 @@ def diversity(systems: Sequence[IFS], rng: np.random.Generator) -> Diversity:
     step = -(-len(systems) // _MAX_DIMENSIONS)
     orbits = [chaos_game(ifs, _POINTS, rng) for ifs in systems[::step]]
     clouds = [np.empty_like(orbit.points) for orbit in orbits]
-    whole = [not o.stopped and center_min_max_joint(o.points, c) for o, c in zip(orbits, clouds, strict=True)]
+    whole = [
+        not o.stopped and not is_one_point(o.points) and center_min_max_joint(o.points, c)
+        for o, c in zip(orbits, clouds, strict=True)
+    ]
     clouds = [cloud for cloud, good in zip(clouds, whole, strict=True) if good]
     compared = np.array([cloud[:_CLOUD_POINTS] for cloud in clouds[:: -(-len(clouds) // _MAX_CLOUDS) or 1]])
     distances = _pairwise(compared) if len(compared) > 1 else None
@@ -119,9 +122,14 @@ def box_counts(points: np.ndarray, grids: Sequence[int] = _GRIDS) -> np.ndarray:
 
     Returns:
         One count per grid, int64.
+
+    Raises:
+        ValueError: If there is no finite extent.
     """
     low = points.min(axis=0)
     extent = float(np.ptp(points, axis=0).max())
+    if not 0 < extent < np.inf:
+        raise ValueError(f"points have an extent of {extent}; boxes are counted of clouds with a finite one")
     return np.array([_count_cells(points, low, extent, grid) for grid in grids])
 
 

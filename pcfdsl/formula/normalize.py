@@ -65,6 +65,17 @@ def center_min_max_joint(points, out=None):
 
 
 @kernel
+def is_one_point(points):
+    """Whether all of float32 [N, 3] is one point but for rounding, as of an orbit that does not leave it."""
+    size = abs(points[0, 0]) + abs(points[0, 1]) + abs(points[0, 2])
+    for i in range(1, len(points)):
+        for d in range(3):
+            if not abs(points[i, d] - points[0, d]) <= 1e-6 * size:
+                return False
+    return True
+
+
+@kernel
 def axis_means(points):
     """Mean of float32 [N, 3], accumulated in float64, as float32 [3]."""
     flat = points.reshape(points.size)

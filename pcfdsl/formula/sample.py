@@ -74,6 +74,7 @@ def contractive(
     weights = np.arange(1, dim + 1)
     largest = weights.sum()
     remaining = rng.uniform((5 + num_maps) / 2, (6 + num_maps) / 2) * (largest / 3)
+    remaining = np.minimum(remaining, num_maps * largest)  # a single map cannot take more
     values = np.zeros((count, max_maps, dim))
     for k in range(max_maps):
         later = np.maximum(num_maps - 1 - k, 0)  # remaining maps, each of which can take up to `largest`

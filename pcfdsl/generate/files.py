@@ -13,6 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -48,7 +49,7 @@ from pcfdsl.store.pictures import (
     write_tar_index,
 )
 
-__all__ = ["FileFormat", "compare_files", "remove_other_files", "write_image_files"]
+__all__ = ["FileFormat", "compare_files", "refuse_joint_removal", "remove_other_files", "write_image_files"]
 
 SAMPLES_PER_BLOCK = 1000
 FileFormat = Literal["folder", "webdataset"]
@@ -193,7 +194,7 @@ class _WriteBlock:
             }
         block = place // self.manifest.samples_per_shard
         number = self.recipe.interleaved(place)
-        made, members = make_sample(self.recipe, number), read_tar(self.out / _tar_name(block))
+        made, members = make_sample(self.recipe, number), _members(self.out / _tar_name(block))
         return {
             f"{_tar_name(block)}: {number:09d}{ending}": (decode_png(members[f"{number:09d}{ending}"]), made[key])
             for key, ending in PICTURE_ENDINGS.items()
@@ -227,12 +228,41 @@ class _WriteBlock:
                 counted = True
 
 
+@lru_cache(maxsize=1)  # samples are compared in order, many of each tar
+def _members(tar: Path) -> dict[str, bytes]:
+    return read_tar(tar)
+
+
 def _tar_name(block: int) -> str:
     return f"{block:06d}.tar"
 
 
 def _counts(sample: dict[str, np.ndarray]) -> dict[str, int]:
     return {key: int(array) for key, array in sample.items() if key.startswith("num_")}
+
+
+def refuse_joint_removal(out: str | Path, config: dict, image_format: str, shard: tuple[int, int]) -> None:
+    """Refuse one job of several that is to replace picture files: it would remove what another has just made.
+
+    Args:
+        out: Folder of the set.
+        config: The settings of the new one.
+        image_format: Its format.
+        shard: (i, n), as in `RunOptions`.
+
+    Raises:
+        ValueError: If n is more than one and there are picture files made from other settings.
+    """
+    try:
+        found = read_manifest(out)
+    except (FileNotFoundError, ValueError):
+        return
+    same = (found.config, found.inputs.get("file_format", image_format)) == (config, image_format)
+    if shard[1] > 1 and "file_format" in found.inputs and not same:
+        raise ValueError(
+            f"{out} holds pictures made from other settings, which several jobs cannot replace at the same time; "
+            "remove the folder, or choose another"
+        )
 
 
 def remove_other_files(out: str | Path, manifest: Manifest) -> None:

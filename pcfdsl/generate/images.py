@@ -17,11 +17,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.config import check_argument, from_dict
+from pcfdsl.config import check_argument, from_dict, to_dict
 from pcfdsl.formula.csv_io import format_ifs, systems_checksum
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.generate.driver import RunOptions, Summary, generate, make_sample, manifest_of
-from pcfdsl.generate.files import compare_files, remove_other_files, write_image_files
+from pcfdsl.generate.files import compare_files, refuse_joint_removal, remove_other_files, write_image_files
 from pcfdsl.generate.two_stage import (
     Categories,
     TwoStages,
@@ -116,6 +116,8 @@ def generate_images(
         ValueError, OSError: As for `generate` and `read_systems`.
     """
     check_argument("config", config, ImageSetConfig)
+    if options.overwrite:
+        refuse_joint_removal(out, to_dict(config.chosen), image_format, options.shard)
     stages = _stages(config, None if categories is None else read_systems(categories)[0])
 
     def make(images: ImageRecipe) -> Summary:

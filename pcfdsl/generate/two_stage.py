@@ -181,7 +181,7 @@ def verify_both(
     Args:
         stages: The recipes of the set.
         out: Its folder.
-        num_samples: How many of each to regenerate, drawn at random; all if None.
+        num_samples: How many of each to regenerate, drawn at random, of picture files spread evenly; all if None.
         options: Executor and progress, as for `generate`.
         compare: Compares the samples of a recipe with stored ones; `verify` if None. Its result has `path`,
             `num_compared` and `mismatches`.

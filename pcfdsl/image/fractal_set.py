@@ -1,6 +1,7 @@
 """The common base of FractalDB and ExFractalDB: categories are systems, given or searched for on first use."""
 
 from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from pcfdsl.config import ConfigError
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.image.labelled import ImageSet
-from pcfdsl.pointcloud.mix import Playable
+from pcfdsl.pointcloud.mix import Playable, remember
 from pcfdsl.rng import stream
 
 __all__ = ["MOST_HALVINGS", "FractalSet", "chosen_combination"]
@@ -38,10 +39,10 @@ class FractalSet(ImageSet):
             if ifs.dim != dim:
                 raise ConfigError([("categories", f"number {k} is {ifs.dim}D; this set needs {dim}D systems")])
         self._systems: dict[int, IFS] = dict(enumerate(categories or ()))
-        self._playable: dict[tuple[int, int, int], Playable] = {}
+        self._playable: OrderedDict[tuple[int, int, int], Playable] = OrderedDict()
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_systems": dict(self._systems), "_playable": {}}
+        return {**self.__dict__, "_systems": dict(self._systems), "_playable": OrderedDict()}
 
     @abstractmethod
     def search(self, category: int) -> IFS:
@@ -66,7 +67,7 @@ class FractalSet(ImageSet):
         playable = self._playable.get((category, weight, halvings))
         if playable is None:
             playable = Playable.of(self.weighted_system(category, weight, halvings))
-            self._playable[category, weight, halvings] = playable
+            remember(self._playable, (category, weight, halvings), playable)
         return playable
 
 

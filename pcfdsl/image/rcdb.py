@@ -51,6 +51,11 @@ class RCDBConfig:
 
     def inconsistencies(self):
         """Yield (field, message) for settings that are inconsistent with one another."""
+        if self.vertices[0] > 100 * self.mean_vertices:
+            yield (
+                "vertices",
+                f"begins at {self.vertices[0]}, of which an exponential of mean {self.mean_vertices:g} has none",
+            )
         yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "oval")
         if self.variant == "released":
             yield from released_inconsistencies(self, ContourDrawConfig())

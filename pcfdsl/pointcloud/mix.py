@@ -1,13 +1,15 @@
 """From a category's system to an instance: FractalNoiseMix, weighted parameters, rotation, scale and jitter."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pcfdsl.config import option, validate
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import NUM_LANES, draw_states, play, start_point, tabulate
-from pcfdsl.formula.normalize import axis_means, center_min_max_joint, shift_and_scale
+from pcfdsl.formula.normalize import axis_means, center_min_max_joint, is_one_point, shift_and_scale
 from pcfdsl.jit import kernel
 
 __all__ = ["Augmentation", "MixConfig", "Playable", "augment", "mix", "num_weightings", "weighted"]
@@ -70,7 +72,7 @@ def mix(
     A cloud is degenerate if it has no finite extent: the orbit diverged, or never left a point.
     """
     points = np.empty((num_points, 3), np.float32)
-    num_main = num_points - round(num_points * noise_ratio)
+    num_main = max(1, num_points - round(num_points * noise_ratio))
     games = (main.table, main.thresholds, main.start, partner.table, partner.thresholds, partner.start)
     return points if _mix(*games, draw_states(rng, 2), num_main, points) else None
 
@@ -95,7 +97,19 @@ def _fill(table, thresholds, start, states, points):
     orbit[:NUM_LANES] = start
     if play(table, thresholds, states, orbit) < len(orbit):
         return False
+    if len(points) > 1 and is_one_point(orbit[skipped:]):
+        return False
     return center_min_max_joint(orbit[skipped:], points)
+
+
+_REMEMBERED = 4096
+
+
+def remember(cache: OrderedDict[Any, Playable], key: Any, playable: Playable) -> None:
+    """Put a system into a cache; beyond some thousands the oldest go, which take microseconds to prepare again."""
+    cache[key] = playable
+    if len(cache) > _REMEMBERED:
+        cache.popitem(last=False)
 
 
 def num_weightings(ifs_dim: int, steps: int) -> int:

@@ -7,6 +7,7 @@ Cloud (k, j) depends on (config, k, j) alone.
 
 import threading
 from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from pcfdsl.config import ConfigError, check_argument, option, validate, within
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.search import CategorySearch, SearchConfig, search_category
-from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, weighted
+from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, remember, weighted
 from pcfdsl.rng import stream
 
 __all__ = [
@@ -59,6 +60,24 @@ class PCFractalConfig:
             yield "augmentation", "is not part of the released scripts; leave it at its defaults or use variant=native"
         if self.variant == "released" and self.search.sampler != "uniform":
             yield "search.sampler", f"is {self.search.sampler}, but released scripts draw uniformly; use variant=native"
+        if self.variant == "released":
+            yield from self._not_released()
+
+    def _not_released(self):
+        checked = {"variance_threshold": self.search.variance_threshold, "num_points": self.search.num_points}
+        if self.search != SearchConfig(**checked, sampler=self.search.sampler):
+            yield "search", "has settings that the released scripts do not have; leave all but the check's out"
+        if min(split_iterations(self.num_points, 1 - self.mix.noise_ratio)) < 3:
+            yield "mix.noise_ratio", "leaves a cloud of less than two points, which the released scripts cannot scale"
+
+
+def split_iterations(num_iterations: int, ratio: float) -> tuple[int, int]:
+    """Iterations of main and partner cloud, in the released arithmetic: the partner gets a truncated product plus one.
+
+    >>> split_iterations(10_000, 0.8)
+    (8000, 2000)
+    """
+    return int(num_iterations * ratio), int(num_iterations * (1 - ratio)) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +202,7 @@ class PCFractalDB(CloudSequence):
         self.config = config
         self.inputs: Mapping[str, str] = {}
         self._systems: dict[int, IFS] = dict(enumerate(categories or ()))
-        self._playable: dict[tuple[int, int], Playable] = {}
+        self._playable: OrderedDict[tuple[int, int], Playable] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -197,7 +216,7 @@ class PCFractalDB(CloudSequence):
         return {"config": self.config, "inputs": dict(self.inputs), "_systems": dict(self._systems)}
 
     def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state, _playable={}, _lock=threading.Lock())
+        self.__dict__.update(state, _playable=OrderedDict(), _lock=threading.Lock())
 
     def search(self, category: int) -> CategorySearch:
         """Search for a category, ignoring the cache, and return the statistics of the search."""
@@ -262,5 +281,6 @@ class PCFractalDB(CloudSequence):
                 step=augmentation.parameter_step,
                 steps=augmentation.parameter_steps,
             )
-            playable = self._playable[category, weighting] = Playable.of(ifs)
+            playable = Playable.of(ifs)
+            remember(self._playable, (category, weighting), playable)
         return playable

@@ -21,10 +21,10 @@ from pcfdsl.config import ConfigError
 from pcfdsl.formula import released
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.search import CategorySearch
-from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB, check_cloud
+from pcfdsl.pointcloud.pcfractal import FractalCloud, PCFractalConfig, PCFractalDB, check_cloud, split_iterations
 from pcfdsl.rng import stream
 
-__all__ = ["ReleasedPCFractalDB", "shared_partners", "split_iterations"]
+__all__ = ["ReleasedPCFractalDB", "shared_partners"]
 
 
 class ReleasedPCFractalDB(PCFractalDB):
@@ -79,15 +79,6 @@ class ReleasedPCFractalDB(PCFractalDB):
         if not np.isfinite(points).all():
             raise ValueError(f"instance {instance} of category {category} (partner {partner}) is not finite")
         return FractalCloud(points, category, instance)
-
-
-def split_iterations(num_iterations: int, ratio: float) -> tuple[int, int]:
-    """Iterations of main and partner cloud, in the released arithmetic: the partner gets a truncated product plus one.
-
-    >>> split_iterations(10_000, 0.8)
-    (8000, 2000)
-    """
-    return int(num_iterations * ratio), int(num_iterations * (1 - ratio)) + 1
 
 
 def shared_partners(seed: int, num_categories: int, num_instances: int) -> list[int]:

@@ -94,7 +94,9 @@ def _read_pickle(path: Path, hundred: bool) -> tuple[np.ndarray, np.ndarray]:
     key = "fine_labels" if hundred else "labels"
     if not isinstance(content, dict) or not {"data", key} <= content.keys():
         raise ValueError(f"{path} has no data and {key}, as a batch of CIFAR has")
-    pixels = np.asarray(content["data"])
+    pixels = content["data"]
+    if not isinstance(pixels, np.ndarray):
+        raise ValueError(f"{path} has data that are no array, but a {type(pixels).__name__}")
     labels = _labels(content[key], path)
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), _PIXELS):
         raise ValueError(f"{path} has data {pixels.dtype} {pixels.shape}; expected uint8 ({len(labels)}, {_PIXELS})")

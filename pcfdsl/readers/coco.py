@@ -1,7 +1,6 @@
 """Annotations of instances in COCO's format: read, and checked entry by entry before anything is made of them."""
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from PIL import Image
 from pcfdsl.readers.pictures import NO_PICTURE
 
 __all__ = ["CocoFile", "mask_of", "read_coco", "read_unrotated"]
+
+_FAR = 1e9  # no coordinate is beyond it, pixels
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,6 +128,8 @@ def _annotation_problems(entry: dict[str, Any], images: dict[int, Any], categori
         yield f"has category {entry.get('category_id')!r}, which is not among the categories"
     if not isinstance(box, list) or not _numbers(box) or len(box) != 4 or min(box[2:]) < 0:
         yield f"has the bbox {box!r}; expected [left, top, width, height] in pixels"
+    if not _numbers([entry.get("area", 0)]):
+        yield f"has the area {entry['area']!r}; expected a number of pixels"
     outline = entry.get("segmentation")
     if isinstance(outline, list):
         if not outline or not all(_numbers(part) and len(part) >= 6 and len(part) % 2 == 0 for part in outline):
@@ -147,7 +150,7 @@ def _whole(value: Any) -> bool:
 
 def _numbers(values: Any) -> bool:
     return isinstance(values, list) and all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) for value in values
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _FAR for value in values
     )
 
 

@@ -85,6 +85,8 @@ class _Hdf5:
         self.bytes_left = _MAX_BYTES
 
     def read(self, item: Any) -> Any:
+        if item.file.id != self.file.id or (isinstance(item, self.h5py.Dataset) and item.external):
+            raise ValueError("a part of it is in another file, which is not opened; MATLAB writes none")
         address = self.h5py.h5o.get_info(item.id).addr
         if address not in self.done:
             self.done[address] = self.struct(item) if isinstance(item, self.h5py.Group) else self.value(item)

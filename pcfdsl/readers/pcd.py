@@ -18,6 +18,7 @@ __all__ = ["read_pcd"]
 _KEYS = ("FIELDS", "SIZE", "TYPE", "COUNT", "POINTS", "WIDTH", "HEIGHT", "DATA")
 _USED = ("x", "y", "z", "rgb", "rgba", "r", "g", "b", "red", "green", "blue")
 _KINDS = {"F": "f", "I": "i", "U": "u"}
+_LONGEST = 64  # characters of a number in text
 _MAX_TIMES = 256  # an LZF reference of three bytes stands for at most 264
 
 
@@ -74,6 +75,8 @@ def _text_columns(body: bytes, fields: list[tuple[str, np.dtype, int]], about: M
     if len(numbers) % width or len(numbers) < width * _num_points(about):
         declared = width * _num_points(about)
         raise ValueError(f"is truncated: its header declares {declared} numbers, there are {len(numbers)}")
+    if max(map(len, numbers), default=0) > _LONGEST:  # an array of words is as wide as the longest
+        raise ValueError(f"has a number of more than {_LONGEST} characters")
     rows = np.array(numbers).reshape(-1, width)
     starts = np.cumsum([0, *(count for _, _, count in fields)])
     columns = {}

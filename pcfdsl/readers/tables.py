@@ -105,12 +105,12 @@ class _Form:
     numbers: Sequence[int]
     yaw: int | None
     factor: float  # of the values of yaw
-    tilt: Sequence[int]
+    tilt: Mapping[int, float]  # columns, and the factor of each
 
     def box(self, row: Sequence[str]) -> tuple[Sequence[float], float]:
         numbers = [number(row[k]) for k in self.numbers]
         yaw = self.factor * number(row[self.yaw]) if self.yaw is not None and row[self.yaw] else 0.0
-        tilt = max((number(row[k]) for k in self.tilt if row[k]), key=abs, default=0.0)
+        tilt = max((factor * number(row[k]) for k, factor in self.tilt.items() if row[k]), key=abs, default=0.0)
         if self.kind == "center":
             return (*numbers, yaw), tilt
         if yaw:
@@ -126,7 +126,8 @@ def _form(columns: Mapping[str, int], angle: str, line: int) -> _Form | None:
     if name is None:
         return None
     yaw, factor = _yaw(columns, angle, line)
-    tilt = [columns[key] for key in _TILT if key in columns]
+    units = _factors(angle).items()
+    tilt = {columns[key + unit]: of_unit for unit, of_unit in units for key in _TILT if key + unit in columns}
     parts = [_first(columns, spellings) for spellings in (_CENTERS | _SIZES).values()]
     limits = [_first(columns, (f"{axis}{end}", f"{end}{axis}")) for end in ("min", "max") for axis in "xyz"]
     corners = [[columns.get(f"{axis}{k}") for k in range(first, first + 8) for axis in "xyz"] for first in (0, 1)]
@@ -139,15 +140,22 @@ def _form(columns: Mapping[str, int], angle: str, line: int) -> _Form | None:
 
 def _yaw(columns: Mapping[str, int], angle: str, line: int) -> tuple[int | None, float]:
     """The column of yaw, and what makes its values `angle`."""
-    for unit, factor in (("", 1.0), ("rad", 1.0 if angle == "radians" else 180 / math.pi), ("deg", _OF_DEGREES[angle])):
+    for unit, factor in _factors(angle).items():
         if (found := _first(columns, [f"{name}{unit}" for name in _YAW])) is not None:
             return found, factor
-    if odd := [name for name in columns if _MAY_BE_YAW.search(name) and name not in _TILT]:
+    tilts = {key + unit for unit in _factors(angle) for key in _TILT}
+    if odd := [name for name in columns if _MAY_BE_YAW.search(name) and name not in tilts]:
         raise ValueError(f"line {line}: is the column {odd[0]!r} the yaw? Name it yaw, or else rename it")
     return None, 1.0
 
 
-_OF_DEGREES = {"degrees": 1.0, "radians": math.pi / 180}
+def _factors(angle: str) -> dict[str, float]:
+    """What makes an angle in a unit `angle`, by the end of a column's plain name."""
+    if angle == "radians":
+        return {"": 1.0, "rad": 1.0, "deg": math.pi / 180}
+    return {"": 1.0, "rad": 180 / math.pi, "deg": 1.0}
+
+
 _MAY_BE_YAW = re.compile(r"yaw|heading|theta|orientation|azimuth|^rot|^angle")
 
 
@@ -171,9 +179,9 @@ def _columns(cells: Sequence[str], line: int) -> dict[str, int]:
             raise ValueError(
                 f"line {line}: the column {cell!r} is in {unit[1]}; expected metres and radians or degrees"
             )
-        if name in _YAW and unit:
+        if name in (*_YAW, *_TILT) and unit:
             name += unit[1].casefold().replace("°", "deg")
-        stated = re.fullmatch(rf"({'|'.join(_YAW)})(deg|rad)(?:rees?|ians?)?", name)
+        stated = re.fullmatch(rf"({'|'.join((*_YAW, *_TILT))})(deg|rad)(?:rees?|ians?)?", name)
         name = name if stated is None else stated[1] + stated[2]
         if name and columns.setdefault(name, k) != k:
             raise ValueError(f"line {line}: two columns are named {cell!r}")

@@ -57,12 +57,19 @@ class ImageAugmentConfig:
         None, "crop: shorter side before cropping, pixels; null: no resizing", minimum=1, maximum=4_096
     )
     pad: int = option(0, "crop: zeros around the picture before cropping, pixels", minimum=0, maximum=4_096)
-    scale: tuple[float, float] = option((0.08, 1.0), "timm: range of a crop's share of the area", minimum=0.0)
+    scale: tuple[float, float] = option(
+        (0.08, 1.0), "timm: range of a crop's share of the area", minimum=0.0, maximum=1.0
+    )
     auto_augment: str | None = option(None, "timm: policy such as rand-m9-mstd0.5-inc1")
     erasing: float = option(0.0, "timm: probability that a part is replaced by noise", minimum=0.0, maximum=1.0)
 
     def __post_init__(self) -> None:
         validate(self)
+
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        if not self.scale[0] <= self.scale[1] or self.scale[1] == 0:
+            yield "scale", f"is {self.scale}; expected shares from the least to the greatest, which is above 0"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -60,7 +60,8 @@ def write_webdataset(
 
     Args:
         samples: The samples of a `StoredSet` or a recipe.
-        folder: Receives `00000.tar` and so on; existing files of these names are replaced atomically.
+        folder: Receives `00000.tar` and so on; existing files of these names are replaced atomically, and those
+            of an earlier export with more of them are removed.
         samples_per_file: Samples per tar; each tar is built in memory.
 
     Returns:
@@ -70,10 +71,12 @@ def write_webdataset(
         OSError: If they cannot be written.
     """
     folder = make_folder(folder)
-    return [
+    files = [
         _write_tar(folder, number, part, samples_per_file)
         for number, part in enumerate(_parts(samples, samples_per_file))
     ]
+    _remove_surplus(folder, "tar", len(files))
+    return files
 
 
 def write_parquet(
@@ -90,7 +93,8 @@ def write_parquet(
 
     Args:
         samples: The samples; all have the same arrays, whose shapes differ in the first axis only.
-        folder: Receives `00000.parquet` and so on; existing files of these names are replaced atomically.
+        folder: Receives `00000.parquet` and so on; existing files of these names are replaced atomically, and those
+            of an earlier export with more of them are removed.
         samples_per_file: Samples per file; each file is built in memory, with 100 samples per row group.
         metadata: Added to the schema of each file.
 
@@ -123,7 +127,15 @@ def write_parquet(
         pyarrow.parquet.write_table(table.replace_schema_metadata(about), content, row_group_size=_ROW_GROUP)
         files.append(folder / f"{number:05d}.parquet")
         write_file(files[-1], content.getvalue())
+    _remove_surplus(folder, "parquet", len(files))
     return files
+
+
+def _remove_surplus(folder: Path, ending: str, count: int) -> None:
+    """Remove the numbered files of an earlier export that had more of them: readers take all that are there."""
+    for path in folder.glob(f"[0-9][0-9][0-9][0-9][0-9].{ending}"):
+        if int(path.stem) >= count:
+            path.unlink()
 
 
 def _parts(samples: Iterable[dict[str, np.ndarray]], size: int) -> Iterator[list[dict[str, np.ndarray]]]:

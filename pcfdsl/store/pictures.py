@@ -68,12 +68,15 @@ def encode_image_tar(samples: Iterable[tuple[int, dict[str, np.ndarray]]]) -> by
     """A tar of numbered samples, whose bytes depend on the samples alone: no times, no owners.
 
     Each has `<number>.png` from its array `image`, `<number>.mask.png` if it has a `mask`, `<number>.cls` with its
-    `category` in digits if it has one, and `<number>.json` with all its scalars.
+    `category` in digits if it has one, and `<number>.json` with all its scalars, and of several labels with their
+    numbers as `categories`.
     """
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for number, sample in samples:
             scalars = {key: array.item() for key, array in sorted(sample.items()) if np.ndim(array) == 0}
+            if "category_mask" in sample:
+                scalars["categories"] = np.flatnonzero(sample["category_mask"]).tolist()
             for key, ending in PICTURE_ENDINGS.items():
                 if key in sample:
                     _add(tar, f"{number:09d}{ending}", encode_png(sample[key]))

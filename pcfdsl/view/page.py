@@ -136,7 +136,7 @@ def write_page(path: str | Path, items: Sequence[PageItem], *, title: str = "pcf
         ValueError: Without items.
         OSError: If the file cannot be written; an existing file is left untouched.
     """
-    write_file(path, page_html(items, title=title).encode())
+    write_file(path, _encoded(page_html(items, title=title)))
     return Path(path)
 
 
@@ -162,8 +162,12 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str = 
     for section in sections:
         parts.append(f"<h2>{html.escape(section.heading)}</h2>")
         parts.extend(_block(block) for block in section.blocks)
-    write_file(path, _document(title, f'<main class="report">{"".join(parts)}</main>').encode())
+    write_file(path, _encoded(_document(title, f'<main class="report">{"".join(parts)}</main>')))
     return Path(path)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")  # names of files may be any bytes
 
 
 def thinned(item: PageItem, max_points: int) -> PageItem:

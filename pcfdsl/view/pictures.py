@@ -1,5 +1,6 @@
 """Pictures to look at: of recipes and stored image sets, in tars, and in folders of picture files."""
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from PIL import Image
 
 from pcfdsl.image.sets import ImageSetConfig, open_images
 from pcfdsl.readers.folders import files_below, files_in
-from pcfdsl.readers.pictures import PICTURE_FILES, read_picture
+from pcfdsl.readers.pictures import NO_PICTURE, PICTURE_FILES, pixels_of, read_picture
 from pcfdsl.store.pictures import PICTURE_ENDINGS, decode_png, read_tar
 from pcfdsl.store.stored import StoredSet
 from pcfdsl.view.page import PageItem, Picture
@@ -97,7 +98,12 @@ def _is_image(name: str) -> bool:
 
 def _of_tar(tar: Path, name: str) -> Picture:
     members = read_tar(tar)
-    image, mask = decode_png(members[name]), members.get(name.removesuffix(".png") + PICTURE_ENDINGS["mask"])
+    mask = members.get(name.removesuffix(".png") + PICTURE_ENDINGS["mask"])
+    try:
+        with Image.open(io.BytesIO(members[name])) as opened:
+            image = pixels_of(opened)
+    except NO_PICTURE as error:
+        raise ValueError(f"{name} of {tar} cannot be read as a picture: {error}") from error
     if mask is not None:
         return _pair(image, decode_png(mask), name)
     label = members.get(name.removesuffix(".png") + ".cls", b"?").decode()

@@ -72,7 +72,7 @@ def load_shown(
     | .bin | float32 rows of `bin_columns`; x y z and, from six columns on, red green blue |
     | .yaml, or the name of a recipe | the clouds, scenes or images of a recipe, recognised by its keys |
     | .png .jpg and other pictures | that picture |
-    | folder of a generated set | its clouds, scenes, or images with any masks |
+    | folder of a generated set | its clouds, scenes, or images, with any masks except of a folder of files |
     | folder of a detection set | the scenes of all its splits, with their boxes |
     | any other folder | all files of these kinds below it, by name, except recipes; without clouds, its pictures or \
 tars of pictures |

@@ -103,3 +103,12 @@ def test_filters_on_parameters_leave_more_variety_than_the_check_alone():
     assert filtered.chamfer_distance is not None
     assert uniform.chamfer_distance is not None
     assert filtered.chamfer_distance.median > uniform.chamfer_distance.median
+
+
+def test_an_orbit_that_stays_on_a_point_is_no_cloud():
+    point = IFS(np.eye(3)[None] / 2, np.array([[1.0, 2, 3]]), np.ones(1))  # whose orbit ends at (2, 4, 6)
+    found = diversity([point, SIERPINSKI, point], stream(0))
+    assert found.num_without_cloud == 2
+    assert found.box_dimension is not None
+    with pytest.raises(ValueError, match=r"points have an extent of 0\.0"):
+        box_counts(np.ones((5, 3)))

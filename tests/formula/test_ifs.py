@@ -161,3 +161,9 @@ def test_csv_parser_returns_a_system_or_names_the_error_for_any_text(tmp_path_fa
     except ValueError as error:
         ifs, message = None, str(error)
     assert (ifs is not None and ifs.num_maps >= 1) or "x.csv" in message
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_single_maps_of_the_contractive_sampler_do_not_expand(dim):
+    batch = contractive(stream(2), 200, dim=dim, min_maps=1, max_maps=1)
+    assert max(np.linalg.svd(batch[i].matrices, compute_uv=False).max() for i in range(200)) <= 1 + 1e-9

@@ -20,6 +20,8 @@ from pcfdsl.image.contours import ContourDrawConfig
 from pcfdsl.image.exfractaldb import ExFractalDBConfig
 from pcfdsl.image.fractaldb import FractalDBConfig
 from pcfdsl.image.labelled import ImageSet
+from pcfdsl.image.multi_fractal import MultiFractal, MultiFractalConfig
+from pcfdsl.image.raster import DrawConfig
 from pcfdsl.image.rcdb import RCDBConfig
 from pcfdsl.image.segrcdb import SegRCDB, SegRCDBConfig
 from pcfdsl.image.sets import ImageSetConfig, open_images
@@ -174,6 +176,11 @@ def test_other_settings_replace_a_set_only_when_asked_to(image_format, tmp_path)
     with pytest.raises(DifferentSetError, match="num_categories: 5 -> 2"):
         generate_images(other, tmp_path / "set", image_format=image_format, options=QUIET)
     assert content(tmp_path / "set") == before
+    if image_format != "shards":
+        one_of_two = replace(QUIET, overwrite=True, shard=(0, 2))
+        with pytest.raises(ValueError, match="which several jobs cannot replace at the same time"):
+            generate_images(other, tmp_path / "set", image_format=image_format, options=one_of_two)
+        assert content(tmp_path / "set") == before
     generate_images(other, tmp_path / "set", image_format=image_format, options=replace(QUIET, overwrite=True))
     generate_images(other, tmp_path / "fresh", image_format=image_format, options=QUIET)
     assert content(tmp_path / "set") == content(tmp_path / "fresh")
@@ -273,3 +280,14 @@ def test_fractals_of_too_few_points_are_reported(tmp_path, capsys):
         generate_images(replace(FRACTALS, fractaldb=fractaldb), tmp_path / name, options=QUIET)
         reported = "of the inked pixels have no inked neighbour" in capsys.readouterr().err
         assert reported == (name == "few")
+
+
+def test_tars_of_pictures_with_several_labels_have_them(tmp_path):
+    fractals = FractalDBConfig(num_categories=6, image_size=32, num_points=2000, draw=DrawConfig(style="density"))
+    several = MultiFractalConfig(num_images=3, image_size=64, fractals=fractals)
+    config = ImageSetConfig(dataset="multi_fractal", multi_fractal=several)
+    generate_images(config, tmp_path / "set", image_format="webdataset", options=QUIET)
+    members = read_tar(tmp_path / "set" / "000000.tar")
+    for i in range(3):
+        labels = json.loads(members[f"{i:09d}.json"])["categories"]
+        assert labels == sorted(MultiFractal(several).categories_of(i).tolist())

@@ -184,6 +184,7 @@ def test_averages_are_rounded_means():
         (lambda: RCDBConfig(variant="released", num_categories=6, jobs=4), "jobs: is 4, which does not divide"),
         (lambda: RCDBConfig(variant="released", image_size=511), "image_size: is 511"),
         (lambda: RCDBConfig(variant="released", draw=ContourDrawConfig(color=True)), "draw: is not part of the"),
+        (lambda: RCDBConfig(vertices=(800, 1000), mean_vertices=1), "vertices: begins at 800"),
         (lambda: ContourDrawConfig(ink=(9, 3)), "ink: is a range from 9 down to 3"),
         (lambda: ContourDrawConfig(break_fraction=1.1), "break_fraction: must be at most 1"),
         (lambda: VisualAtomConfig(waves=(3, 3)), "waves: leaves both sinusoids 3 periods"),

@@ -120,9 +120,11 @@ def test_degenerate_instances_get_half_the_weight_and_are_counted():
 
 
 def test_a_system_that_goes_nowhere_is_an_error():
-    point = IFS.from_maps(np.zeros((2, 3, 3)), np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="system of category 0 itself diverges or stays on a point"):
-        ExFractalDB(ExFractalDBConfig(num_categories=1), [point])[0]
+    origin = IFS.from_maps(np.zeros((2, 3, 3)), np.zeros((2, 3)))
+    elsewhere = IFS(np.eye(3)[None] / 2, np.array([[1.0, 2, 3]]), np.ones(1))
+    for point in (origin, elsewhere):
+        with pytest.raises(ValueError, match="system of category 0 itself diverges or stays on a point"):
+            ExFractalDB(ExFractalDBConfig(num_categories=1), [point])[0]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from subprocess import run
 import numpy as np
 import pytest
 
+import pcfdsl.pointcloud.mix
 from pcfdsl.config import ConfigError
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.formula.iterate import chaos_game
@@ -151,3 +152,31 @@ def test_released_variant_keeps_every_published_rule():
 def test_the_generator_does_not_import_torch():
     code = "import sys, pcfdsl.generate.driver, pcfdsl.pointcloud.released; sys.exit('torch' in sys.modules)"
     assert run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_orbit_that_stays_on_a_point_is_degenerate():
+    point = IFS(np.eye(3)[None] / 2, np.array([[1.0, 2, 3]]), np.ones(1))
+    with pytest.raises(ValueError, match="was degenerate 100 times"):
+        PCFractalDB(PCFractalConfig(num_categories=2, num_instances=1), [point, point])[0]
+
+
+def test_a_cloud_of_few_points_keeps_one_of_its_own():
+    for noise_ratio, num_points in ((0.95, 10), (0.2, 1)):
+        config = PCFractalConfig(num_categories=2, num_instances=2, search=EASY, mix=MixConfig(noise_ratio=noise_ratio))
+        assert np.isfinite(PCFractalDB(config).cloud(0, 0, num_points=num_points).points).all()
+
+
+def test_prepared_systems_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(pcfdsl.pointcloud.mix, "_REMEMBERED", 3)
+    database = PCFractalDB(CONFIG)
+    clouds = [cloud.points for cloud in database]
+    assert len(database._playable) == 3
+    np.testing.assert_array_equal(database[0].points, clouds[0])
+
+
+def test_released_clouds_have_settings_that_the_scripts_have():
+    with pytest.raises(ConfigError, match="search: has settings that the released scripts do not have"):
+        PCFractalConfig(variant="released", search=SearchConfig(max_maps=2))
+    for noise_ratio in (0.0, 0.95):
+        with pytest.raises(ConfigError, match=r"mix\.noise_ratio: leaves a cloud of less than two points"):
+            PCFractalConfig(variant="released", num_points=10, mix=MixConfig(noise_ratio=noise_ratio))

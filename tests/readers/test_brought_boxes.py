@@ -103,3 +103,11 @@ def test_labelclouds_radians_are_within_half_a_turn(tmp_path):
     with pytest.raises(ValueError, match=r"yaw reaches 5; expected radians, -pi to pi\. Are these degrees"):
         read(tmp_path, content, "a.json")
     np.testing.assert_allclose(read(tmp_path, content, "a.json", angle="degrees").boxes, [[*BOX, np.deg2rad(5)]])
+
+
+@pytest.mark.parametrize("angle", ["radians", "degrees"])
+@pytest.mark.parametrize("column", ["roll (deg)", "roll_deg", "Rotation X [°]", "pitch degrees"])
+def test_a_tilt_in_degrees_is_one(tmp_path, column, angle):
+    with pytest.raises(ValueError, match="a box is tilted by 80 degrees"):
+        read(tmp_path, f"{HEAD},yaw_deg,{column}\n{ROW},5,80\n", angle=angle)
+    assert read(tmp_path, f"{HEAD},yaw_deg,{column}\n{ROW},5,2\n", angle=angle).notes

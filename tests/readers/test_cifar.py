@@ -87,6 +87,7 @@ def test_what_does_not_fit_is_named(tmp_path):
         ({"data": ROWS, "labels": [10] * 10}, "labels from 10 to 10; expected 0 to 9"),
         ({"data": ROWS, "labels": "text"}, "not a list of small whole numbers"),
         ([1, 2], "has no data and labels"),
+        ({"data": ROWS.tolist(), "labels": LABELS}, "data that are no array, but a list"),
     ):
         bad.write_bytes(pickle.dumps(content))
         with pytest.raises(ValueError, match=f"data_batch_3 has .*{why}|data_batch_3 {why}"):

@@ -298,6 +298,7 @@ def test_structured_arrays_and_npz(tmp_path):
         ("a.pcd", pcd("binary", body=POINTS.tobytes()[:-1]), "declares 84 bytes, there are 83"),
         ("a.pcd", pcd().replace(b"FIELDS x", b"FIELDS u"), "has no fields x y z"),
         ("a.pcd", pcd("zipped"), "data of kind zipped"),
+        ("a.pcd", pcd(body=TEXT.encode() + b"1 " * 2 + b"1" * 5000), "a number of more than 64 characters"),
         ("a.txt", b"nothing here", "no row of three numbers"),
         ("a.xyz", TEXT.encode() + b"1 2\n", "does not begin with 3 numbers as its first does"),
         ("a.xyz", bytes(50), "is no text"),

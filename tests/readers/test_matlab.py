@@ -230,3 +230,18 @@ def test_values_of_variable_length_are_refused(tmp_path):
         file.create_dataset("x", data=["text"] * 3, dtype=h5py.string_dtype())
     with pytest.raises(ValueError, match="values of variable length are not read"):
         read_variable(tmp_path / "m.mat", "x")
+
+
+@pytest.mark.parametrize("how", ["link", "storage"])
+def test_other_files_are_not_opened(how, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["x"] = np.arange(8.0)
+    (tmp_path / "secret.bin").write_bytes(bytes(64))
+    with h5py.File(tmp_path / "m.mat", "w") as file:
+        if how == "link":
+            file["x"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "x")
+        else:
+            file.create_dataset("x", (8,), "f8", external=[(str(tmp_path / "secret.bin"), 0, 64)])
+    with pytest.raises(ValueError, match="a part of it is in another file, which is not opened"):
+        read_variable(tmp_path / "m.mat", "x")

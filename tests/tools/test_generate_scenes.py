@@ -68,3 +68,12 @@ def test_the_cost_is_known_before_and_slips_are_named_by_their_kind(tool, tmp_pa
     said = tool("generate_scenes", "fractals.num_categories=0", "--out", "set", code=2).stderr
     assert "fractals.num_categories: must be at least 1" in said
     assert "error: --out is required" in tool("generate_scenes", *FRACTALS, code=2).stderr
+
+
+def test_options_that_would_do_nothing_are_refused(tool):
+    for options, message in (
+        (("--verify", "--shard", "0/2"), "--verify checks the whole set and writes nothing"),
+        (("--verify", "--overwrite"), "--verify checks the whole set and writes nothing"),
+        (("--num-samples", 3), "--num-samples is for --verify"),
+    ):
+        assert message in tool("generate_scenes", *FRACTALS, "--out", "set", *options, code=2).stderr

@@ -1,3 +1,6 @@
+import os
+import tarfile
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +10,7 @@ from pcfdsl.generate.images import generate_images
 from pcfdsl.image.rcdb import RCDBConfig
 from pcfdsl.image.segrcdb import SegRCDBConfig
 from pcfdsl.image.sets import ImageSetConfig, open_images
+from pcfdsl.rng import stream
 from pcfdsl.view.page import Picture
 from pcfdsl.view.pictures import fit
 from pcfdsl.view.sources import load_items, load_shown, render_items, write_items
@@ -66,3 +70,26 @@ def test_fitting_keeps_proportions():
     assert fit(large, 90).shape == (36, 90, 3)
     pattern = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     np.testing.assert_array_equal(fit(pattern, 7)[::3, ::3], pattern)
+
+
+def test_pictures_of_others_in_tars_have_their_colours(tmp_path):
+    picture = Image.fromarray(np.full((4, 4, 3), [200, 30, 40], np.uint8))
+    for name, image in {
+        "palette": picture.convert("P", palette=Image.Palette.ADAPTIVE),
+        "alpha": picture.convert("RGBA"),
+    }.items():
+        image.save(tmp_path / f"{name}.png")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for path in sorted(tmp_path.glob("*.png")):
+            tar.add(path, path.name)
+            path.unlink()
+    shown = load_shown(tmp_path)
+    assert [item.image.reshape(-1, 3)[0].tolist() for item in shown] == [[200, 30, 40]] * 2
+
+
+def test_a_picture_may_have_any_bytes_for_a_name(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name)
+    write_items(tmp_path / "page.html", load_shown(tmp_path), title=name)
+    assert "caf\\udce9.png" in (tmp_path / "page.html").read_text()
+    assert stream(0, name).integers(1000) == stream(0, name).integers(1000)

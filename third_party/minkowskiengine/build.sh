@@ -20,9 +20,10 @@ chmod +x "$work/bin/pip"
 export PATH="$work/bin:$PATH"
 
 # Without the standard library's distutils, numpy.distutils (imported for the metadata) breaks under recent setuptools.
+# The checksum is asked of pip itself, which runs setup.py.
+echo "MinkowskiEngine==$version --hash=sha256:$sha256" > "$work/requirements.txt"
 SETUPTOOLS_USE_DISTUTILS=stdlib "$python" -m pip download --quiet --no-deps --no-binary :all: --no-build-isolation \
-    --dest "$work" "MinkowskiEngine==$version"
-echo "$sha256  $work/MinkowskiEngine-$version.tar.gz" | sha256sum --check --quiet
+    --dest "$work" --require-hashes --requirement "$work/requirements.txt"
 tar -xzf "$work/MinkowskiEngine-$version.tar.gz" -C "$work"
 cd "$work/MinkowskiEngine-$version"
 

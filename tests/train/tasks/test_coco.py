@@ -147,6 +147,8 @@ def broken(key, k, **values):
         (broken("images", 1, width=0), r"images\[1\] \(id 101\) has no width and height"),
         (broken("images", 1, file_name=None), r"images\[1\] \(id 101\) has no file_name"),
         (broken("images", 1, id=100), "ids of images repeat"),
+        (broken("annotations", 2, bbox=[0, 0, 1, 10**400]), r"annotations\[2\] \(id 2\) has the bbox"),
+        (broken("annotations", 2, area="large"), r"annotations\[2\] \(id 2\) has the area 'large'"),
         (broken("annotations", 2, image_id=7), r"annotations\[2\] \(id 2\) is of picture 7, which is not among"),
         (broken("annotations", 2, category_id=4), r"annotations\[2\] \(id 2\) has category 4, which is not among"),
         (broken("annotations", 2, bbox=[1, 2, -3, 4]), r"annotations\[2\] \(id 2\) has the bbox \[1, 2, -3, 4\]"),

@@ -243,3 +243,9 @@ def test_a_part_with_an_odd_number_of_pictures_cannot_be_mixed():
     batch = task.collate([task.dataset[0, i] for i in range(3)])  # what each of two processes gets
     with pytest.raises(ConfigError, match=r"mix: mixing pairs .* a part has 3; choose another train.batch_size"):
         task.loss(task.model, batch, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("scale", [(0.0, 0.0), (1.0, 0.08), (2.0, 5.0)])
+def test_a_range_of_crops_that_there_is_not_is_refused(scale):
+    with pytest.raises(ConfigError, match=r"augment\.scale"):
+        config(augment={"scale": scale})
