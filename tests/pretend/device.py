@@ -11,6 +11,7 @@ run it in a process of their own. It knows nothing of races, streams, real memor
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,10 @@ from torch.utils import backend_registration
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+
+import pcfdsl
+
+PACKAGE = f"{Path(pcfdsl.__file__).parent}/"
 
 __all__ = ["FREE", "NAME", "Ledger", "Pretending", "ledger"]
 
@@ -194,8 +199,7 @@ def _line() -> str:
     """Innermost line of the package that is being executed."""
     frame = sys._getframe(2)
     while frame is not None:
-        _, found, path = frame.f_code.co_filename.rpartition("/pcfdsl/")
-        if found and not path.startswith("tests/"):
-            return f"{path}:{frame.f_lineno}"
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            return f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}"
         frame = frame.f_back
     return "torch (backward pass, optimiser)"

@@ -34,12 +34,20 @@ def test_the_tasks_of_a_slurm_array_make_the_set_of_one_process(tmp_path, first)
             ["bash", CLUSTER / "slurm_generate.sh", *SMOKE, "--out", tmp_path / "set"],
             SLURM_ARRAY_TASK_ID=str(task),
             SLURM_ARRAY_TASK_MIN=str(first),
+            SLURM_ARRAY_TASK_MAX=str(first + 2),
             SLURM_ARRAY_TASK_COUNT="3",
             SLURM_CPUS_PER_TASK="1",
         )
         assert done.returncode == 0, done.stderr
     assert files(tmp_path / "set") == files(tmp_path / "whole")
     assert json.loads(done.stdout)["clouds"]["complete"]
+
+
+def test_an_array_with_gaps_is_refused():
+    array = {"SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_MAX": "9", "SLURM_ARRAY_TASK_COUNT": "2"}
+    done = run(["bash", CLUSTER / "slurm_generate.sh", *SMOKE], SLURM_ARRAY_TASK_ID="9", **array)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the array has gaps; submit the whole one again" in done.stderr
 
 
 def test_slurm_training_hands_torchrun_all_nodes_and_the_whole_command(tmp_path):
