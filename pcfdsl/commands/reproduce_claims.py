@@ -16,7 +16,7 @@ def main() -> dict:
         from pcfdsl.studies.image_arms import ARMS, DEEPCLUSTER
         from pcfdsl.train.tasks.table import TASKS
 
-    costs = "; ".join(f"{name}: {plan.about}" for name, plan in PLANS.items())
+    costs = " ".join(f"{name}: {plan.about}" for name, plan in PLANS.items())
     parser = argparse.ArgumentParser(description=__doc__, epilog=costs)
     parser.add_argument("--plan", choices=tuple(PLANS), help="what to run (default: small)")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of all runs and of claims.html")

@@ -60,14 +60,14 @@ def write_webdataset(
 
     Args:
         samples: The samples of a `StoredSet` or a recipe.
-        folder: Receives `00000.tar` and so on; existing files of these names are replaced atomically, and those
-            of an earlier export with more of them are removed.
+        folder: Receives `00000.tar` and so on; existing files of these names are replaced atomically.
         samples_per_file: Samples per tar; each tar is built in memory.
 
     Returns:
         The files written.
 
     Raises:
+        ValueError: If there are more numbered tars in the folder, after writing; readers would take them too.
         OSError: If they cannot be written.
     """
     folder = make_folder(folder)
@@ -75,7 +75,7 @@ def write_webdataset(
         _write_tar(folder, number, part, samples_per_file)
         for number, part in enumerate(_parts(samples, samples_per_file))
     ]
-    _remove_surplus(folder, "tar", len(files))
+    _refuse_surplus(folder, "tar", len(files))
     return files
 
 
@@ -93,8 +93,7 @@ def write_parquet(
 
     Args:
         samples: The samples; all have the same arrays, whose shapes differ in the first axis only.
-        folder: Receives `00000.parquet` and so on; existing files of these names are replaced atomically, and those
-            of an earlier export with more of them are removed.
+        folder: Receives `00000.parquet` and so on; existing files of these names are replaced atomically.
         samples_per_file: Samples per file; each file is built in memory, with 100 samples per row group.
         metadata: Added to the schema of each file.
 
@@ -103,7 +102,8 @@ def write_parquet(
 
     Raises:
         ImportError: If pyarrow is not installed.
-        ValueError: If a sample's arrays, dtypes or trailing sizes differ from those of its file's first sample.
+        ValueError: If a sample's arrays, dtypes or trailing sizes differ from those of its file's first sample; or, after
+            writing, if there are more numbered tables in the folder.
         OSError: If files cannot be written.
     """
     try:
@@ -127,15 +127,20 @@ def write_parquet(
         pyarrow.parquet.write_table(table.replace_schema_metadata(about), content, row_group_size=_ROW_GROUP)
         files.append(folder / f"{number:05d}.parquet")
         write_file(files[-1], content.getvalue())
-    _remove_surplus(folder, "parquet", len(files))
+    _refuse_surplus(folder, "parquet", len(files))
     return files
 
 
-def _remove_surplus(folder: Path, ending: str, count: int) -> None:
-    """Remove the numbered files of an earlier export that had more of them: readers take all that are there."""
-    for path in folder.glob(f"[0-9][0-9][0-9][0-9][0-9].{ending}"):
-        if int(path.stem) >= count:
-            path.unlink()
+def _refuse_surplus(folder: Path, ending: str, count: int) -> None:
+    """Say so if numbered files are beside those of this export: readers take all that are there."""
+    surplus = sorted(
+        path.name for path in folder.glob(f"[0-9][0-9][0-9][0-9][0-9].{ending}") if int(path.stem) >= count
+    )
+    if surplus:
+        raise ValueError(
+            f"{folder} holds {', '.join(surplus[:3])}{' and more' if surplus[3:] else ''} besides the {count} files of this "
+            "export, which are written; remove what is not of it, for readers take all that are there"
+        )
 
 
 def _parts(samples: Iterable[dict[str, np.ndarray]], size: int) -> Iterator[list[dict[str, np.ndarray]]]:

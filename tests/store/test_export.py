@@ -88,9 +88,12 @@ def test_parquet_rejects_samples_that_differ(tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_webdataset, write_parquet])
-def test_a_smaller_export_leaves_no_file_of_a_larger_one(write, tmp_path):
+def test_files_of_a_larger_export_are_named(write, tmp_path):
     samples = [{"points": np.full((2, 3), i, np.float32)} for i in range(6)]
     assert len(write(samples, tmp_path, samples_per_file=2)) == 3
     (tmp_path / "mine.tar").touch()
-    files = write(samples, tmp_path, samples_per_file=6)
-    assert sorted(tmp_path.iterdir()) == sorted([*files, tmp_path / "mine.tar"])
+    with pytest.raises(
+        ValueError, match=r"holds 00001\.\w+, 00002\.\w+ besides the 1 files of this export, which are written"
+    ):
+        write(samples, tmp_path, samples_per_file=6)
+    assert len(list(tmp_path.iterdir())) == 4  # nothing was removed
