@@ -102,7 +102,7 @@ def write_parquet(
 
     Raises:
         ImportError: If pyarrow is not installed.
-        ValueError: If a sample's arrays, dtypes or trailing sizes differ from those of its file's first sample; or, after
+        ValueError: If a sample's arrays, dtypes or trailing sizes differ from those of its file's first sample; after
             writing, if there are more numbered tables in the folder.
         OSError: If files cannot be written.
     """
@@ -133,13 +133,13 @@ def write_parquet(
 
 def _refuse_surplus(folder: Path, ending: str, count: int) -> None:
     """Say so if numbered files are beside those of this export: readers take all that are there."""
-    surplus = sorted(
-        path.name for path in folder.glob(f"[0-9][0-9][0-9][0-9][0-9].{ending}") if int(path.stem) >= count
-    )
+    numbered = folder.glob(f"[0-9][0-9][0-9][0-9][0-9].{ending}")
+    surplus = sorted(path.name for path in numbered if int(path.stem) >= count)
     if surplus:
+        names = ", ".join(surplus[:3]) + (" and more" if surplus[3:] else "")
         raise ValueError(
-            f"{folder} holds {', '.join(surplus[:3])}{' and more' if surplus[3:] else ''} besides the {count} files of this "
-            "export, which are written; remove what is not of it, for readers take all that are there"
+            f"{folder} holds {names} besides the {count} file(s) of this export, which are written; remove what is not "
+            "of it, for readers take all that are there"
         )
 
 
