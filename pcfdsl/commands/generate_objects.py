@@ -9,11 +9,11 @@ __all__ = ["main"]
 
 
 def main() -> dict:
-    from pcfdsl.generate.objects import generate_objects, plan_objects, verify_objects
+    from pcfdsl.generate.one_stage import generate_set, plan_set, verify_set
     from pcfdsl.pointcloud.objects import ObjectsConfig
 
     parser = argparse.ArgumentParser(description=__doc__)
     add_config(parser, ObjectsConfig)
     add_generation(parser)
     args = parser.parse_intermixed_args()  # key=value may be anywhere
-    return generate(parser, args, (ObjectsConfig,), (plan_objects, generate_objects, verify_objects))
+    return generate(parser, args, (ObjectsConfig,), (plan_set, generate_set, verify_set))

@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 
 def main() -> dict:
-    from pcfdsl.generate.scenes import generate_scenes, plan_scenes, verify_scenes
+    from pcfdsl.generate.one_stage import generate_set, plan_set, verify_set
     from pcfdsl.scene.config import FractalScenesConfig, ObjectScenesConfig
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -17,4 +17,4 @@ def main() -> dict:
     add_config(parser, *kinds)
     add_generation(parser)
     args = parser.parse_intermixed_args()  # key=value may be anywhere
-    return generate(parser, args, kinds, (plan_scenes, generate_scenes, verify_scenes))
+    return generate(parser, args, kinds, (plan_set, generate_set, verify_set))

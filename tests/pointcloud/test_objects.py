@@ -12,7 +12,7 @@ from pcfdsl.datasets.clouds import FormulaClouds, open_clouds
 from pcfdsl.datasets.scene_shards import SceneShards
 from pcfdsl.datasets.sources import FormulaSource, open_scenes
 from pcfdsl.generate.driver import RunOptions, generate
-from pcfdsl.generate.objects import generate_objects, plan_objects, verify_objects
+from pcfdsl.generate.one_stage import generate_set, plan_set, verify_set
 from pcfdsl.generate.workers import local
 from pcfdsl.pointcloud.objects import ObjectClouds, ObjectsConfig
 from pcfdsl.pointcloud.surfaces import SuperquadricsConfig, SurfaceClouds
@@ -161,13 +161,13 @@ def test_classification_draws_the_clouds_of_the_set():
 
 
 def test_a_stored_set_is_the_same_for_any_number_of_workers_and_jobs(tmp_path):
-    made = generate_objects(CONFIG, tmp_path / "one", options=QUIET)
+    made = generate_set(CONFIG, tmp_path / "one", options=QUIET)
     for i in (1, 0):
         options = replace(QUIET, shard=(i, 2), executor=local(2))
-        again = generate_objects(CONFIG, tmp_path / "two", options=options)
+        again = generate_set(CONFIG, tmp_path / "two", options=options)
     assert made["sha256"] == again["sha256"]
-    assert verify_objects(CONFIG, tmp_path / "one", num_samples=5, options=QUIET)["num_compared"] == 5
-    assert plan_objects(CONFIG)["num_samples"] == made["num_samples"] == 54
+    assert verify_set(CONFIG, tmp_path / "one", num_samples=5, options=QUIET)["num_compared"] == 5
+    assert plan_set(CONFIG)["num_samples"] == made["num_samples"] == 54
     clouds = ObjectClouds(CONFIG)
     sample = open_set(tmp_path / "one")[17]
     assert (sample["points"] == clouds[17].points).all()

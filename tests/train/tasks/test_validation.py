@@ -8,7 +8,7 @@ import pytest
 import pcfdsl as pf
 from pcfdsl.config import ConfigError, load
 from pcfdsl.datasets.sources import FurnitureSource, NoSource, known_classes, open_scenes
-from pcfdsl.generate.objects import generate_objects
+from pcfdsl.generate.one_stage import generate_set
 from pcfdsl.pointcloud.objects import ObjectsConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.train.tasks.classification import ClassificationConfig, train_classifier
@@ -97,7 +97,7 @@ def test_so_it_does_in_other_trainings(config_class, recipe, train, data, tmp_pa
 def test_so_it_does_in_sets(tmp_path):
     config = load(ObjectsConfig, "objects/smoke", (f"objects=[{{formula: ifs, num_categories: 2, {HOPELESS}}}]",))
     with pytest.raises(ConfigError, match=r"^objects\.0\.search\.variance_threshold: category 0"):
-        generate_objects(config, tmp_path / "set")
+        generate_set(config, tmp_path / "set")
     fractals = load(pf.PCFractalConfig, "pcfractal/smoke", ("search={variance_threshold: 0.9, max_draws: 50}",))
     with pytest.raises(ConfigError, match=r"^search\.variance_threshold: category 1"):
         pf.open_pcfractal(fractals).category(1)
