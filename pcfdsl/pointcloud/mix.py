@@ -12,7 +12,7 @@ from pcfdsl.formula.iterate import NUM_LANES, draw_states, play, start_point, ta
 from pcfdsl.formula.normalize import axis_means, center_min_max_joint, is_one_point, shift_and_scale
 from pcfdsl.jit import kernel
 
-__all__ = ["Augmentation", "MixConfig", "Playable", "augment", "mix", "num_weightings", "weighted"]
+__all__ = ["Augmentation", "MixConfig", "Playable", "augment", "mix", "num_weightings", "remember", "weighted"]
 
 _BURN_IN = 16
 

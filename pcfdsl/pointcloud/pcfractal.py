@@ -56,14 +56,14 @@ class PCFractalConfig:
         """Yield (field, message) for settings that are inconsistent with one another."""
         if self.mix.noise_ratio > 0 and self.num_categories < 2:
             yield "num_categories", "1 leaves no partner to mix with; use at least 2, or mix.noise_ratio=0"
-        if self.variant == "released" and self.augmentation != Augmentation():
-            yield "augmentation", "is not part of the released scripts; leave it at its defaults or use variant=native"
-        if self.variant == "released" and self.search.sampler != "uniform":
-            yield "search.sampler", f"is {self.search.sampler}, but released scripts draw uniformly; use variant=native"
         if self.variant == "released":
             yield from self._not_released()
 
     def _not_released(self):
+        if self.augmentation != Augmentation():
+            yield "augmentation", "is not part of the released scripts; leave it at its defaults or use variant=native"
+        if self.search.sampler != "uniform":
+            yield "search.sampler", f"is {self.search.sampler}, but released scripts draw uniformly; use variant=native"
         checked = {"variance_threshold": self.search.variance_threshold, "num_points": self.search.num_points}
         if self.search != SearchConfig(**checked, sampler=self.search.sampler):
             yield "search", "has settings that the released scripts do not have; leave all but the check's out"

@@ -41,12 +41,15 @@ class PretrainConfig:
             yield f"model.{misfit[0]}", misfit[1]
 
 
+_OF_BOXES = ("votes", "class_agnostic", "draws")
+
+
 def no_boxes(points: PointsConfig, augment: AugmentConfig) -> Iterator[tuple[str, str]]:
     """Yields (field, problem) for settings of boxes and votes, where two views are contrasted and there are neither."""
-    given = {f"points.{name}": getattr(points, name) for name in ("votes", "class_agnostic", "draws")}
     defaults = PointsConfig()
-    for key, value in (given | {"augment.hull": augment.hull}).items():
-        if value != getattr(defaults, key.removeprefix("points."), False):
+    unused = {f"points.{name}": (getattr(points, name), getattr(defaults, name)) for name in _OF_BOXES}
+    for key, (value, default) in (unused | {"augment.hull": (augment.hull, False)}).items():
+        if value != default:
             yield key, f"is {value}, but views are contrasted without boxes and votes; leave it out"
 
 
