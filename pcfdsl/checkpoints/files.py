@@ -41,7 +41,7 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], *, metadata: Ma
     path = _checked(path)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     about = {**(metadata or {}), _CHECKSUM: _checksum(state)}
-    write_file(path, save(state, metadata={key: json.dumps(value) for key, value in about.items()}))
+    write_file(path, _ordered(save(state, metadata={key: json.dumps(value) for key, value in about.items()})))
     return path
 
 
@@ -81,6 +81,19 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any
     if metadata.pop(_CHECKSUM, None) not in (None, _checksum(state)):
         raise ValueError(f"{path} is damaged (its checksum is wrong); write or copy it again")
     return state, metadata
+
+
+def _ordered(file: bytes) -> bytes:
+    """The same file with its metadata in alphabetical order, so that equal runs write equal files.
+
+    safetensors writes them in an order that changes from one process to the next.
+    """
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(file)[end:]))
 
 
 def _checksum(state: Mapping[str, Tensor]) -> str:

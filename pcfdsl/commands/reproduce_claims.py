@@ -9,12 +9,7 @@ __all__ = ["main"]
 
 
 def main() -> dict:
-    with needs("image"):
-        from pcfdsl.studies.claims.page import write_claims_page
-        from pcfdsl.studies.claims.plan import PLANS
-        from pcfdsl.studies.claims.run import plan_of, run_plan
-        from pcfdsl.studies.image_arms import ARMS, DEEPCLUSTER
-        from pcfdsl.train.tasks.table import TASKS
+    from pcfdsl.studies.claims.plan import PLANS
 
     costs = " ".join(f"{name}: {plan.about}" for name, plan in PLANS.items())
     parser = argparse.ArgumentParser(description=__doc__, epilog=costs)
@@ -33,6 +28,11 @@ def main() -> dict:
     )
     add_open(parser)
     args = parser.parse_args()
+    with needs("image"):
+        from pcfdsl.studies.claims.page import write_claims_page
+        from pcfdsl.studies.claims.run import plan_of, run_plan
+        from pcfdsl.studies.image_arms import ARMS, DEEPCLUSTER
+        from pcfdsl.train.tasks.table import TASKS
     failures = []
     if args.report_only:
         plan = plan_of(args.out)

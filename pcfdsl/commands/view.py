@@ -10,9 +10,8 @@ __all__ = ["main"]
 def main() -> dict | None:
     from pcfdsl.generate.two_stage import diversity_of
     from pcfdsl.view.diversity import diversity_section
-    from pcfdsl.view.page import Picture
     from pcfdsl.view.sheet import save_png
-    from pcfdsl.view.sources import load_shown, render_items, write_items
+    from pcfdsl.view.sources import load_shown, noun_of, render_items, write_items
     from pcfdsl.view.window import show
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -38,4 +37,4 @@ def main() -> dict | None:
         written["png"] = str(save_png(args.png, render_items(items, columns=args.columns)))
     if not written:
         show(items, title=args.path)
-    return {"pictures" if isinstance(items[0], Picture) else "clouds": len(items), **written}
+    return {noun_of(items): len(items), **written}

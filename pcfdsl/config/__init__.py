@@ -7,7 +7,18 @@ The field docs are the help text; types and bounds are checked wherever the data
 from pcfdsl.config.arguments import check_argument
 from pcfdsl.config.help import describe
 from pcfdsl.config.reading import from_dict, load, load_one_of
-from pcfdsl.config.settings import REQUIRED, ConfigError, Settings, digest, option, to_dict, to_yaml, validate, within
+from pcfdsl.config.settings import (
+    REQUIRED,
+    ConfigError,
+    Settings,
+    differences,
+    digest,
+    option,
+    to_dict,
+    to_yaml,
+    validate,
+    within,
+)
 from pcfdsl.config.values import kinds_of
 
 __all__ = [
@@ -16,6 +27,7 @@ __all__ = [
     "Settings",
     "check_argument",
     "describe",
+    "differences",
     "digest",
     "from_dict",
     "kinds_of",

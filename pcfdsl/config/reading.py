@@ -82,14 +82,23 @@ def load_one_of(classes: Sequence[type], path: str | Path | None = None, overrid
         ConfigError: If they fit none: the problems of the class that knows most of the keys.
         OSError: If the file cannot be read.
     """
-    refusals: list[tuple[int, ConfigError]] = []
+    names = {cls: [field.name for field in dataclasses.fields(cls)] for cls in classes}
+    refusals: dict[type, list[tuple[str, str]]] = {}
     for cls in classes:
         try:
             return load(cls, path, overrides)
         except ConfigError as error:
-            known = {field.name for field in dataclasses.fields(cls)}
-            refusals.append((sum(key.split(".")[0] not in known for key, _ in error.problems), error))
-    raise min(refusals, key=lambda refusal: refusal[0])[1]
+            refusals[cls] = list(error.problems)
+
+    def foreign(cls: type) -> list[str]:
+        return [key for key, _ in refusals[cls] if key.split(".")[0] not in names[cls]]
+
+    nearest = min(refusals, key=lambda cls: len(foreign(cls)))
+    of_others = set().union(*names.values()).intersection(foreign(nearest))
+    together = (
+        f"does not go together with the rest; give either {' or '.join(', '.join(own) for own in names.values())}"
+    )
+    raise ConfigError([(key, together if key in of_others else message) for key, message in refusals[nearest]])
 
 
 def from_dict(cls: type[T], settings: dict) -> T:

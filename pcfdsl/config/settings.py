@@ -18,6 +18,7 @@ __all__ = [
     "ConfigError",
     "Settings",
     "default_of",
+    "differences",
     "digest",
     "option",
     "plain",
@@ -127,6 +128,21 @@ def digest(config: Any) -> str:
     """SHA-256 (hex) of the resolved settings in canonical JSON; equal if and only if all settings are equal."""
     canonical = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(Key path, value before, value after) of what differs between nested plain dictionaries; absent values are None.
+
+    >>> list(differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 4}))
+    [('a.c', 2, 3), ('d', None, 4)]
+    """
+    for key in sorted(before.keys() | after.keys()):
+        one, two = before.get(key), after.get(key)
+        if isinstance(one, Mapping) and isinstance(two, Mapping):
+            for inner, *values in differences(one, two):
+                yield f"{key}.{inner}", *values
+        elif one != two:
+            yield key, one, two
 
 
 def default_of(field: dataclasses.Field, base: Any) -> Any:

@@ -1,12 +1,13 @@
 """Scenes that were generated as shards, read back as a sequence."""
 
 from pathlib import Path
+from typing import Any
 
 from pcfdsl.pointcloud.pcfractal import category_names
 from pcfdsl.scene.boxes import Scene, SceneSequence
 from pcfdsl.store.stored import open_set
 
-__all__ = ["SceneShards"]
+__all__ = ["SceneShards", "stored_formulas"]
 
 
 class SceneShards(SceneSequence):
@@ -28,9 +29,7 @@ class SceneShards(SceneSequence):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the categories: six-digit numbers. Reads all scenes if the recipe does not give their number."""
-        config = self.stored.manifest.config
-        # In a recipe of scenes alone, `objects` is how many there are.
-        formulas = config.get("objects", [config.get("fractals", {})]) if "scenes" in config else []
+        formulas = stored_formulas(self.stored.manifest.config)
         number = sum(formula.get("num_categories", 0) for formula in formulas) or 1 + max(
             (scene.categories.max(initial=-1) for scene in self), default=-1
         )
@@ -42,3 +41,10 @@ class SceneShards(SceneSequence):
     def scene(self, index: int) -> Scene:
         """Read scene `index`."""
         return Scene(**self.stored[index])
+
+
+def stored_formulas(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The settings of a stored set's formulas, in the order of their categories; none if it is no set of scenes."""
+    if "scenes" not in config:  # in a recipe of scenes alone, `objects` is how many there are
+        return []
+    return config.get("objects", [config["fractals"]] if "fractals" in config else [])

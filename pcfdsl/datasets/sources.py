@@ -3,15 +3,16 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from pcfdsl.config import REQUIRED, ConfigError, Settings, check_argument, option, within
+from pcfdsl.config import REQUIRED, ConfigError, Settings, check_argument, differences, option, to_dict, within
 from pcfdsl.datasets.detection_set import DetectionSet, read_classes
 from pcfdsl.datasets.kept import KeptScenes
 from pcfdsl.datasets.mmdetection3d import open_mmdetection3d
-from pcfdsl.datasets.scene_shards import SceneShards
+from pcfdsl.datasets.scene_shards import SceneShards, stored_formulas
 from pcfdsl.datasets.votenet import open_votenet
 from pcfdsl.pointcloud.objects import Formula, IFSConfig, check_objects
 from pcfdsl.pointcloud.pcfractal import PCFractalConfig, category_names, open_pcfractal
@@ -21,6 +22,7 @@ from pcfdsl.scene.objects import FractalObjects, MeshFolder
 from pcfdsl.scene.primitives import CLASSES, PrimitiveFurniture
 from pcfdsl.scene.released import ReleasedScenes, ReleasedScenesConfig
 from pcfdsl.scene.synthesize import ObjectScenes, Scenes
+from pcfdsl.store.manifest import read_manifest
 
 __all__ = [
     "DetectionSetSource",
@@ -35,6 +37,7 @@ __all__ = [
     "SceneSource",
     "ShardSource",
     "VoteNetSource",
+    "formula_differences",
     "known_classes",
     "mean_box_sizes",
     "open_scenes",
@@ -252,6 +255,48 @@ def known_classes(source: SceneSource) -> tuple[str, ...] | None:
             return read_classes(source.folder)
         case _:
             return None
+
+
+def formula_differences(training: SceneSource, other: SceneSource) -> str:
+    """How the formulas of the categories of another source differ from those of the training, as far as both are known.
+
+    Categories of formulas are numbers: that they are other shapes does not show in their names. Settings of instances
+    alone, such as the number of points, do not count.
+
+    >>> formula_differences(FractalSource(), FormulaSource(objects=(IFSConfig(num_points=99),)))
+    ''
+    >>> formula_differences(FractalSource(), FractalSource(fractals=PCFractalConfig(seed=1)))
+    'seed: 0 in the training, 1 here'
+    """
+    learned, asked = _category_formulas(training), _category_formulas(other)
+    if not learned or not asked:
+        return ""
+    if [formula["formula"] for formula in learned] != [formula["formula"] for formula in asked]:
+        names = [", ".join(formula["formula"] for formula in formulas) for formulas in (learned, asked)]
+        return f"{names[0]} in the training, {names[1]} here"
+    return "; ".join(
+        f"{key}: {before} in the training, {after} here"
+        for one, two in zip(learned, asked, strict=True)
+        for key, before, after in differences(one, two)
+    )
+
+
+def _category_formulas(source: SceneSource) -> list[dict[str, Any]]:
+    """Settings that decide what the categories are; none if they are not of formulas, or a stored set is not there."""
+    match source:
+        case FractalSource() | ReleasedSource():
+            formulas = [to_dict(source.fractals)]
+        case FormulaSource():
+            formulas = [to_dict(formula) for formula in source.objects]
+        case ShardSource() if (Path(source.folder) / "manifest.json").is_file():
+            formulas = stored_formulas(read_manifest(Path(source.folder)).config)
+        case _:
+            return []
+    of_instances = {"num_instances", "num_points", "share", "variation", "mix", "augmentation"}
+    return [
+        {"formula": "ifs"} | {key: value for key, value in formula.items() if key not in of_instances}
+        for formula in formulas
+    ]
 
 
 def mean_box_sizes(

@@ -218,6 +218,12 @@ def make_shards(
     finished = [record for record in records if record is not None]
     complete = len(finished) == manifest.num_shards
     notes = version_notes(out, finished)
+    if not share:
+        part, parts = options.shard
+        notes.append(
+            f"part {part} of {parts} has nothing to do: the set has {manifest.num_shards} shard(s) of up to "
+            f"{manifest.samples_per_shard} samples, which are not divided"
+        )
     if options.progress:
         for line in notes:
             print(f"note: {line}", file=sys.stderr)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from pcfdsl.datasets.sources import SceneSource, known_classes, open_scenes
+from pcfdsl.datasets.sources import SceneSource, formula_differences, known_classes, open_scenes
 from pcfdsl.evaluate.detection import DetectionReport
 from pcfdsl.evaluate.detector import EvaluationConfig, detect, evaluate_scenes
 from pcfdsl.evaluate.pictures import detection_items
@@ -120,6 +120,12 @@ def _labelled(detector: Detector, source: SceneSource | None) -> Sequence[Scene]
     known = known_classes(source)
     if known is not None:  # said before a search that may take minutes
         _check_classes(detector, known)
+    differ = formula_differences(detector.config.data, source)
+    if differ and not detector.config.points.class_agnostic:
+        raise ValueError(
+            f"the objects are of other formulas than those that {detector.path} learned ({differ}); "
+            "evaluate on rooms of the same formulas"
+        )
     scenes = open_scenes(source)
     _check_classes(detector, scenes.classes)
     return scenes.scenes

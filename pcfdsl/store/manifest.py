@@ -15,13 +15,14 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pcfdsl import __version__
+from pcfdsl.config import differences
 from pcfdsl.store.atomic import make_folder, remove_stale, write_file
 from pcfdsl.store.paths import as_path, is_remote, remote_errors
 
@@ -252,9 +253,12 @@ def require_same(out: str | Path, manifest: Manifest) -> None:
     """
     stored = read_manifest(out)
     if stored.digest != manifest.digest:
-        differences = "".join(f"\n  {line}" for line in _differences(stored.identity(), manifest.identity()))
+        changed = "".join(
+            f"\n  {key}: {json.dumps(before)} -> {json.dumps(after)}"
+            for key, before, after in differences(stored.identity(), manifest.identity())
+        )
         raise DifferentSetError(
-            f"{out} holds a set made from other settings (stored -> requested):{differences}\n"
+            f"{out} holds a set made from other settings (stored -> requested):{changed}\n"
             "choose another --out, or pass --overwrite to replace the stored set"
         )
 
@@ -272,15 +276,6 @@ def set_checksum(records: list[ShardRecord]) -> str:
 
 def _values(entries: Any) -> list[Any]:
     return list(entries.values()) if isinstance(entries, dict) else [None]
-
-
-def _differences(stored: dict, asked: dict, prefix: str = "") -> Iterator[str]:
-    for key in sorted(stored.keys() | asked.keys()):
-        before, after = stored.get(key), asked.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            yield from _differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            yield f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}"
 
 
 def _digest(content: dict[str, Any]) -> str:

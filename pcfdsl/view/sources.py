@@ -38,7 +38,7 @@ from pcfdsl.view.render import BOX_COLOR, TRUTH_COLOR, render_points
 from pcfdsl.view.scenes import scene_items
 from pcfdsl.view.sheet import contact_sheet
 
-__all__ = ["load_items", "load_shown", "render_items", "spread", "write_items"]
+__all__ = ["load_items", "load_shown", "noun_of", "render_items", "spread", "write_items"]
 
 RECIPE_KINDS = (".yaml", ".yml")
 RECIPES = (PCFractalConfig, FractalScenesConfig, ObjectsConfig, ObjectScenesConfig, ImageSetConfig)
@@ -123,11 +123,19 @@ def write_items(
     """Write one self-contained HTML file: a viewer of clouds, or a column of pictures, and any sections below it."""
     pictures = [item for item in items if isinstance(item, Picture)]
     clouds = [item for item in items if isinstance(item, PageItem)]
+    heading = f"{len(items)} {noun_of(items)}"
     if pictures:
-        return write_report(path, [Section(f"{len(pictures)} pictures", pictures), *below], title=title)
+        return write_report(path, [Section(heading, pictures), *below], title=title)
     if below:
-        return write_report(path, [Section(f"{len(clouds)} clouds", [Viewer(clouds)]), *below], title=title)
+        return write_report(path, [Section(heading, [Viewer(clouds)]), *below], title=title)
     return write_page(path, clouds, title=title)
+
+
+def noun_of(items: Sequence[PageItem | Picture]) -> str:
+    """What to call the items: pictures, scenes (clouds with boxes) or clouds."""
+    if all(isinstance(item, Picture) for item in items):
+        return "pictures"
+    return "scenes" if any(isinstance(item, PageItem) and len(item.boxes) for item in items) else "clouds"
 
 
 def render_items(

@@ -1,7 +1,9 @@
+import json
+
 import pytest
 import torch
 
-from pcfdsl.checkpoints.files import load_weights, save_weights
+from pcfdsl.checkpoints.files import load_weights, save_weights, write_weights
 from pcfdsl.models.votenet import VoteNet
 
 
@@ -34,3 +36,18 @@ def test_damaged_and_missing_files_are_named(tiny_config, tmp_path):
         load_weights(tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match=r"must end in \.safetensors"):
         load_weights(tmp_path / "net.pt")
+
+
+def test_equal_weights_with_equal_metadata_are_equal_files(tmp_path):
+    """In every process; safetensors alone writes metadata in an order of its own."""
+    path = tmp_path / "w.safetensors"
+    metadata = {name: {"é": 1} for name in "cbadefgh"}
+    write_weights(path, {"b": torch.ones(3), "a": torch.zeros(2, dtype=torch.bfloat16)}, metadata=metadata)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    assert size % 8 == 0
+    header = json.loads(content[8 : 8 + size])
+    assert list(header["__metadata__"]) == sorted([*"abcdefgh", "sha256"])
+    state, about = load_weights(path)
+    assert about == metadata
+    assert torch.equal(state["b"], torch.ones(3))

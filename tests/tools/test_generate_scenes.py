@@ -77,3 +77,18 @@ def test_options_that_would_do_nothing_are_refused(tool):
         (("--num-samples", 3), "--num-samples is for --verify"),
     ):
         assert message in tool("generate_scenes", *FRACTALS, "--out", "set", *options, code=2).stderr
+
+
+def test_settings_of_two_kinds_of_sets_are_not_mixed(tool):
+    said = tool(
+        "generate_scenes", "--config", "scene/smoke", "objects=[{formula: growth}]", "--out", "set", code=2
+    ).stderr
+    assert "objects: does not go together with the rest; give either scenes, fractals or scenes, objects" in said
+    said = tool("generate_scenes", *FRACTALS, "object=[]", "--out", "set", code=2).stderr
+    assert "object: unknown key; known here: scenes, fractals" in said
+
+
+def test_a_part_without_shards_says_so(tool):
+    done = tool("generate_scenes", *FRACTALS, "--out", "set", "--shard", "0/2")
+    assert "part 0 of 2 has nothing to do: the set has 1 shard(s) of up to 256 samples" in done.stderr
+    assert json.loads(done.stdout)["num_made"] == 0

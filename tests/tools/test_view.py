@@ -33,6 +33,12 @@ def test_page_and_sheet_of_a_stack_of_clouds(view, tmp_path):
         assert sheet.width == 2 * (320 + 12) + 12
 
 
+def test_clouds_with_boxes_are_called_scenes(view):
+    result = view("scene/smoke", "--html", "page.html", "--num-items", "2")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == {"scenes": 2, "html": "page.html"}
+
+
 def test_what_went_wrong_is_one_line(view, tmp_path):
     for arguments, message in ((["missing.npy"], "there is no missing.npy"), ([tmp_path], "holds no clouds")):
         result = view(*arguments)

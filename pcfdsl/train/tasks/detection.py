@@ -17,6 +17,7 @@ from pcfdsl.datasets.sources import (
     NoSource,
     SceneSet,
     SceneSource,
+    formula_differences,
     known_classes,
     mean_box_sizes,
     open_scenes,
@@ -115,6 +116,10 @@ def open_training(config: DetectorConfig) -> tuple[SceneSet, SceneSet | None]:
     classes, own = known_classes(config.data), known_classes(config.validation)
     if classes is not None and own is not None and not config.points.class_agnostic:
         check_same_classes(classes, own)
+    differ = formula_differences(config.data, config.validation)
+    if differ and not config.points.class_agnostic:
+        message = f"has objects of other formulas than the training set ({differ}); give both the same formulas"
+        raise ConfigError([("validation", message)])
     with within("data"):
         scenes = open_scenes(config.data).kept()
     if config.validation.kind == "none":
