@@ -66,9 +66,14 @@ def perturb_growth(rng: np.random.Generator, shape: Growth, *, variation: float)
 
 
 def sample_growth(rng: np.random.Generator, shape: Growth, num_points: int) -> np.ndarray:
-    """Points of the skin, uniform and evenly spread over its area: [num_points, 3] float32."""
+    """Points of the skin, uniform and evenly spread over its area: [num_points, 3] float32.
+
+    Raises:
+        ValueError: If the skin has no area.
+    """
     points = np.empty((num_points, 3), np.float32)
-    _sample(segments(shape), draw_key(rng), points)
+    if not _sample(segments(shape), draw_key(rng), points):
+        raise ValueError("these tubes have no skin to draw from; give a radius and a rule that are finite and positive")
     return points
 
 
@@ -132,7 +137,9 @@ def _sample(found, key, points):
         slope = row[12] - row[13]
         areas[s] = (row[12] + row[13]) * np.sqrt(row[3] * row[3] + row[4] * row[4] + row[5] * row[5] + slope * slope)
     cells = np.empty(len(points), np.uint32)
-    choose_cells(areas, key, cells)
+    total = choose_cells(areas, key, cells)
+    if not (total > 0 and np.isfinite(total)):
+        return False
     rows, x, y, z = (
         np.empty((_ROW, BLOCK), np.float32),
         np.empty(BLOCK, np.float32),
@@ -147,6 +154,7 @@ def _sample(found, key, points):
                 rows[column, k] = row[column]
         _places(key, first, len(block), rows, x, y, z)
         interleave(x, y, z, points[first : first + BLOCK])
+    return True
 
 
 @kernel(fastmath={"contract"})

@@ -63,9 +63,14 @@ def implicit(shape: Superquadric, points: np.ndarray) -> np.ndarray:
 
 
 def sample_superquadric(rng: np.random.Generator, shape: Superquadric, num_points: int) -> np.ndarray:
-    """Points of a shape, uniform and evenly spread over its area: [num_points, 3] float32."""
+    """Points of a shape, uniform and evenly spread over its area: [num_points, 3] float32.
+
+    Raises:
+        ValueError: If the surface has no area.
+    """
     points = np.empty((num_points, 3), np.float32)
-    _sample(shape.exponents, shape.axes, shape.hole, draw_key(rng), points)
+    if not _sample(shape.exponents, shape.axes, shape.hole, draw_key(rng), points):
+        raise ValueError(f"{shape} has no surface to draw from; give exponents and axes that are finite and positive")
     return points
 
 
@@ -94,7 +99,9 @@ def _sample(exponents, axes, hole, key, points):
     falling = (_COSINES ** exponents[1]).astype(np.float32)  # dense where it bends, sparse where it is straight
     x, y = falling * np.float32(axes[0]), falling[::-1] * np.float32(axes[1])
     cells = np.empty(len(points), np.uint32)
-    choose_cells(_areas(out, up, x, y), key, cells)
+    total = choose_cells(_areas(out, up, x, y), key, cells)
+    if not (total > 0 and np.isfinite(total)):
+        return False
     corners = np.empty((8, BLOCK), np.float32)
     x_of, y_of, z_of = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for first in range(0, len(points), BLOCK):
@@ -102,6 +109,7 @@ def _sample(exponents, axes, hole, key, points):
         _corners(out, up, x, y, block, corners)
         _places(key, first, len(block), corners, x_of, y_of, z_of)
         interleave(x_of, y_of, z_of, points[first : first + BLOCK])
+    return True
 
 
 @kernel

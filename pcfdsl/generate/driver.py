@@ -195,6 +195,7 @@ def make_shards(
     share = share_of(manifest, options.shard)
     folder = open_folder(out, manifest, overwrite=options.overwrite)
     done: list[ShardDone] = []
+    num_done = 0
     counters: Counter[str] = Counter()
     try:
         total = sum(len(manifest.samples_of(number)) for number in share)
@@ -204,9 +205,10 @@ def make_shards(
             for result in options.executor(job, share):
                 done.append(result)
                 counters.update(result.record.counters)
+                num_done += result.record.num_samples
                 bar.update(result.record.num_samples)
                 if note is not None:
-                    bar.set_postfix_str(note(sum(result.record.num_samples for result in done), counters))
+                    bar.set_postfix_str(note(num_done, counters))
     except (OSError, ValueError):
         with suppress(OSError):
             require_same(out, manifest)  # a concurrent overwrite is the more useful error
@@ -235,7 +237,7 @@ def make_shards(
         digest=manifest.digest,
         sha256=set_checksum(finished) if complete else None,
         complete=complete,
-        num_samples=sum(result.record.num_samples for result in done),
+        num_samples=num_done,
         num_shards=len(done),
         num_bytes=sum(result.record.num_bytes for result in done),
         num_made=num_made,

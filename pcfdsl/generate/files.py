@@ -11,7 +11,7 @@ Blocks of samples are made like the shards of `pcfdsl.generate.driver`: distribu
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -134,8 +134,9 @@ def compare_files(
             )
     count = len(recipe) if num_samples is None else min(num_samples, len(recipe))
     mismatches = []
+    members = lru_cache(maxsize=1)(read_tar)  # samples are compared in order, many of each tar
     for place in (i * len(recipe) // count for i in range(count)):
-        for name, (read, made) in block_job.pictures(place).items():
+        for name, (read, made) in block_job.pictures(place, members).items():
             if read.shape != made.shape or (read != made).any():
                 mismatches.append(name)
     return count, mismatches
@@ -184,8 +185,10 @@ class _WriteBlock:
             return None
         return hashlib.sha256("".join(checksums).encode()).hexdigest()
 
-    def pictures(self, place: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Each picture of a sample, by name: (as stored, as redrawn)."""
+    def pictures(
+        self, place: int, members: Callable[[Path], dict[str, bytes]]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Each picture of a sample, by name: (as stored, as redrawn); `members` reads a tar."""
         if self.file_format == "folder":
             made, names = make_sample(self.recipe, place), self.recipe.file_names(place)
             return {
@@ -194,9 +197,9 @@ class _WriteBlock:
             }
         block = place // self.manifest.samples_per_shard
         number = self.recipe.interleaved(place)
-        made, members = make_sample(self.recipe, number), _members(self.out / _tar_name(block))
+        made, stored = make_sample(self.recipe, number), members(self.out / _tar_name(block))
         return {
-            f"{_tar_name(block)}: {number:09d}{ending}": (decode_png(members[f"{number:09d}{ending}"]), made[key])
+            f"{_tar_name(block)}: {number:09d}{ending}": (decode_png(stored[f"{number:09d}{ending}"]), made[key])
             for key, ending in PICTURE_ENDINGS.items()
             if key in made
         }
@@ -226,11 +229,6 @@ class _WriteBlock:
             for key, name in self.recipe.file_names(i).items():
                 yield name, encode_png(self.recipe.file_picture(sample[key])), {} if counted else _counts(sample)
                 counted = True
-
-
-@lru_cache(maxsize=1)  # samples are compared in order, many of each tar
-def _members(tar: Path) -> dict[str, bytes]:
-    return read_tar(tar)
 
 
 def _tar_name(block: int) -> str:

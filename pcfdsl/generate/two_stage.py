@@ -236,8 +236,13 @@ def read_systems(folder: str | Path) -> tuple[list[IFS], list[str]]:
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; expected one of released .csv files")
-    entries = sorted(files_below(folder), key=lambda entry: entry.name)
-    files = [entry for entry in entries if has_ending(entry, (".csv",))]
+    files: list[Path] = []
+    others: list[str] = []
+    for entry in sorted(files_below(folder), key=lambda entry: entry.name):
+        if has_ending(entry, (".csv",)):
+            files.append(entry)
+        else:
+            others.append(entry.name)
     if not files:
         raise ValueError(f"{folder} holds no .csv files; expected a released folder such as 3DIFS_param")
-    return [read_ifs(file) for file in files], [entry.name for entry in entries if entry not in files]
+    return [read_ifs(file) for file in files], others

@@ -135,7 +135,7 @@ def _ellipsoid(origin: np.ndarray, rays: np.ndarray, part: Part) -> _Hit:
     """A unit sphere, once space is scaled by the half axes."""
     half = np.array(part.size) / 2
     o, d = origin / half, rays / half
-    distance = _entry((d * d).sum(1), d @ o, np.full(len(d), o @ o - 1))
+    distance, _ = _crossings((d * d).sum(1), d @ o, np.full(len(d), o @ o - 1))
     normal = (o + np.where(np.isfinite(distance), distance, 0)[:, None] * d) / half
     return _Hit(distance, normal / np.linalg.norm(normal, axis=1, keepdims=True))
 
@@ -148,9 +148,12 @@ def _cylinder(origin: np.ndarray, rays: np.ndarray, part: Part) -> _Hit:
     radius, slope = 1 + growth * (o[2] + 1), growth * d[:, 2]  # radius along a ray: radius + t * slope
     a = d[:, 0] ** 2 + d[:, 1] ** 2 - slope**2
     b = d[:, :2] @ o[:2] - radius * slope
-    side = _entry(a, b, np.full(len(d), o[0] ** 2 + o[1] ** 2 - radius**2))
+    side = np.full(len(d), np.inf)
+    for found in _crossings(a, b, np.full(len(d), o[0] ** 2 + o[1] ** 2 - radius**2)):  # of the cone and its mirror image
+        height = o[2] + np.where(np.isfinite(found), found, 0) * d[:, 2]
+        own = (np.abs(height) <= 1) & (1 + growth * (height + 1) > 0)
+        side = np.where(own & (found < side), found, side)
     reached = o + np.where(np.isfinite(side), side, 0)[:, None] * d
-    side = np.where((np.abs(reached[:, 2]) <= 1) & (1 + growth * (reached[:, 2] + 1) > 0), side, np.inf)
     outward = 1 + growth * (reached[:, 2] + 1)
     normal = np.stack([reached[:, 0], reached[:, 1], -growth * outward], axis=1) / half
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
@@ -165,12 +168,14 @@ def _cylinder(origin: np.ndarray, rays: np.ndarray, part: Part) -> _Hit:
     return _Hit(distance, normal)
 
 
-def _entry(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Smaller positive t with a t^2 + 2 b t + c = 0, where the ray enters; infinite where there is none."""
-    root = b * b - a * c
+def _crossings(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two t with a t^2 + 2 b t + c = 0, the smaller first; infinite where there is none, or it is not positive."""
+    square = b * b - a * c
+    there = square >= 0
     safe = np.where(np.abs(a) < 1e-12, 1e-12, a)
-    t = (-b - np.sqrt(np.maximum(root, 0)) * np.sign(safe)) / safe
-    return np.where((root >= 0) & (t > 0), t, np.inf)
+    root = np.sqrt(np.maximum(square, 0)) * np.sign(safe)
+    first, second = (-b - root) / safe, (-b + root) / safe
+    return np.where(there & (first > 0), first, np.inf), np.where(there & (second > 0), second, np.inf)
 
 
 _INTERSECTIONS = {"block": _block, "cylinder": _cylinder, "ellipsoid": _ellipsoid}

@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -112,3 +113,12 @@ def test_an_orbit_that_stays_on_a_point_is_no_cloud():
     assert found.box_dimension is not None
     with pytest.raises(ValueError, match=r"points have an extent of 0\.0"):
         box_counts(np.ones((5, 3)))
+
+
+def test_clouds_are_held_one_at_a_time():
+    diversity([SIERPINSKI], stream(0))  # compiles
+    tracemalloc.start()
+    diversity([SIERPINSKI] * 20, stream(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6e6  # a cloud of 100,000 points takes 1.2 MB

@@ -112,3 +112,10 @@ def test_growth_varies_in_numbers_and_stays_finite():
         assert 0 < np.abs(other.rule - shape.rule).max() < 0.1
     for shape in shapes(50, variation=3.0):
         assert np.isfinite(sample_growth(stream(23), shape, 100)).all()
+
+
+def test_tubes_without_skin_are_refused():
+    rule = np.array([[0.5, 0.0, 0.7, 0.6], [0.5, 3.0, 0.7, 0.6]])
+    for radius in (0.0, np.nan):
+        with pytest.raises(ValueError, match="these tubes have no skin to draw from; give a radius"):
+            sample_growth(stream(0), Growth(depth=1, rule=rule, radius=radius, tropism=0.0), 1000)

@@ -119,6 +119,12 @@ def test_harmonics_without_area_are_refused():
         harmonics.sample_harmonics(stream(0), np.zeros((5, 5), complex), 100)
 
 
+def test_superquadrics_without_area_are_refused():
+    for axes in ((0.0, 0.0, 1.0), (np.nan, 1.0, 1.0)):
+        with pytest.raises(ValueError, match="has no surface to draw from; give exponents and axes"):
+            superquadrics.sample_superquadric(stream(0), Superquadric(exponents=(1.0, 1.0), axes=axes), 1000)
+
+
 def spread_shapes():
     drawn = [superquadrics.draw_superquadric(stream(4, k)) for k in range(40)]
     assert {shape.hole > 0 for shape in drawn} == {True, False}

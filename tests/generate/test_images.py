@@ -213,6 +213,14 @@ def test_verifying_notices(image_format, tmp_path):
         verify_images(RCDB, tmp_path, image_format=image_format, options=QUIET)
 
 
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_verifying_again_reads_the_files_again(image_format, tmp_path):
+    for seed in (0, 1):
+        config = replace(RCDB, seed=seed)
+        generate_images(config, tmp_path, image_format=image_format, options=replace(QUIET, overwrite=True))
+        assert verify_images(config, tmp_path, image_format=image_format, options=QUIET)["images"]["num_compared"] > 0
+
+
 def test_pictures_that_come_out_otherwise_are_named(tmp_path, monkeypatch):
     generate_images(RCDB, tmp_path, image_format="folder", options=QUIET)
     drawn = ImageSet.arrays

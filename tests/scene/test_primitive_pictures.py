@@ -30,6 +30,26 @@ def test_rays_towards_points_of_a_surface_meet_it_there_or_earlier_on_the_surfac
     assert np.percentile(nearest, 95) < 0.1
 
 
+@pytest.mark.parametrize("top", [0.0, 0.4, 1.5])
+def test_steep_rays_from_above_and_below_meet_the_side_of_a_cone(top):
+    part = Part(kind="cylinder", center=(0, 0, 0), size=(0.5, 0.5, 0.25), top=top)
+    target = np.random.default_rng(0).uniform([-0.5, -0.5, 0], [0.5, 0.5, 0], (200, 3))
+    steps = np.linspace(0, 2, 20_001)
+    for height in (-2.0, 2.0):
+        origin = np.array([0.05, 0.0, height])
+        rays = target - origin
+        places = origin + steps[:, None, None] * rays
+        radius = 0.25 * (1 + (top - 1) * (places[..., 2] + 0.125) / 0.25)
+        inside = (np.abs(places[..., 2]) <= 0.125) & (np.hypot(places[..., 0], places[..., 1]) <= radius)
+        expected = np.where(inside.any(0), steps[inside.argmax(0)], np.inf)
+        found = _INTERSECTIONS["cylinder"](origin, rays, part).distance
+        met = np.isfinite(expected)
+        assert 20 < met.sum() < 180
+        assert (np.isfinite(found) == met).mean() > 0.98  # rays that graze it may miss
+        both = met & np.isfinite(found)
+        np.testing.assert_allclose(found[both], expected[both], atol=2e-4)
+
+
 def test_rays_that_pass_by_miss():
     origin, rays = np.array([0.0, -5.0, 0.0]), np.array([[0.0, 1, 1], [0.0, -1, 0]])
     for kind, intersect in _INTERSECTIONS.items():
