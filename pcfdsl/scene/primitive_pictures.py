@@ -149,7 +149,7 @@ def _cylinder(origin: np.ndarray, rays: np.ndarray, part: Part) -> _Hit:
     a = d[:, 0] ** 2 + d[:, 1] ** 2 - slope**2
     b = d[:, :2] @ o[:2] - radius * slope
     side = np.full(len(d), np.inf)
-    for found in _crossings(a, b, np.full(len(d), o[0] ** 2 + o[1] ** 2 - radius**2)):  # of the cone and its mirror image
+    for found in _crossings(a, b, np.full(len(d), o[0] ** 2 + o[1] ** 2 - radius**2)):  # with both cones
         height = o[2] + np.where(np.isfinite(found), found, 0) * d[:, 2]
         own = (np.abs(height) <= 1) & (1 + growth * (height + 1) > 0)
         side = np.where(own & (found < side), found, side)
