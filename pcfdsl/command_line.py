@@ -9,7 +9,7 @@ import dataclasses
 import json
 import sys
 import webbrowser
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +20,7 @@ from pcfdsl.recipes import expand_home
 __all__ = [
     "add_config",
     "add_open",
+    "add_seeds",
     "needs",
     "open_page",
     "parse_shard",
@@ -59,6 +60,22 @@ def refuse_settings(parser: argparse.ArgumentParser, option: str, values: Iterab
             parser.error(
                 f"argument {option}: {value!r} reads as a setting; put settings before options that take several values"
             )
+
+
+class _OnceEach(argparse.Action):
+    """Takes values that are all different."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if len(set(values)) < len(values):
+            raise argparse.ArgumentError(self, f"{', '.join(map(str, values))} repeat; give each once")
+        setattr(namespace, self.dest, values)
+
+
+def add_seeds(parser: argparse.ArgumentParser, *, what: str, default: Sequence[int] | None = None) -> None:
+    """Add `--seeds`; `what` is its help text."""
+    parser.add_argument(
+        "--seeds", type=whole, nargs="+", action=_OnceEach, metavar="N", default=default, help=what
+    )
 
 
 def add_open(parser: argparse.ArgumentParser) -> None:

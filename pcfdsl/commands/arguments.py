@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pcfdsl.command_line import parse_shard, positive, resolve_config, whole
+from pcfdsl.command_line import add_seeds, parse_shard, positive, resolve_config, whole
 
 if TYPE_CHECKING:
     from pcfdsl.datasets.preparation import PreparationReport
@@ -75,7 +75,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     """Add what every training takes."""
     parser.add_argument("--out", metavar="DIR", help="folder of the run: checkpoints and logs")
     parser.add_argument("--seed", dest="seeds", type=whole, nargs=1, metavar="N", help="sets train.seed")
-    parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", help="one run per seed, and their mean")
+    add_seeds(parser, what="one run per seed, and their mean")
     parser.add_argument("--init-from", metavar="CKPT", help="initial weights: sets init.checkpoint")
     parser.add_argument("--workers", type=whole, metavar="N", help="data loading processes: sets train.num_workers")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N: sets train.device")

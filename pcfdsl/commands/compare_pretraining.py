@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pcfdsl.command_line import add_config, parse_shard, refuse_settings, resolve_config, whole
+from pcfdsl.command_line import add_config, add_seeds, parse_shard, refuse_settings, resolve_config
 
 __all__ = ["main"]
 
@@ -24,9 +24,7 @@ def main() -> dict:
     parser.add_argument(
         "--init", metavar="NAME[=CKPT]", nargs="+", default=["scratch"], help="the first is the baseline"
     )
-    parser.add_argument(
-        "--seeds", type=whole, nargs="+", metavar="N", default=[0, 1, 2], help="seeds of each starting point's runs"
-    )
+    add_seeds(parser, what="seeds of each starting point's runs", default=(0, 1, 2))
     parser.add_argument(
         "--hold-out", metavar="TAG", help="hold out each value of a tag of the clouds, such as fold or library"
     )

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from pcfdsl.command_line import add_config, needs, refuse_settings, resolve_config, whole
+from pcfdsl.command_line import add_config, add_seeds, needs, refuse_settings, resolve_config
 
 __all__ = ["main"]
 
@@ -26,7 +26,7 @@ def main() -> dict:
         "by default furniture that is drawn",
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the study: tables, sets, weights")
-    parser.add_argument("--seeds", type=whole, nargs="+", metavar="N", default=[0, 1, 2], help="one case per seed")
+    add_seeds(parser, what="one case per seed", default=(0, 1, 2))
     parser.add_argument("--arms", nargs="+", metavar="NAME", default=[], help="run only these arms, and scratch")
     parser.add_argument(
         "--init",

@@ -38,8 +38,8 @@ class DemoConfig:
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
-        if len(set(self.seeds)) < 2:
-            yield "seeds", f"are {self.seeds}; a standard deviation needs at least two different ones"
+        if not 2 <= len(self.seeds) == len(set(self.seeds)):
+            yield "seeds", f"are {self.seeds}; a standard deviation needs at least two, all of them different"
         if not isinstance(self.pretrain.data, FractalSource):
             yield "pretrain", f"data.kind is {self.pretrain.data.kind}; the demo shows fractals"
         if self.finetune.init.checkpoint is not None:

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from pcfdsl.checkpoints.run_folder import find_weights
-from pcfdsl.config import ConfigError, digest, option, to_dict, validate
+from pcfdsl.config import digest, option, to_dict, validate
 from pcfdsl.datasets.images import (
     ArrayPictures,
     FurniturePictures,
+    NoPictures,
     Pictures,
     RecipePictures,
     open_pictures,
@@ -54,6 +55,8 @@ from pcfdsl.train.tasks.image import ImageConfig, image_task
 from pcfdsl.train.tasks.image_model import ImageInitConfig, create_network, start_image_model
 
 __all__ = ["ImageStudyConfig", "run_image_study"]
+
+_PICTURES = ("data", "validation", "train_fraction", "per_class", "subset_seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +96,15 @@ class ImageStudyConfig:
         for name in ("protocols", "rates"):
             if not getattr(self, name):
                 yield name, "is empty; give at least one"
+        for name in ("model", "view"):
+            if getattr(self.pretrain, name) != getattr(self.finetune, name):
+                yield f"finetune.{name}", f"differs from pretrain.{name}; the weights need equal ones"
+        defaults = ImageConfig()
+        for part, names in (("pretrain", _PICTURES), ("finetune", (*_PICTURES, "init", "freeze_stages"))):
+            own = getattr(self, part)
+            for name in names:
+                if getattr(own, name) != getattr(defaults, name) and getattr(own, name) != NoPictures():
+                    yield f"{part}.{name}", "is not used: arms and protocols decide that; leave it out"
 
     @property
     def size(self) -> int:
@@ -157,9 +169,6 @@ class _Study:
     """What runs share: the real pictures, opened once, and those of the last seed."""
 
     def __init__(self, config: ImageStudyConfig, out: Path, weights: Mapping[str, str]):
-        for name in ("model", "view"):
-            if getattr(config.pretrain, name) != getattr(config.finetune, name):
-                raise ConfigError([(f"finetune.{name}", f"differs from pretrain.{name}; the weights need equal ones")])
         self.config, self.out, self.weights = config, out, weights
         self.digest_of = cache(weights_digest)  # of files that do not change during a study
         self.protocols = {name: parse_protocol(name) for name in config.protocols}

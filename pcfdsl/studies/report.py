@@ -15,7 +15,7 @@ from pcfdsl.models.detector import DetectorModel
 from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.samples.detection import scene_samples
 from pcfdsl.store.atomic import write_file
-from pcfdsl.train.log import read_log
+from pcfdsl.train.log import read_curves
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.view.charts import bar_chart, line_chart
 from pcfdsl.view.page import Picture, Section, Table, Viewer, write_report
@@ -147,13 +147,12 @@ def _bars(names: Sequence[str], metrics: Mapping[str, Sequence[Mapping[str, floa
 def _curves(out: Path, weights: str | None, arms: Sequence[str], seeds: Sequence[int]) -> list[bytes]:
     charts = []
     if weights is None:
-        log = read_log(out / "pretrain", kind="train")
-        loss, steps = (np.array([record[name] for record in log]) for name in ("loss", "step"))
+        steps, (loss,) = read_curves([out / "pretrain"], "loss", kind="train")
         charts.append(line_chart({"loss": loss}, x=steps, x_label="step", y_label="loss", title="Pre-training"))
+    folders = [out / arm / f"seed{seed}" for arm in arms for seed in seeds]
     for kind, name, title in (("train", "loss", "Fine-tuning"), ("evaluation", "mAP@0.25", "Validation")):
-        logs = {arm: [read_log(out / arm / f"seed{seed}", kind=kind) for seed in seeds] for arm in arms}
-        series = {arm: np.array([[record[name] for record in log] for log in own]) for arm, own in logs.items()}
-        steps = np.array([record["step"] for record in logs[arms[0]][0]])
+        steps, values = read_curves(folders, name, kind=kind)
+        series = dict(zip(arms, values.reshape(len(arms), len(seeds), -1), strict=True))
         charts.append(line_chart(series, x=steps, x_label="step", y_label=name, title=title))
     return charts
 

@@ -47,6 +47,8 @@ def choose_device(name: str) -> torch.device:
         if not torch.cuda.is_available():
             raise ValueError("device is cuda, but torch finds no GPU; use device=cpu or device=auto")
         device = torch.device("cuda", local if device.index is None else device.index)
+        if device.index >= (count := torch.cuda.device_count()):
+            raise ValueError(f"device is {device}, but torch finds {count} GPU(s), counted from cuda:0")
         torch.cuda.set_device(device)
     return device
 

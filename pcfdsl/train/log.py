@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.sinks import Sink, SinkName, open_sinks
 
-__all__ = ["RunLog", "read_log"]
+__all__ = ["RunLog", "read_curves", "read_log"]
 
 BRIEFLY = ("loss", "learning_rate", "wait_share", "seconds_per_step")
 
@@ -131,3 +131,16 @@ def read_log(folder: str | Path, *, kind: str | None = None) -> list[dict]:
             if number < len(lines):
                 raise ValueError(f"{path} line {number} is no record: {error}; remove the line") from error
     return [record for record in records if kind is None or record["kind"] == kind]
+
+
+def read_curves(folders: Sequence[str | Path], name: str, *, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """A result over the steps that the logs of several runs have in common: steps [S], and values [runs, S].
+
+    A run that was interrupted has records of steps that others lack. What is null, for no result, is NaN.
+
+    Raises:
+        OSError, ValueError: As `read_log`.
+    """
+    curves = [{record["step"]: record[name] for record in read_log(folder, kind=kind)} for folder in folders]
+    steps = sorted(set(curves[0]).intersection(*curves[1:]))
+    return np.array(steps), np.array([[curve[step] for step in steps] for curve in curves], np.float64)

@@ -14,6 +14,7 @@ from pcfdsl.studies.claims.papers import CLAIMS, Claim, Contrast, Run
 from pcfdsl.studies.claims.plan import PLANS
 from pcfdsl.studies.claims.run import plan_of, read_results, run_plan
 from pcfdsl.studies.image_arms import ARMS
+from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.train.tasks.table import TASKS
 
@@ -117,6 +118,8 @@ def test_one_command_runs_resumes_and_reports(tmp_path):
         "detection": ["seed0", "seed1"],
         "scratch": ["seed0", "seed1"],
     }
+    log = tmp_path / "rooms" / "rooms" / "scratch" / "seed1" / "log.jsonl"  # as an interrupt after step 1 leaves it
+    log.write_text(json.dumps(read_log(log.parent)[0] | {"step": 1}) + "\n" + log.read_text())
     page = write_claims_page(PLANS["smoke"], tmp_path)
     assert {path.name for path in tmp_path.glob("claims*")} == {
         "claims.html",

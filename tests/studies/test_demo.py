@@ -1,12 +1,13 @@
 """The demo end to end, on two classes of meshes in a folder."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 
-from pcfdsl.config import load
+from pcfdsl.config import ConfigError, load
 from pcfdsl.studies.demo import DemoConfig, run_demo
 from pcfdsl.train.log import read_log
 
@@ -23,6 +24,11 @@ def models(tmp_path):
     return tmp_path / "models"
 
 
+def test_seeds_given_twice_are_refused_before_the_pre_training():
+    with pytest.raises(ConfigError, match=r"^seeds: are \(0, 0, 1\); .* needs at least two, all of them different$"):
+        DemoConfig(seeds=(0, 0, 1))
+
+
 def test_demo_on_a_folder_of_meshes(models, tmp_path):
     config = load(DemoConfig, SMOKE, SHORT)
     report = run_demo(config, tmp_path / "demo", meshes=models)
@@ -33,6 +39,8 @@ def test_demo_on_a_folder_of_meshes(models, tmp_path):
     runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("last.safetensors")}
     assert len(runs) == 5  # the pre-training, and two seeds of both arms
 
+    log = tmp_path / "demo" / "scratch" / "seed1" / "log.jsonl"  # as an interrupt after its first step leaves it
+    log.write_text(json.dumps(read_log(log.parent)[0] | {"step": 1}) + "\n" + log.read_text())
     run_demo(config, tmp_path / "demo", meshes=models)
     assert runs == {path: path.stat().st_mtime_ns for path in runs}
 

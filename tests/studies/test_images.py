@@ -177,14 +177,23 @@ def test_arms_are_sets_of_the_papers_sizes_scaled_down():
     assert image_set("fractaldb", **HOW | {"size": 64}).fractaldb.num_points == 16_000
 
 
-def test_settings_that_do_not_fit_are_named(tmp_path):
+def test_settings_that_do_not_fit_are_named():
     with pytest.raises(ConfigError, match="protocols: 'linear5' is no protocol"):
         from_dict(ImageStudyConfig, {"protocols": ["linear5"]})
     with pytest.raises(ConfigError, match="rates: is empty"):
         from_dict(ImageStudyConfig, {"rates": []})
-    other = from_dict(ImageStudyConfig, TINY | {"finetune": NETWORK | {"model": {"name": "resnet18"}}})
     with pytest.raises(ConfigError, match=r"finetune\.model: differs from pretrain\.model"):
-        run_image_study(other, tmp_path)
+        from_dict(ImageStudyConfig, TINY | {"finetune": NETWORK | {"model": {"name": "resnet18"}}})
+
+
+@pytest.mark.parametrize("part", ["pretrain", "finetune"])
+def test_settings_of_a_part_that_arms_and_protocols_decide_are_refused(part):
+    unused = {"data": {"kind": "furniture"}, "validation": {"kind": "furniture"}, "per_class": 5, "subset_seed": 1}
+    own = {"freeze_stages": 1, "init": {"checkpoint": "run"}}
+    with pytest.raises(ConfigError) as error:
+        from_dict(ImageStudyConfig, {part: unused | own})
+    refused = [*unused, *(("init", "freeze_stages") if part == "finetune" else ())]
+    assert [key for key, _ in error.value.problems] == [f"{part}.{name}" for name in refused]
 
 
 @pytest.mark.parametrize("name", ["laptop", "laptop_vit"])

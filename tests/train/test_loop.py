@@ -21,7 +21,7 @@ from pcfdsl.checkpoints.run_folder import find_weights, load_checkpoint
 from pcfdsl.config import ConfigError
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.ops.backends.choice import NotFiniteError
-from pcfdsl.train.log import RunLog, read_log
+from pcfdsl.train.log import RunLog, read_curves, read_log
 from pcfdsl.train.loop import NonFiniteLossError, _gradients, _Meter, _tensors, train
 from pcfdsl.train.optim import OptimizerConfig, ScheduleConfig
 from pcfdsl.train.run import prepare
@@ -129,6 +129,19 @@ def test_an_evaluation_that_an_interrupt_put_off_is_made_when_the_run_goes_on(tm
     logs = [read_log(tmp_path / name, kind="evaluation") for name in ("whole", "stopped")]
     assert logs[0] == logs[1]
     assert train(toy.toy_task(), config, tmp_path / "stopped").skipped
+
+
+def test_curves_of_runs_are_over_the_steps_that_all_of_them_logged(tmp_path, toy):
+    config = TrainConfig(num_steps=6, batch_size=4, log_every=2, evaluations=0, sinks=(), device="cpu")
+    train(toy.toy_task(), config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupting(toy.toy_task(), "loss", 3), config, tmp_path / "stopped")
+    train(toy.toy_task(), config, tmp_path / "stopped")
+    assert [step for (step,) in curve(tmp_path / "stopped", "step")] == [2, 3, 4, 6]
+    steps, losses = read_curves([tmp_path / "whole", tmp_path / "stopped"], "loss", kind="train")
+    assert steps.tolist() == [2, 4, 6]
+    assert losses[0].tolist() == [loss for (loss,) in curve(tmp_path / "whole", "loss")]
+    assert losses[1, [0, 2]].tolist() == losses[0, [0, 2]].tolist()
 
 
 def test_an_interrupt_in_the_last_evaluation_keeps_it_and_stops_what_comes_after(tmp_path, toy):

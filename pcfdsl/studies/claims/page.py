@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from pcfdsl import __version__
 from pcfdsl.config import load
 from pcfdsl.datasets.sources import FractalSource, open_scenes
@@ -14,7 +12,7 @@ from pcfdsl.studies.claims.judge import MIN_SEEDS, Judgement, judge
 from pcfdsl.studies.claims.papers import CLAIMS
 from pcfdsl.studies.claims.plan import Plan
 from pcfdsl.studies.claims.run import Results, read_results
-from pcfdsl.train.log import read_log
+from pcfdsl.train.log import read_curves
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.view.charts import interval_chart, line_chart
 from pcfdsl.view.page import Picture, Section, Table, write_report
@@ -147,11 +145,10 @@ def _curves(plan: Plan, out: Path, results: Results) -> bytes | None:
     study = next((name for name in plan.rooms if name in results), None)
     if study is None:
         return None
-    series, steps = {}, np.zeros(0)
-    for arm, runs in results[study].items():
-        logs = [read_log(out / "rooms" / study / arm / case, kind="train") for case in runs]
-        series[arm] = np.array([[record["loss"] for record in log] for log in logs])
-        steps = np.array([record["step"] for record in logs[0]])
+    runs = [(arm, case) for arm, cases in results[study].items() for case in cases]
+    folders = [out / "rooms" / study / arm / case for arm, case in runs]
+    steps, losses = read_curves(folders, "loss", kind="train")
+    series = {arm: losses[[k for k, run in enumerate(runs) if run[0] == arm]] for arm in results[study]}
     return line_chart(series, x=steps, x_label="step", y_label="loss", title=f"Fine-tuning, study {study}")
 
 

@@ -74,6 +74,11 @@ class ImageOptimizerConfig:
     def __post_init__(self) -> None:
         validate(self)
 
+    def of_fine_tuning(self) -> Iterator[tuple[str, str]]:
+        """Yields (key path, problem) for what a network has no use for that is trained from the start."""
+        if self.layer_decay is not None:
+            yield "optimizer.layer_decay", "is for fine-tuning; leave it out"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageInitConfig:

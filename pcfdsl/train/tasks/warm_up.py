@@ -69,6 +69,10 @@ class WarmUpConfig:
     def __post_init__(self) -> None:
         validate(self)
 
+    def inconsistencies(self) -> Iterator[tuple[str, str]]:
+        """Yields (field, problem)."""
+        yield from self.optimizer.of_fine_tuning()
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StringBatch(TensorBatch):
@@ -148,8 +152,6 @@ def warm_up_task(config: WarmUpConfig) -> Task:
     Raises:
         ConfigError: If timm cannot make the network, or it is no ViT.
     """
-    if config.optimizer.layer_decay is not None:
-        raise ConfigError([("optimizer.layer_decay", "is for fine-tuning; leave it out")])
     torch.manual_seed(config.train.seed)
     trunk = create_network(config.model, size=config.size, channels=config.channels, num_classes=0)
     model = StringReader(trunk, config.strings.num_symbols)

@@ -96,7 +96,7 @@ def test_what_cannot_be_is_said():
     with pytest.raises(ConfigError, match="model: is no ViT of timm"):
         StringReader(timm.create_model("test_resnet", num_classes=0), 8)
     with pytest.raises(ConfigError, match=r"optimizer\.layer_decay: is for fine-tuning"):
-        warm_up_task(smoke("optimizer.layer_decay=0.5"))
+        smoke("optimizer.layer_decay=0.5")
 
 
 def test_what_timm_does_not_decay_is_not_decayed_as_a_part_either():

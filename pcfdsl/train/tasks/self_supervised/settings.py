@@ -91,6 +91,7 @@ class SelfSupervisedConfig:
 
     def inconsistencies(self) -> Iterator[tuple[str, str]]:
         """Yields (field, problem)."""
+        yield from self.optimizer.of_fine_tuning()
         if self.method.kind == "simclr" and self.train.batch_size // self.train.accumulate < 2:
             yield (
                 "train",

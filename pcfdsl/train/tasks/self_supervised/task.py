@@ -55,8 +55,6 @@ def self_supervised_task(config: SelfSupervisedConfig, pictures: Pictures) -> Ta
         ConfigError: If timm cannot make the network, or the method cannot use it or the pictures.
         OSError, ValueError: If the weights to start from cannot be used.
     """
-    if config.optimizer.layer_decay is not None:
-        raise ConfigError([("optimizer.layer_decay", "is for fine-tuning; leave it out")])
     torch.manual_seed(config.train.seed)
     trunk = create_network(config.model, size=config.view.size, channels=config.view.channels, num_classes=0)
     start_image_model(config.init, trunk)
