@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from pcfdsl.config import option, validate
 from pcfdsl.datasets.spec import spec_of
@@ -23,7 +22,7 @@ from pcfdsl.models.detector import Decoder, DetectorModel, judged_decoder
 from pcfdsl.models.precision import Precision, autocast
 from pcfdsl.ops.detections import Detections, GroundTruth
 from pcfdsl.rng import stream
-from pcfdsl.samples.batch import ignore_interrupts
+from pcfdsl.samples.batch import load_batches
 from pcfdsl.samples.detection import DetectionDataset, collate
 from pcfdsl.store.atomic import write_file
 
@@ -151,19 +150,18 @@ def detect_scenes(
 
     Beside what is found, memory holds `config.batch_size` scenes, and as many for each that `num_workers` prepare.
     """
-    loader = DataLoader(
+    keys = [(epoch, i) for i in (range(len(samples)) if scenes is None else scenes)]
+    batches = load_batches(
         samples,
-        sampler=[(epoch, i) for i in (range(len(samples)) if scenes is None else scenes)],  # type: ignore[arg-type]
-        batch_size=config.batch_size,
+        [keys[start : start + config.batch_size] for start in range(0, len(keys), config.batch_size)],
+        collate=collate,
         num_workers=config.num_workers,
         pin_memory=next(network.parameters()).device.type == "cuda",
-        collate_fn=collate,
-        worker_init_fn=ignore_interrupts,
-        generator=torch.Generator().manual_seed(config.seed),
+        seed=config.seed,
     )
     found = [Detections.from_scenes([])]  # a process may have no scene
     truth = [GroundTruth.from_scenes([])]
-    for batch in loader:
+    for batch in batches:
         generators = [stream(config.seed, "clusters", epoch, i) for i in batch.scene_idx.tolist()]
         detections = detect(network, decode, batch.points, generators=generators, precision=precision)
         found.append(replace(detections, scene=batch.scene_idx[detections.scene]))

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from pcfdsl.checkpoints.run_folder import load_checkpoint, load_resume, remove_run
 from pcfdsl.config import to_dict
@@ -26,7 +25,7 @@ from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.batch_norm import set_bn_momentum
 from pcfdsl.ops.backends.choice import NotFiniteError
 from pcfdsl.rng import stream
-from pcfdsl.samples.batch import ignore_interrupts
+from pcfdsl.samples.batch import load_batches
 from pcfdsl.store.atomic import make_folder, remove_stale
 from pcfdsl.train.distributed import batch_keys, choose_device, processes
 from pcfdsl.train.interrupt import deferred_interrupts
@@ -150,7 +149,7 @@ class _Meter:
 def _steps(run: Run, progress: Progress, log: RunLog, interrupted: threading.Event) -> None:
     config, group = run.config, run.group
     meter = _Meter(progress.step)
-    batches, epoch = iter(_loader(run, progress.step)), None
+    batches, epoch = _batches(run, progress.step), None
     evaluate_at = _evaluation_steps(run.num_steps, config.evaluations) if run.task.evaluate else set()
     while progress.step < run.num_steps:
         if run.task.start_epoch is not None and int(run.epoch(progress.step)) != epoch:
@@ -182,7 +181,7 @@ def _steps(run: Run, progress: Progress, log: RunLog, interrupted: threading.Eve
             meter = _Meter(progress.step)
 
 
-def _loader(run: Run, step: int) -> DataLoader:
+def _batches(run: Run, step: int) -> Iterator[Any]:
     config = run.config
     keys = batch_keys(
         run.num_samples,
@@ -193,14 +192,13 @@ def _loader(run: Run, step: int) -> DataLoader:
         rank=run.group.rank,
         num_processes=run.group.count,
     )
-    return DataLoader(
+    return load_batches(
         run.task.dataset,
-        batch_sampler=keys,  # type: ignore[arg-type]
-        collate_fn=run.task.collate,
+        keys,
+        collate=run.task.collate,
         num_workers=config.num_workers,
         pin_memory=run.device.type == "cuda",
-        worker_init_fn=ignore_interrupts,
-        generator=torch.Generator().manual_seed(config.seed),  # leaves the global one alone
+        seed=config.seed,
     )
 
 
@@ -210,7 +208,7 @@ def _start_epoch(run: Run, step: int, epoch: int, start: Callable[[nn.Module, in
     with torch.no_grad():
         start(run.model.eval(), epoch, run.group)
     run.training_mode()
-    return iter(_loader(run, step))
+    return _batches(run, step)
 
 
 def _set_schedules(run: Run, step: int) -> dict[str, float]:
