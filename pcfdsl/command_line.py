@@ -73,9 +73,7 @@ class _OnceEach(argparse.Action):
 
 def add_seeds(parser: argparse.ArgumentParser, *, what: str, default: Sequence[int] | None = None) -> None:
     """Add `--seeds`; `what` is its help text."""
-    parser.add_argument(
-        "--seeds", type=whole, nargs="+", action=_OnceEach, metavar="N", default=default, help=what
-    )
+    parser.add_argument("--seeds", type=whole, nargs="+", action=_OnceEach, metavar="N", default=default, help=what)
 
 
 def add_open(parser: argparse.ArgumentParser) -> None:

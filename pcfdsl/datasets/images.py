@@ -1,14 +1,14 @@
 """Labelled pictures from a recipe, shards, folders, published files, torchvision's data sets, or drawn furniture."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from pcfdsl.config import REQUIRED, ConfigError, Settings, option
+from pcfdsl.config import REQUIRED, ConfigError, Settings, option, within
+from pcfdsl.datasets.pictures import ArrayPictures, Pictures
 from pcfdsl.generate.images import StoredImages
 from pcfdsl.image.labelled import ImageSet
 from pcfdsl.image.multi_fractal import MultiFractal
@@ -18,43 +18,21 @@ from pcfdsl.readers.cifar import find_cifar, read_cifar
 from pcfdsl.readers.folders import files_below, folders_in, has_ending
 from pcfdsl.readers.idx import find_idx, read_idx
 from pcfdsl.readers.pictures import PICTURE_FILES, check_picture, pixels_of, read_picture
-from pcfdsl.rng import stream
 from pcfdsl.scene.primitive_pictures import PrimitivePictures
 
 __all__ = [
-    "ArrayPictures",
     "DownloadedPictures",
     "FolderPictures",
     "FurniturePictures",
     "NoPictures",
     "NpzPictures",
     "PictureSource",
-    "Pictures",
     "RecipePictures",
     "ShardPictures",
-    "Subset",
     "TorchvisionPictures",
-    "few_per_class",
     "open_pictures",
     "pictures_in",
 ]
-
-
-class Pictures(Protocol):
-    """Labelled pictures; picklable, so that loaders can have several workers.
-
-    Attributes:
-        labels: [N] int64, indices into `classes`; or [N, M] for pictures with up to M labels each, -1 where there are
-            fewer.
-        classes: Names, in order.
-    """
-
-    labels: np.ndarray
-    classes: tuple[str, ...]
-
-    def picture(self, i: int) -> np.ndarray:
-        """Picture i: uint8, [H, W] grey or [H, W, 3] RGB."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,22 +120,33 @@ PictureSource = (
 )
 
 
-def open_pictures(source: PictureSource) -> Pictures:
+def open_pictures(source: PictureSource, *, place: str = "data") -> Pictures:
     """Open a source of pictures. Nothing is downloaded; a recipe's categories are searched when first needed.
+
+    Args:
+        source: Which pictures.
+        place: Where the source stands in the settings, for the key paths of problems, a failing search's too.
 
     Raises:
         OSError, ValueError: If files cannot be used.
         ConfigError: If the source is none, or torchvision has no such data set.
     """
+    with within(place):
+        return _opened(source, place)
+
+
+def _opened(source: PictureSource, place: str) -> Pictures:
     match source:
         case RecipePictures():
+            place = f"{place}.recipe.{source.recipe.dataset}"
             if source.recipe.dataset == "multi_fractal":
                 images = open_images(source.recipe)
                 assert isinstance(images, MultiFractal)
-                return _ManyLabels(images)
-            return _Generated(open_labelled_images(source.recipe))
+                return _ManyLabels(images, place)
+            with within("recipe"):
+                return _Generated(open_labelled_images(source.recipe), place)
         case ShardPictures():
-            return _Generated(StoredImages(source.path))
+            return _Generated(StoredImages(source.path), place)
         case FolderPictures():
             return _Folder(Path(source.path) / (source.split or ""))
         case DownloadedPictures():
@@ -194,78 +183,6 @@ def pictures_in(folder: str | Path) -> tuple[PictureSource, PictureSource]:
     )
 
 
-def few_per_class(
-    labels: np.ndarray, *, per_class: int | None = None, fraction: float = 1.0, seed: int = 0
-) -> np.ndarray:
-    """Rows of a class-balanced subset, ascending; at least one of each class. Smaller subsets are parts of larger ones.
-
-    Of pictures with several labels, [N, M], a share of all of them.
-
-    Raises:
-        ValueError: If a class has fewer than `per_class`, or pictures have several labels and `per_class` is given.
-
-    >>> labels = np.array([0, 0, 0, 1, 1, 1])
-    >>> a, b = few_per_class(labels, per_class=1), few_per_class(labels, per_class=2)
-    >>> labels[b].tolist(), set(a) < set(b)
-    ([0, 0, 1, 1], True)
-    """
-    if labels.ndim == 2:
-        if per_class is not None:
-            raise ValueError("per_class is for pictures with one label each; these have several: give train_fraction")
-        rows = stream(seed, "few per class").permutation(len(labels))
-        return np.sort(rows[: max(1, round(fraction * len(labels)))])
-    kept = []
-    for label in np.unique(labels).tolist():
-        rows = np.flatnonzero(labels == label)
-        count = max(1, round(fraction * len(rows))) if per_class is None else per_class
-        if count > len(rows):
-            raise ValueError(f"class {label} has {len(rows)} pictures, fewer than {count}; lower per_class")
-        kept.append(stream(seed, "few per class", label).permutation(rows)[:count])
-    return np.sort(np.concatenate(kept))
-
-
-class ArrayPictures:
-    """Pictures in memory.
-
-    Args:
-        images: uint8 [N, H, W] or [N, H, W, 3].
-        labels: [N] integers from 0.
-        classes: Class names; None: the numbers.
-
-    Raises:
-        ValueError: If shapes, types or labels do not fit.
-    """
-
-    def __init__(self, images: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None):
-        labels = np.asarray(labels)
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
-            raise ValueError(f"images are {images.dtype} {images.shape}; expected uint8 [N, H, W] or [N, H, W, 3]")
-        if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or not len(labels):
-            raise ValueError(
-                f"labels are {labels.dtype} {labels.shape}; expected integers [{len(images)}], at least one"
-            )
-        self.images, self.labels = images, labels.astype(np.int64)
-        self.classes = tuple(classes or map(str, range(int(labels.max()) + 1)))
-        if labels.min() < 0 or labels.max() >= len(self.classes):
-            raise ValueError(f"labels go from {labels.min()} to {labels.max()}; expected 0 to {len(self.classes) - 1}")
-
-    def picture(self, i: int) -> np.ndarray:
-        """Picture i."""
-        return self.images[i]
-
-
-class Subset:
-    """A selection of other pictures, in the order of `rows`."""
-
-    def __init__(self, pictures: Pictures, rows: np.ndarray):
-        self.pictures, self.rows = pictures, rows
-        self.labels, self.classes = pictures.labels[rows], pictures.classes
-
-    def picture(self, i: int) -> np.ndarray:
-        """Picture i of the selection."""
-        return self.pictures.picture(int(self.rows[i]))
-
-
 def _downloaded(folder: Path, split: str) -> ArrayPictures:
     if (idx := find_idx(folder, split)) is not None:
         images, labels = map(read_idx, idx)
@@ -284,23 +201,25 @@ def _downloaded(folder: Path, split: str) -> ArrayPictures:
 
 
 class _Generated:
-    def __init__(self, images: ImageSet):
-        self.set = images
+    def __init__(self, images: ImageSet, place: str):
+        self.set, self.place = images, place
         self.labels = np.repeat(np.arange(images.num_categories), images.num_instances)
         self.classes = tuple(f"{k:05d}" for k in range(images.num_categories))
 
     def picture(self, i: int) -> np.ndarray:
-        return self.set[i].image
+        with within(self.place):
+            return self.set[i].image
 
 
 class _ManyLabels:
-    def __init__(self, images: MultiFractal):
-        self.set = images
+    def __init__(self, images: MultiFractal, place: str):
+        self.set, self.place = images, place
         self.labels = images.labels()
         self.classes = tuple(f"{k:05d}" for k in range(images.num_categories))
 
     def picture(self, i: int) -> np.ndarray:
-        return self.set.arrays(i)["image"]
+        with within(self.place):
+            return self.set.arrays(i)["image"]
 
 
 class _Folder:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from pcfdsl.config import option, validate
+from pcfdsl.config import option, validate, within
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.image.contours import descending_ranges
 from pcfdsl.image.fractaldb import FractalDB, FractalDBConfig
@@ -115,7 +115,8 @@ class MultiFractal(ImageRecipe):
         palette = draw_palette(rng)
         image = coloured(spectrum_noise(rng, size, *rng.uniform(*_EXPONENTS, 2)), palette)
         for category in present.tolist():
-            grey = self.fractals.instance(category, int(rng.integers(self.fractals.num_instances))).image
+            with within("fractals"):
+                grey = self.fractals.instance(category, int(rng.integers(self.fractals.num_instances))).image
             side = max(1, round(size * rng.uniform(*config.extent)))
             # Centres lie in the picture, so at least a quarter of a fractal's square does.
             left, top = (rng.integers(size, size=2) - side // 2).tolist()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcfdsl.config import Settings, option
-from pcfdsl.datasets.images import Pictures
+from pcfdsl.datasets.pictures import Pictures
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.samples.images import ImageViewConfig, drawing_from

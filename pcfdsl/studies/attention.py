@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.pictures import ArrayPictures
 from pcfdsl.evaluate.vit import attention_maps, attention_reach, first_filters, patch_grid, position_similarity
 from pcfdsl.infer.image import ImageClassifier, load_image_classifier
 from pcfdsl.readers.pictures import read_picture

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from pcfdsl.datasets.images import ArrayPictures, Pictures, few_per_class
+from pcfdsl.datasets.pictures import ArrayPictures, Pictures, few_per_class
 from pcfdsl.models.precision import autocast
 from pcfdsl.rng import stream
 from pcfdsl.samples.images import ImageDataset, ImageViewConfig, collate_images

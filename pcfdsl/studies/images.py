@@ -23,15 +23,8 @@ import numpy as np
 
 from pcfdsl.checkpoints.run_folder import find_weights
 from pcfdsl.config import digest, option, to_dict, validate
-from pcfdsl.datasets.images import (
-    ArrayPictures,
-    FurniturePictures,
-    NoPictures,
-    Pictures,
-    RecipePictures,
-    open_pictures,
-    pictures_in,
-)
+from pcfdsl.datasets.images import FurniturePictures, NoPictures, RecipePictures, open_pictures, pictures_in
+from pcfdsl.datasets.pictures import ArrayPictures, Pictures
 from pcfdsl.image.sets import ImageSetConfig
 from pcfdsl.readers.arrays import read_arrays
 from pcfdsl.rng import stream

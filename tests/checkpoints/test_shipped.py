@@ -7,7 +7,7 @@ import torch
 from pcfdsl.checkpoints.run_folder import find_weights, load_checkpoint, shipped_weights
 from pcfdsl.checkpoints.start import InitConfig, start_from
 from pcfdsl.config import from_dict, load
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.pictures import ArrayPictures
 from pcfdsl.infer.features import load_backbone
 from pcfdsl.models.votenet import VoteNet
 from pcfdsl.train.tasks.detection import DetectorConfig

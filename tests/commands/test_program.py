@@ -57,7 +57,9 @@ def test_wrong_use_exits_with_code_2(monkeypatch, capsys):
 
 @pytest.mark.parametrize("command", ["train", "train-image", "compare-pretraining", "image-study"])
 def test_a_seed_given_twice_is_named_before_anything_is_opened(command, monkeypatch, capsys):
-    code, _, said = called(monkeypatch, capsys, command, "--out", "run", "--config", "missing", "--seeds", "3", "0", "3")
+    code, _, said = called(
+        monkeypatch, capsys, command, "--out", "run", "--config", "missing", "--seeds", "3", "0", "3"
+    )
     assert code == 2
     assert f"pcfdsl {command}: error: argument --seeds: 3, 0, 3 repeat; give each once" in said
 

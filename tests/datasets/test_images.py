@@ -15,7 +15,6 @@ from PIL import Image
 
 from pcfdsl.config import ConfigError, from_dict
 from pcfdsl.datasets.images import (
-    ArrayPictures,
     DownloadedPictures,
     FolderPictures,
     FurniturePictures,
@@ -23,10 +22,10 @@ from pcfdsl.datasets.images import (
     RecipePictures,
     ShardPictures,
     TorchvisionPictures,
-    few_per_class,
     open_pictures,
     pictures_in,
 )
+from pcfdsl.datasets.pictures import ArrayPictures, few_per_class
 from pcfdsl.generate.images import generate_images
 from pcfdsl.image.sets import ImageSetConfig, open_images
 from pcfdsl.rng import stream

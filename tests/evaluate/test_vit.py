@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pcfdsl.config import from_dict
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.pictures import ArrayPictures
 from pcfdsl.evaluate.vit import attention_maps, attention_reach, first_filters, position_similarity
 from pcfdsl.infer.image import load_image_classifier
 from pcfdsl.studies.attention import analyze_networks, attention_overlay

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pcfdsl.checkpoints.run_folder import save_checkpoint
 from pcfdsl.config import from_dict, load, to_dict
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.pictures import ArrayPictures
 from pcfdsl.infer.detector import load_detector
 from pcfdsl.infer.export import ABOUT, compare, export_model
 from pcfdsl.infer.exportable import Exportable, load_exportable

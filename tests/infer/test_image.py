@@ -15,7 +15,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from pcfdsl.checkpoints.run_folder import save_checkpoint
 from pcfdsl.config import from_dict
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.pictures import ArrayPictures
 from pcfdsl.infer.detector import load_detector
 from pcfdsl.infer.image import PyramidBackbone, export_torchvision_backbone, load_image_classifier
 from pcfdsl.train.tasks.image import ImageConfig, image_task

@@ -6,7 +6,7 @@ from pcfdsl.config import ConfigError
 from pcfdsl.samples.batch import load_batches
 
 
-class Odd(ValueError):
+class OddError(ValueError):
     """An error that does not survive its way out of a worker."""
 
     def __init__(self, one, other):
@@ -16,7 +16,7 @@ class Odd(ValueError):
 ERRORS = {
     3: ConfigError([("data.path", "is no folder")]),
     4: FileNotFoundError(2, "No such file or directory", "scan.ply"),
-    5: Odd("very", "odd"),
+    5: OddError("very", "odd"),
 }
 
 
@@ -43,5 +43,5 @@ def test_an_error_of_a_sample_is_the_same_from_workers(key, num_workers):
 
 
 def test_one_that_cannot_leave_a_worker_is_described_by_torch():
-    with pytest.raises(RuntimeError, match="Caught Odd in DataLoader worker"):
+    with pytest.raises(RuntimeError, match="Caught OddError in DataLoader worker"):
         next(load_batches(Numbers(), [[5]], collate=sum, num_workers=1))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.pictures import ArrayPictures
 from pcfdsl.samples.images import ImageViewConfig
 from pcfdsl.samples.picture_views import PictureViews, Tiles, ViewsConfig, far_permutations
 

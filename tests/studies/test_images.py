@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from pcfdsl.checkpoints.run_folder import load_checkpoint
 from pcfdsl.config import ConfigError, from_dict, load
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.pictures import ArrayPictures
 from pcfdsl.recipes import find_recipe
 from pcfdsl.samples.images import ImageViewConfig
 from pcfdsl.studies import image_protocols

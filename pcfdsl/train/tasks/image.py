@@ -12,15 +12,8 @@ from timm.data import Mixup
 from torch import Tensor, nn
 
 from pcfdsl.config import ConfigError, option, validate
-from pcfdsl.datasets.images import (
-    NoPictures,
-    Pictures,
-    PictureSource,
-    RecipePictures,
-    Subset,
-    few_per_class,
-    open_pictures,
-)
+from pcfdsl.datasets.images import NoPictures, PictureSource, RecipePictures, open_pictures
+from pcfdsl.datasets.pictures import Pictures, Subset, few_per_class
 from pcfdsl.evaluate.classification import ClassificationReport, classification_report
 from pcfdsl.evaluate.processes import Processes
 from pcfdsl.models.precision import of_full_range
@@ -111,7 +104,9 @@ def train_image(
         pictures.labels, per_class=config.per_class, fraction=config.train_fraction, seed=config.subset_seed
     )
     pictures = Subset(pictures, chosen)
-    validation = None if isinstance(config.validation, NoPictures) else open_pictures(config.validation)
+    validation = None
+    if not isinstance(config.validation, NoPictures):
+        validation = open_pictures(config.validation, place="validation")
     return train_seeds(lambda own: image_task(own, pictures, validation), config, out, seeds=seeds, overwrite=overwrite)
 
 

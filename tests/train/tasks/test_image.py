@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from pcfdsl.config import ConfigError, from_dict
-from pcfdsl.datasets.images import ArrayPictures, few_per_class, open_pictures
+from pcfdsl.datasets.images import open_pictures
+from pcfdsl.datasets.pictures import ArrayPictures, few_per_class
 from pcfdsl.infer.image import load_image_classifier
 from pcfdsl.samples.images import ImageDataset, collate_images
 from pcfdsl.train.log import read_log

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from pcfdsl.checkpoints.run_folder import load_resume
 from pcfdsl.config import ConfigError, from_dict, to_dict
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.pictures import ArrayPictures
 from pcfdsl.infer.exportable import load_exportable
 from pcfdsl.infer.image import export_torchvision_backbone, load_image_classifier
 from pcfdsl.train.log import read_log

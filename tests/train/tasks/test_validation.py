@@ -1,5 +1,6 @@
 """Data that do not fit are told before anything takes long: other classes, searches that find nothing."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pcfdsl.pointcloud.objects import ObjectsConfig
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.train.tasks.classification import ClassificationConfig, train_classifier
 from pcfdsl.train.tasks.detection import DetectorConfig, train_detector
+from pcfdsl.train.tasks.image import ImageConfig, train_image
 from pcfdsl.train.tasks.point_mae import PointMAEConfig, train_point_mae
 from pcfdsl.train.tasks.pointcontrast import PointContrastConfig, point_contrast_task
 from pcfdsl.train.tasks.pretraining import pretrain
@@ -92,6 +94,40 @@ def test_so_it_does_in_other_trainings(config_class, recipe, train, data, tmp_pa
     config = load(config_class, recipe, (f"data={data}", "train.device=cpu"))
     with pytest.raises(ConfigError, match=r"^data\.(objects\.1|fractals)\.search\.variance_threshold: category 0"):
         train(config, tmp_path / "run")
+
+
+PICTURES = "{{kind: recipe, recipe: {{dataset: {name}, {name}: {{{settings}}}}}}}"
+NO_FRACTALS = "image_size: 64, num_categories: 2, search: {max_draws: 1, filling_threshold: 0.38}"
+NO_PICTURES = {
+    "fractaldb": (f"num_instances: 4, {NO_FRACTALS}", "search.filling_threshold"),
+    "exfractaldb": (f"image_size: 64, num_categories: 2, num_instances: 4, {HOPELESS}", "search.variance_threshold"),
+    "multi_fractal": (
+        f"num_images: 4, objects: [1, 2], fractals: {{{NO_FRACTALS}}}",
+        "fractals.search.filling_threshold",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "num_workers"),
+    [*(("data", name, num_workers) for name in NO_PICTURES for num_workers in (0, 1)), ("validation", "fractaldb", 0)],
+)
+def test_so_it_does_in_pictures_whoever_loads_them(group, name, num_workers, tmp_path):
+    settings, key = NO_PICTURES[name]
+    sources = {"data": PICTURES.format(name="bezier", settings="num_categories: 2, num_instances: 4, image_size: 64")}
+    sources[group] = PICTURES.format(name=name, settings=settings)
+    how = ["model.name=test_resnet", "view.size=32", "train.batch_size=2", "train.num_steps=1", "train.device=cpu"]
+    how += [f"{place}={text}" for place, text in sources.items()]
+    config = load(ImageConfig, None, (*how, f"train.num_workers={num_workers}"))
+    with pytest.raises(ConfigError, match=rf"^{group}\.recipe\.{name}\.{re.escape(key)}: category \d: none of"):
+        train_image(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("group", ["data", "validation"])
+def test_problems_of_sources_of_pictures_have_their_place(group, tmp_path):
+    config = load(ImageConfig, None, (f"{group}={{kind: torchvision, dataset: NoSuchSet, path: nowhere}}",))
+    with pytest.raises(ConfigError, match=rf"^{group}\.dataset: torchvision has no set 'NoSuchSet'$"):
+        train_image(config, tmp_path / "run")
 
 
 def test_so_it_does_in_sets(tmp_path):

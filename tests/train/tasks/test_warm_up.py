@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from pcfdsl.config import ConfigError, from_dict, load
-from pcfdsl.datasets.images import ArrayPictures
+from pcfdsl.datasets.pictures import ArrayPictures
 from pcfdsl.formula.strings import Language
 from pcfdsl.train.log import read_log
 from pcfdsl.train.loop import train

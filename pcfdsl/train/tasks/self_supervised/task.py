@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pcfdsl.config import ConfigError
-from pcfdsl.datasets.images import Pictures, open_pictures
+from pcfdsl.datasets.images import open_pictures
+from pcfdsl.datasets.pictures import Pictures
 from pcfdsl.models.precision import of_full_range
 from pcfdsl.samples.picture_views import PictureViews, Tiles, ViewBatch, collate_views, far_permutations
 from pcfdsl.train.seeds import SeedResults, train_seeds
