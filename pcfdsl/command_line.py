@@ -65,7 +65,9 @@ def refuse_settings(parser: argparse.ArgumentParser, option: str, values: Iterab
 class _OnceEach(argparse.Action):
     """Takes values that are all different."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
         if len(set(values)) < len(values):
             raise argparse.ArgumentError(self, f"{', '.join(map(str, values))} repeat; give each once")
         setattr(namespace, self.dest, values)
