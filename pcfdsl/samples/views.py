@@ -12,11 +12,12 @@ from pcfdsl.datasets.augment import AugmentConfig, draw_sample
 from pcfdsl.rng import stream
 from pcfdsl.samples.batch import TensorBatch
 from pcfdsl.samples.points import input_points, require_points
-from pcfdsl.scene.boxes import Scene
+from pcfdsl.scene.boxes import Scene, axis_bounds
 from pcfdsl.scene.config import SceneConfig
+from pcfdsl.scene.furnish import draw_objects, stretch
 from pcfdsl.scene.objects import ObjectSource
 from pcfdsl.scene.source_checks import check_source
-from pcfdsl.scene.synthesize import compose, draw_objects, stretch
+from pcfdsl.scene.synthesize import compose
 from pcfdsl.scene.visibility import visible_from
 
 __all__ = ["PairBatch", "PairSample", "TwoLayouts", "TwoViews", "ViewAugmentConfig", "ViewConfig", "collate_pairs"]
@@ -209,7 +210,7 @@ def _seen_by_camera(rng: np.random.Generator, points: np.ndarray, config: ViewCo
     """The points that one camera sees, [N] bool; at least one."""
     if not config.camera:
         return np.ones(len(points), bool)
-    low, high = points.min(axis=0), points.max(axis=0)
+    low, high = axis_bounds(points)
     best = np.zeros(len(points), bool)
     for _ in range(10):
         along = rng.uniform(0.08, 0.92, 2)

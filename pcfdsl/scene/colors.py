@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pcfdsl.scene.boxes import axis_bounds
+
 __all__ = ["Thing", "draw_colors"]
 
 _WAVES = 4  # of a field
@@ -65,7 +67,7 @@ def _draw_thing(rng: np.random.Generator, thing: Thing) -> np.ndarray:
     heights = rng.normal(0, _STRENGTH * np.sqrt(2 / _WAVES), (_WAVES, 3))
     if not len(thing.points):
         return np.zeros((0, 3))
-    low, extent = thing.points.min(axis=0), np.ptp(thing.points, axis=0).max()
-    along = (thing.points - low) / max(float(extent), 1e-9)
+    low, high = axis_bounds(thing.points)
+    along = (thing.points - low) / max(float((high - low).max()), 1e-9)
     field = np.cos(2 * np.pi * (along @ waves + phases)) @ heights
     return field + (bases[0] if thing.parts is None else bases[thing.parts])

@@ -68,7 +68,7 @@ class FractalObjects:
         category = int(rng.integers(self.num_categories))
         instance = int(rng.integers(self.database.config.num_instances))
         points = self.database.cloud(category, instance, num_points=num_points).points
-        return rng.permutation(points, axis=0), category  # a mixed cloud has its main part first
+        return _shuffled(rng, points), category
 
 
 class FormulaObjects:
@@ -93,8 +93,13 @@ class FormulaObjects:
         category = int(self.clouds.first_categories[f]) + int(rng.integers(formula.num_categories))
         points = self.clouds.cloud(category, int(rng.integers(formula.num_instances)), num_points=num_points).points
         if isinstance(self.clouds.formulas[f], PCFractalDB):
-            points = rng.permutation(points, axis=0)  # a mixed cloud has its main part first
+            points = _shuffled(rng, points)
         return points, category
+
+
+def _shuffled(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    """A fractal's points in random order: a mixed cloud has its main part first."""
+    return points.take(rng.permutation(len(points)), axis=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from pcfdsl.config import Settings, option
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import Scene, SceneSequence
-from pcfdsl.scene.synthesize import stretch, turn_about_z
+from pcfdsl.scene.furnish import stretch, turn_about_z
 
 __all__ = ["ReleasedObject", "ReleasedScenes", "ReleasedScenesConfig", "draw_layout"]
 

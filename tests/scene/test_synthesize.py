@@ -19,9 +19,10 @@ from pcfdsl.scene.config import (
     SceneConfig,
     SizeConfig,
 )
+from pcfdsl.scene.furnish import _allot
 from pcfdsl.scene.layout import LayoutConfig
 from pcfdsl.scene.primitives import PrimitiveFurniture
-from pcfdsl.scene.synthesize import FractalScenes, ObjectScenes, Scenes, _allot
+from pcfdsl.scene.synthesize import FractalScenes, ObjectScenes, Scenes
 
 
 def same(a: Scene, b: Scene) -> bool:
