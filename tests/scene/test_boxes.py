@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import (
+    axis_bounds,
     Scene,
     box_corners,
     height_above_floor,
@@ -119,3 +120,13 @@ def test_a_scene_may_be_empty():
     assert scene.points.shape == (0, 3)
     assert scene.boxes.shape == (0, 7)
     assert votes(scene)[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bounds_are_the_least_and_greatest_coordinates(dtype):
+    for count in (1, 2, 1000):
+        points = np.random.default_rng(count).normal(size=(count, 3)).astype(dtype)
+        low, high = axis_bounds(points)
+        assert low.dtype == high.dtype == dtype
+        assert (low == points.min(axis=0)).all()
+        assert (high == points.max(axis=0)).all()
