@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from pcfdsl.rng import stream
 from pcfdsl.scene.boxes import (
-    axis_bounds,
     Scene,
+    axis_bounds,
     box_corners,
     height_above_floor,
     overlap_votes,
