@@ -24,11 +24,10 @@ def main() -> dict:
     parser.add_argument(
         "--data", metavar="DIR", help="detection set, or generated scenes (default: the run's validation scenes)"
     )
-    parser.add_argument("--split", default="val", help="split of a detection set (default val)")
-    parser.add_argument(
-        "--repeats", type=positive, default=1, help="number of evaluations, each with another sample of the points"
-    )
-    parser.add_argument("--seed", type=whole, default=0, help="seed of the sampling")
+    parser.add_argument("--split", help="split of the detection set that --data names (default val)")
+    sampling = "number of evaluations, each with another sample of the points (default: as in training, mostly 1)"
+    parser.add_argument("--repeats", type=positive, metavar="N", help=sampling)
+    parser.add_argument("--seed", type=whole, metavar="N", help="seed of the sampling (default: as in training)")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="scenes at a time (default: as in training)")
     parser.add_argument("--workers", type=whole, metavar="N", help="data loading processes (default: as in training)")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of matrix products")
@@ -38,14 +37,18 @@ def main() -> dict:
     add_open(parser)
     args = parser.parse_args()
     require_page(parser, args)
+    generated = bool(args.data) and (Path(args.data) / "manifest.json").is_file()
+    if args.split and (generated or not args.data):
+        parser.error("--split is of a detection set: give its folder with --data, or leave it out")
     detector = load_detector(args.checkpoint, device=args.device)
-    loading = {"batch_size": args.batch_size, "num_workers": args.workers}
-    given = {name: value for name, value in loading.items() if value is not None}
-    config = replace(detector.config.evaluation, repeats=args.repeats, seed=args.seed, **given)
+    names = {"repeats": "repeats", "seed": "seed", "batch_size": "batch_size", "num_workers": "workers"}
+    given = {name: getattr(args, argument) for name, argument in names.items()}
+    given = {name: value for name, value in given.items() if value is not None}
+    config = replace(detector.config.evaluation, **given)
     source = None
     if args.data:
-        generated = (Path(args.data) / "manifest.json").is_file()
-        source = ShardSource(folder=args.data) if generated else DetectionSetSource(folder=args.data, split=args.split)
+        stored = DetectionSetSource(folder=args.data, split=args.split or "val")
+        source = ShardSource(folder=args.data) if generated else stored
     done = evaluate_detector(detector, source=source, config=config, precision=args.precision)
     if args.out:
         write_reports(done.reports, detector.classes, args.out)

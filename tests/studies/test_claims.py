@@ -1,6 +1,7 @@
 """Claims get the word that their intervals say, from runs that one command makes."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from pcfdsl.studies.claims.judge import judge, measure
 from pcfdsl.studies.claims.page import write_claims_page
 from pcfdsl.studies.claims.papers import CLAIMS, Claim, Contrast, Run
 from pcfdsl.studies.claims.plan import PLANS
-from pcfdsl.studies.claims.run import plan_of, read_results, run_plan
+from pcfdsl.studies.claims.run import _run, plan_of, read_results, run_plan
 from pcfdsl.studies.image_arms import ARMS
 from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.detection import DetectorConfig
@@ -149,6 +150,19 @@ def test_a_folder_says_which_plan_it_is_of(tmp_path):
         (tmp_path / "plan.json").write_text(text)
         with pytest.raises(ValueError, match="names none of the plans smoke, small, medium, full"):
             plan_of(tmp_path)
+
+
+def test_a_job_whose_process_is_killed_costs_only_itself(tmp_path):
+    jobs = {
+        "killed": (os._exit, (9,)),
+        "wrong": (int, ("x",)),
+        **{name: (os.mkdir, (tmp_path / name,)) for name in ("a", "b", "c")},
+    }
+    failures = _run(2, jobs, str)
+    assert failures.keys() == {"killed", "wrong"}
+    assert failures["killed"] == "its process was killed; it may need more memory than there is"
+    assert failures["wrong"].startswith("ValueError: invalid literal")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c"}
 
 
 def test_a_job_that_fails_costs_only_itself(tmp_path):

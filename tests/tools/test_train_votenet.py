@@ -121,6 +121,21 @@ def test_evaluation_is_written_as_table_and_json(run, tmp_path):
     assert all(entry["name"] in table for entry in report["repeats"][0]["classes"])
 
 
+def test_evaluation_is_that_of_the_training_unless_arguments_say_otherwise(tmp_path):
+    how = ("evaluation.repeats=2", "evaluation.seed=7", "points.num_points=500", "--out", tmp_path / "run")
+    done = tool("train_votenet", "--config", CONFIGS / "smoke_finetune.yaml", *QUICK, *how)
+    metrics = json.loads(done.stdout)["runs"]["0"]["metrics"]
+    found = json.loads(tool("evaluate_votenet", tmp_path / "run" / "last.safetensors").stdout)
+    assert {name: found[name] for name in metrics} == metrics
+    other = json.loads(tool("evaluate_votenet", tmp_path / "run" / "last.safetensors", "--seed", 1).stdout)
+    assert {name: other[name] for name in metrics} != metrics
+
+
+def test_a_split_of_no_detection_set_is_refused(run):
+    refused = tool("evaluate_votenet", run, "--split", "train", code=2)
+    assert "--split is of a detection set: give its folder with --data, or leave it out" in refused.stderr
+
+
 def test_prediction_gives_boxes_a_page_and_a_picture(run, tmp_path):
     np.save(tmp_path / "cloud.npy", np.random.default_rng(0).uniform(0, 2, (3000, 3)).astype(np.float32))
     out = {kind: tmp_path / f"out.{kind}" for kind in ("json", "html", "png")}

@@ -3,11 +3,29 @@
 from itertools import islice
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pcfdsl.evaluate.processes import Processes
-from pcfdsl.train.distributed import batch_keys, sample_keys
+from pcfdsl.train.distributed import batch_keys, choose_device, sample_keys
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch):
+    with pytest.raises(ValueError, match="device 'cake' is not known; expected auto, cpu, cuda or cuda:N"):
+        choose_device("cake")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="device is cuda, but torch finds no GPU"):
+        choose_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"device is cuda:2, but torch finds 2 GPU\(s\), counted from cuda:0"):
+        choose_device("cuda:2")
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert chosen == [torch.device("cuda:1")]
 
 
 @given(

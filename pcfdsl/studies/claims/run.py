@@ -10,6 +10,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from pcfdsl.config import load
@@ -62,15 +63,14 @@ def run_plan(
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))  # libraries read these when a new process imports them
     try:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            failures = _run(pool, first, progress)
-            made = [name for name in plan.pretrainings if f"pre-training {name}" not in failures]
-            second = {
-                f"study {name} {i + 1}/{workers}": (_rooms, (plan, name, made, str(out), i, workers))
-                for name in plan.rooms
-                for i in range(workers)
-            }
-            return [f"{job}: {error}" for job, error in {**failures, **_run(pool, second, progress)}.items()]
+        failures = _run(workers, first, progress)
+        made = [name for name in plan.pretrainings if f"pre-training {name}" not in failures]
+        second = {
+            f"study {name} {i + 1}/{workers}": (_rooms, (plan, name, made, str(out), i, workers))
+            for name in plan.rooms
+            for i in range(workers)
+        }
+        return [f"{job}: {error}" for job, error in {**failures, **_run(workers, second, progress)}.items()]
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
@@ -111,16 +111,35 @@ def _claim_folder(plan: Plan, out: Path) -> None:
     write_file(path, json.dumps({"plan": plan.name}).encode())
 
 
-def _run(pool: ProcessPoolExecutor, jobs: Mapping[str, tuple], progress: Callable[[str], object]) -> dict[str, str]:
-    """The error of each job that failed, by its name."""
-    futures: dict[Future, str] = {pool.submit(call, *arguments): name for name, (call, arguments) in jobs.items()}
-    failures = {}
-    for number, future in enumerate(as_completed(futures), 1):
-        error = future.exception()
-        if error is not None:
-            failures[futures[future]] = f"{type(error).__name__}: {error}"
-        progress(f"[{number}/{len(futures)}] {futures[future]}: {failures.get(futures[future], 'done')}")
+def _run(workers: int, jobs: Mapping[str, tuple], progress: Callable[[str], object]) -> dict[str, str]:
+    """The error of each job that failed, by its name.
+
+    A process that is killed, as for want of memory, takes down those beside it: what they had to do is done once more,
+    a job at a time, so that the one which cannot be done fails alone.
+    """
+    failures, undone = _in_processes(workers, jobs, progress)
+    for name in undone:
+        alone, killed = _in_processes(1, {name: jobs[name]}, progress)
+        failures |= alone | dict.fromkeys(killed, "its process was killed; it may need more memory than there is")
     return failures
+
+
+def _in_processes(
+    workers: int, jobs: Mapping[str, tuple], progress: Callable[[str], object]
+) -> tuple[dict[str, str], list[str]]:
+    """The error of each job that failed, and the jobs that a killed process left undone."""
+    failures, undone = {}, []
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures: dict[Future, str] = {pool.submit(call, *arguments): name for name, (call, arguments) in jobs.items()}
+        for number, future in enumerate(as_completed(futures), 1):
+            name, error = futures[future], future.exception()
+            if isinstance(error, BrokenProcessPool):
+                undone.append(name)
+            elif error is not None:
+                failures[name] = f"{type(error).__name__}: {error}"
+            said = "a process was killed" if name in undone else failures.get(name, "done")
+            progress(f"[{number}/{len(futures)}] {name}: {said}")
+    return failures, undone
 
 
 def _pretrain(plan: Plan, name: str, out: str) -> None:

@@ -79,6 +79,7 @@ class DetectorConfig:
         if isinstance(self.model, TR3DConfig):
             unused = {
                 "padded_truth_bug": self.padded_truth_bug,
+                "points.votes": self.points.votes != PointsConfig().votes,
                 "evaluation.decode": self.evaluation.decode != DecodeOptions(),
             }
             for name in (name for name, there in unused.items() if there):

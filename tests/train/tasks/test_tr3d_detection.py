@@ -169,7 +169,7 @@ def test_a_run_of_the_other_detector_is_refused_in_few_words(tmp_path):
 
 
 def test_settings_of_the_other_detector_are_refused():
-    for override in ("padded_truth_bug=true", "evaluation.decode.confidence=0.1"):
+    for override in ("padded_truth_bug=true", "points.votes=extent", "evaluation.decode.confidence=0.1"):
         with pytest.raises(ConfigError, match=r"belongs to VoteNet, but model.detector is tr3d"):
             finetuning(override)
     with pytest.raises(ConfigError, match=r"is ones, which needs points.use_height=false points.use_color=false"):
