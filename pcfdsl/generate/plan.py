@@ -34,7 +34,6 @@ def plan(
     *,
     workers: int = 1,
     samples_per_shard: int = SAMPLES_PER_SHARD,
-    timed: Recipe | None = None,
     seconds: float = 1.0,
 ) -> Plan:
     """Estimate the cost of generating a set. Writes nothing.
@@ -43,15 +42,14 @@ def plan(
         recipe: The set.
         workers: Number of local processes.
         samples_per_shard: As for `generate`.
-        timed: A smaller recipe with equally costly samples, for recipes that are slow to start.
         seconds: How long to make samples; at least two are made, the first of them untimed.
     """
-    manifest, timed = manifest_of(recipe, samples_per_shard), timed or recipe
-    num_bytes = sum(array.nbytes for array in timed.arrays(0).values())  # also triggers compilation
+    manifest = manifest_of(recipe, samples_per_shard)
+    num_bytes = sum(array.nbytes for array in recipe.arrays(0).values())  # also triggers compilation
     num_timed, begin = 0, time.perf_counter()
-    while num_timed == 0 or (time.perf_counter() - begin < seconds and num_timed + 1 < len(timed)):
+    while num_timed == 0 or (time.perf_counter() - begin < seconds and num_timed + 1 < len(recipe)):
         num_timed += 1
-        arrays = timed.arrays(num_timed % len(timed))
+        arrays = recipe.arrays(num_timed % len(recipe))
         encode([arrays], first_sample=0, digest="")
         num_bytes += sum(array.nbytes for array in arrays.values())
     each = (time.perf_counter() - begin) / num_timed

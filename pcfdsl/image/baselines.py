@@ -13,9 +13,10 @@ import numpy as np
 from pcfdsl.config import option, validate
 from pcfdsl.formula.bezier import bezier_curves
 from pcfdsl.formula.noise import fractal_noise_2d
-from pcfdsl.image.contours import average_down, descending_ranges
+from pcfdsl.image.contours import descending_ranges
 from pcfdsl.image.labelled import ImageSet, LabelledImage
 from pcfdsl.image.lines import draw_polygons
+from pcfdsl.image.raster import average_down
 from pcfdsl.rng import stream
 
 __all__ = ["Bezier", "BezierConfig", "Perlin", "PerlinConfig"]

@@ -10,11 +10,11 @@ import numpy as np
 from pcfdsl.config import option, validate
 from pcfdsl.formula.contour import RadialContour, contour_noise, radial_polygons
 from pcfdsl.image.lines import draw_polygons
+from pcfdsl.image.raster import average_down
 from pcfdsl.jit import kernel
 
 __all__ = [
     "ContourDrawConfig",
-    "average_down",
     "background_ink",
     "blank",
     "contour_polygons",
@@ -147,33 +147,6 @@ def draw_contour(
 def finish(picture: np.ndarray, supersample: int = 1) -> np.ndarray:
     """The finished image: colours unpacked, supersampling averaged."""
     return average_down(picture if picture.dtype == np.uint8 else unpack(picture), supersample)
-
-
-def average_down(image: np.ndarray, times: int) -> np.ndarray:
-    """Shrink uint8 [H, W] or [H, W, 3] by an integer factor; rounded means of blocks."""
-    if times == 1:
-        return image
-    rows, columns, channels = image.shape[0] // times, image.shape[1] // times, image[0, 0].size
-    smaller = np.empty((rows, columns, channels), np.uint8)
-    _average(image.reshape(*image.shape[:2], channels), times, smaller)
-    return smaller.reshape(rows, columns, *image.shape[2:])
-
-
-@kernel
-def _average(image, times, smaller):
-    rows, columns, channels = smaller.shape
-    area = times * times
-    totals = np.empty((columns, channels), np.int64)
-    for row in range(rows):
-        totals[:] = area // 2
-        for y in range(row * times, (row + 1) * times):
-            for column in range(columns):
-                for x in range(column * times, (column + 1) * times):
-                    for channel in range(channels):
-                        totals[column, channel] += image[y, x, channel]
-        for column in range(columns):
-            for channel in range(channels):
-                smaller[row, column, channel] = totals[column, channel] // area
 
 
 def unpack(picture: np.ndarray) -> np.ndarray:

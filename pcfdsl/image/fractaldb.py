@@ -87,6 +87,13 @@ class FractalDBConfig:
             )
         if self.image_size <= 2 * self.draw.pad:
             yield "image_size", f"is {self.image_size}: no room inside draw.pad = {self.draw.pad} on each side"
+        if self.perturbation and self.num_points <= _PERTURBED_FILLING * _PERTURBED_SIZE**2:
+            yield (
+                "num_points",
+                f"is {self.num_points}, but variants of the system must fill {_PERTURBED_FILLING:.0%} of "
+                f"{_PERTURBED_SIZE} x {_PERTURBED_SIZE} pixels; use more than "
+                f"{_PERTURBED_FILLING * _PERTURBED_SIZE**2:,.0f}, or perturbation=0",
+            )
         if self.variant == "released":
             yield from self._differences()
 

@@ -16,7 +16,7 @@ import numpy as np
 from pcfdsl.config import option, validate
 from pcfdsl.jit import kernel
 
-__all__ = ["DrawConfig", "coloured", "count_ink", "fit_frame", "released_hues", "rasterize", "shrink"]
+__all__ = ["DrawConfig", "average_down", "coloured", "count_ink", "fit_frame", "released_hues", "rasterize"]
 
 NUM_HUES = 128
 _WIDTH = 32  # inner loops of whole vector registers
@@ -86,7 +86,7 @@ def rasterize(
     image = np.ascontiguousarray(plane[1:-1, 1:-1])
     if config.color:
         image = coloured(image, _density_hues() if config.style == "density" else _index_hues())
-    return image if s == 1 else shrink(image, s)
+    return average_down(image, s)
 
 
 def fit_frame(
@@ -121,12 +121,31 @@ def fit_frame(
     return np.array([x_low, x_scale, left, y_high, -y_scale, top], np.float32)
 
 
-def shrink(image: np.ndarray, factor: int) -> np.ndarray:
-    """Rounded means over factor x factor pixels; uint8 [H, W] or [H, W, C], sides divisible by factor."""
-    height, width = image.shape[0] // factor, image.shape[1] // factor
-    squares = image.reshape(height, factor, width, factor, *image.shape[2:])
-    total = squares.sum(axis=(1, 3), dtype=np.uint32)
-    return ((total + factor * factor // 2) // (factor * factor)).astype(np.uint8)
+def average_down(image: np.ndarray, times: int) -> np.ndarray:
+    """Shrink uint8 [H, W] or [H, W, 3] by an integer factor; rounded means of blocks."""
+    if times == 1:
+        return image
+    rows, columns, channels = image.shape[0] // times, image.shape[1] // times, image[0, 0].size
+    smaller = np.empty((rows, columns, channels), np.uint8)
+    _average(image.reshape(*image.shape[:2], channels), times, smaller)
+    return smaller.reshape(rows, columns, *image.shape[2:])
+
+
+@kernel
+def _average(image, times, smaller):
+    rows, columns, channels = smaller.shape
+    area = times * times
+    totals = np.empty((columns, channels), np.int64)
+    for row in range(rows):
+        totals[:] = area // 2
+        for y in range(row * times, (row + 1) * times):
+            for column in range(columns):
+                for x in range(column * times, (column + 1) * times):
+                    for channel in range(channels):
+                        totals[column, channel] += image[y, x, channel]
+        for column in range(columns):
+            for channel in range(channels):
+                smaller[row, column, channel] = totals[column, channel] // area
 
 
 def count_ink(image: np.ndarray) -> int:

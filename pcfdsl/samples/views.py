@@ -31,7 +31,9 @@ class ViewConfig:
 
     camera: bool = option(True, "see only what a camera sees; false: everything")
     height: tuple[float, float] = option((1.0, 1.8), "range of the camera's height above the floor, metres")
-    resolution: float = option(1.5, "cell size of the depth buffer that finds hidden points, degrees", minimum=0.1)
+    resolution: float = option(
+        1.5, "cell size of the depth buffer that finds hidden points, degrees", minimum=0.1, maximum=45.0
+    )
     tolerance: float = option(0.1, "thickness of a surface within a cell, metres", minimum=0.0)
     fov: float = option(360.0, "horizontal field of view, degrees", minimum=10.0, maximum=360.0)
 

@@ -1,6 +1,7 @@
 """Where the objects of a scene come from: formulas, meshes and clouds of a folder, furniture of primitives."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -110,10 +111,15 @@ class Shape:
     triangles: np.ndarray | None
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """[T] float64 running sums of the areas of the triangles; computed once for all samples."""
+        return np.zeros(0) if self.triangles is None else _running_areas(self.points, self.triangles)
+
     def sample(self, rng: np.random.Generator, num_points: int) -> np.ndarray:
         """[num_points, 3] float32 in random order; stored points are repeated only if there are too few."""
         if self.triangles is not None:
-            return sample_surface(rng, self.points[self.triangles], num_points=num_points)
+            return _sample_triangles(rng, self.points, self.triangles, self.areas, num_points)
         return self.points[rng.choice(len(self.points), num_points, replace=num_points > len(self.points))]
 
 
@@ -195,12 +201,15 @@ def _of_split(shapes: list[Shape], split: str | None) -> list[Shape]:
     return [shape for i, shape in enumerate(shapes) if split is None or (i % 5 == 1) == (split == "val")]
 
 
-def sample_surface(rng: np.random.Generator, corners: np.ndarray, *, num_points: int) -> np.ndarray:
+def sample_surface(
+    rng: np.random.Generator, points: np.ndarray, triangles: np.ndarray, *, num_points: int
+) -> np.ndarray:
     """Points uniform over the area of triangles.
 
     Args:
         rng: Draws each point's triangle and its position in it.
-        corners: [T, 3, 3]: triangle, corner, xyz.
+        points: [V, 3] vertices.
+        triangles: [T, 3] rows of `points`.
         num_points: Number of points.
 
     Returns:
@@ -209,15 +218,21 @@ def sample_surface(rng: np.random.Generator, corners: np.ndarray, *, num_points:
     Raises:
         ValueError: If the triangles have no area.
     """
-    areas = _cumulative_areas(corners)
-    edges = corners[:, 1:] - corners[:, :1]
-    triangle = np.searchsorted(areas, rng.random(num_points) * areas[-1], side="right").clip(max=len(areas) - 1)
+    return _sample_triangles(rng, points, triangles, _running_areas(points, triangles), num_points)
+
+
+def _sample_triangles(
+    rng: np.random.Generator, points: np.ndarray, triangles: np.ndarray, areas: np.ndarray, num_points: int
+) -> np.ndarray:
+    chosen = np.searchsorted(areas, rng.random(num_points) * areas[-1], side="right").clip(max=len(areas) - 1)
+    corners = points[triangles[chosen]]
     along = rng.random((num_points, 2, 1))
     along = np.where(along.sum(axis=1, keepdims=True) > 1, 1 - along, along)
-    return (corners[triangle, 0] + (edges[triangle] * along).sum(axis=1)).astype(np.float32)
+    return (corners[:, 0] + ((corners[:, 1:] - corners[:, :1]) * along).sum(axis=1)).astype(np.float32)
 
 
-def _cumulative_areas(corners: np.ndarray) -> np.ndarray:
+def _running_areas(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    corners = points[triangles]
     edges = corners[:, 1:].astype(np.float64) - corners[:, :1]
     areas = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1).cumsum()
     if not len(areas) or not areas[-1] > 0:
@@ -242,8 +257,6 @@ def read_shape(path: Path, *, up: str = "z", bin_columns: int = 6) -> Shape:
         raise ValueError("has no extent")
     if triangles is not None and not len(triangles):
         triangles = None
-    if triangles is not None:
-        _cumulative_areas(points[triangles])
-    if up == "y":
-        points = z_up(points)
-    return Shape(points, triangles, cloud.notes)
+    shape = Shape(z_up(points) if up == "y" else points, triangles, cloud.notes)
+    _ = shape.areas  # fails now if there are none
+    return shape

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pcfdsl.store.atomic import make_folder, write_file
-from pcfdsl.store.pictures import encode_png
+from pcfdsl.store.pictures import add_member, encode_png
 
 if TYPE_CHECKING:
     import pyarrow
@@ -182,17 +182,11 @@ def _write_tar(folder: Path, number: int, samples: Sequence[dict[str, np.ndarray
             scalars = {key: array.item() for key, array in sorted(sample.items()) if np.ndim(array) == 0}
             for key, array in sorted(sample.items()):
                 if key not in scalars:
-                    _add(tar, f"{i:09d}.{key}.npy", _npy(array))
-            _add(tar, f"{i:09d}.json", json.dumps(scalars).encode())
+                    add_member(tar, f"{i:09d}.{key}.npy", _npy(array))
+            add_member(tar, f"{i:09d}.json", json.dumps(scalars).encode())
     path = folder / f"{number:05d}.tar"
     write_file(path, content.getvalue())
     return path
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # time, owner and group are zero and empty unless set
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -16,6 +16,7 @@ from pcfdsl.store.paths import as_path
 
 __all__ = [
     "PICTURE_ENDINGS",
+    "add_member",
     "decode_png",
     "encode_image_tar",
     "encode_png",
@@ -79,10 +80,10 @@ def encode_image_tar(samples: Iterable[tuple[int, dict[str, np.ndarray]]]) -> by
                 scalars["categories"] = np.flatnonzero(sample["category_mask"]).tolist()
             for key, ending in PICTURE_ENDINGS.items():
                 if key in sample:
-                    _add(tar, f"{number:09d}{ending}", encode_png(sample[key]))
+                    add_member(tar, f"{number:09d}{ending}", encode_png(sample[key]))
             if "category" in scalars:
-                _add(tar, f"{number:09d}.cls", str(scalars["category"]).encode())
-            _add(tar, f"{number:09d}.json", json.dumps(scalars).encode())
+                add_member(tar, f"{number:09d}.cls", str(scalars["category"]).encode())
+            add_member(tar, f"{number:09d}.json", json.dumps(scalars).encode())
     return content.getvalue()
 
 
@@ -107,7 +108,8 @@ def write_tar_index(folder: str | Path, names: Sequence[str], counts: Sequence[i
     write_file(as_path(folder) / "_info.json", (json.dumps({"splits": {"train": train}}) + "\n").encode())
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Append a file to an open tar, with nothing of when, where or by whom it was written."""
     member = tarfile.TarInfo(name)  # time, owner and group are zero and empty unless set
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))

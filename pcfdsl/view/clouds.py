@@ -53,7 +53,7 @@ def _item(cloud: Cloud, caption: str, boxes: np.ndarray | None = None) -> PageIt
     points, colors, notes = cloud.points, None, cloud.notes
     if cloud.triangles is not None and len(cloud.triangles):
         try:
-            points = sample_surface(stream(0, "view", "surface"), points[cloud.triangles], num_points=MESH_POINTS)
+            points = sample_surface(stream(0, "view", "surface"), points, cloud.triangles, num_points=MESH_POINTS)
         except ValueError as error:
             notes = (*notes, f"is shown by its vertices: {error}")
     if points is cloud.points and cloud.colors is not None:

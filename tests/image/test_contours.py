@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcfdsl.config import ConfigError
-from pcfdsl.image.contours import ContourDrawConfig, average_down, draw_vertices
+from pcfdsl.image.contours import ContourDrawConfig, draw_vertices
 from pcfdsl.image.python_random import PythonRandom
+from pcfdsl.image.raster import average_down
 from pcfdsl.image.rcdb import RCDB, RCDBConfig, open_rcdb
 from pcfdsl.image.segrcdb import SegRCDB, SegRCDBConfig
 from pcfdsl.image.visualatom import VisualAtom, VisualAtomConfig, open_visualatom
@@ -164,14 +165,6 @@ def test_other_sizes_are_the_same_picture():
     covered = [average_down((picture < 255).astype(np.uint8) * 255, len(picture) // 16) > 0 for picture in pictures]
     assert (covered[0] == covered[2]).mean() > 0.95
     assert (covered[1] == covered[2]).mean() > 0.95
-
-
-def test_averages_are_rounded_means():
-    rng = np.random.default_rng(0)
-    for shape in ((6, 9), (6, 9, 3)):
-        image = rng.integers(0, 256, shape, dtype=np.uint8)
-        blocks = image.reshape(2, 3, 3, 3, *shape[2:]).astype(float).mean(axis=(1, 3))
-        assert np.abs(average_down(image, 3) - blocks).max() <= 0.5
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,10 @@ def test_a_perturbation_needs_the_native_set_and_systems_that_fill_something():
     with pytest.raises(ConfigError, match=r"perturbation: is 0\.1, but 0\.0 in the released scripts"):
         FractalDBConfig(variant="released", degenerate="keep", perturbation=0.1)
     search = replace(FractalDBConfig().search, max_draws=1000)
-    config = replace(FractalDBConfig(), num_points=200, perturbation=0.1, search=search, num_categories=1)
+    config = FractalDBConfig(num_points=14_000, perturbation=0.1, search=search, num_categories=1)
     with pytest.raises(ConfigError, match=r"perturbation: is 0\.1: none of 1000 variants of the system fills 5%"):
         open_fractaldb(config)[0]
+    with pytest.raises(
+        ConfigError, match=r"num_points: is 13000, but variants of the system must fill 5% of 512 x 512"
+    ):
+        FractalDBConfig(num_points=13_000, perturbation=0.1)

@@ -7,11 +7,11 @@ from hypothesis.extra import numpy as hnp
 from pcfdsl.config import ConfigError
 from pcfdsl.image.raster import (
     DrawConfig,
+    average_down,
     count_ink,
     fit_frame,
     rasterize,
     released_hues,
-    shrink,
 )
 from pcfdsl.rng import stream
 
@@ -128,9 +128,9 @@ def test_hues_follow_the_number_of_the_point():
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.just(12), st.just(8), st.integers(1, 3))), st.sampled_from([1, 2, 4]))
-def test_shrinking_takes_means(image, factor):
+def test_averages_are_rounded_means(image, factor):
     exact = image.reshape(12 // factor, factor, 8 // factor, factor, -1).mean(axis=(1, 3))
-    assert np.abs(shrink(image, factor) - exact).max() <= 0.5
+    assert np.abs(average_down(image, factor) - exact).max() <= 0.5
 
 
 def test_supersampling_keeps_the_mean_and_gives_grey_edges():
@@ -140,7 +140,7 @@ def test_supersampling_keeps_the_mean_and_gives_grey_edges():
     large = rasterize(points, 128, 128, DrawConfig(style="dot", pad=8))
     assert image is not None
     assert large is not None
-    np.testing.assert_array_equal(image, shrink(large, 4))
+    np.testing.assert_array_equal(image, average_down(large, 4))
     assert len(np.unique(image)) - 2 > 0
 
 

@@ -74,13 +74,13 @@ def test_the_second_axis_can_point_up(folder):
 
 def test_points_are_spread_by_area():
     corners = np.array([[[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 0, 5], [3, 0, 5], [0, 3, 5]]], float)
-    points = sample_surface(stream(0), corners, num_points=10_000)
+    points = sample_surface(stream(0), corners.reshape(6, 3), np.arange(6).reshape(2, 3), num_points=10_000)
     assert np.mean(points[:, 2] == 5) == pytest.approx(0.9, abs=0.01)
     upper = points[points[:, 2] == 5, :2]
     assert (upper.sum(axis=1) <= 3 + 1e-5).all()
     np.testing.assert_allclose(upper.mean(axis=0), [1, 1], atol=0.03)
     with pytest.raises(ValueError, match="no area"):
-        sample_surface(stream(0), np.zeros((2, 3, 3)), num_points=1)
+        sample_surface(stream(0), np.zeros((3, 3)), np.array([[0, 1, 2]]), num_points=1)
 
 
 def test_scenes_of_meshes(folder):
