@@ -73,6 +73,8 @@ def test_an_override_of_what_another_setting_replaces_wins(tmp_path):
     (tmp_path / "epochs.yaml").write_text("train: {epochs: 4}")  # the holder has steps by default
     assert load(Lengths, tmp_path / "epochs.yaml").train == Length(steps=None, epochs=4.0)
     assert load(Lengths, None, ["train={epochs: 4}"]).train == Length(steps=None, epochs=4.0)
+    with pytest.raises(ConfigError, match=r"^train\.epochs: expected float, got None$"):
+        load(Lengths, tmp_path / "c.yaml", ["train.steps=7", "train.epochs=null"])
     with pytest.raises(ConfigError, match=r"train\.epochs: is given beside train\.steps, .*; give one of the two"):
         load(Lengths, tmp_path / "c.yaml", ["train.steps=7", "train.epochs=3"])
 

@@ -25,7 +25,7 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
     Args:
         cls: The settings class.
         path: A file, or the name of a recipe such as `votenet/laptop_pretrain`; None for the defaults.
-        overrides: Settings that go before the file's. One that is `instead_of` another makes that null.
+        overrides: Settings that go before the file's. One that is `instead_of` another takes that back.
 
     Raises:
         ConfigError: With every unknown key, wrong type, value out of range and inconsistency, by key path.
@@ -62,10 +62,10 @@ def load(cls: type[T], path: str | Path | None = None, overrides: Iterable[str] 
         group, _, name = key.rpartition(".")
         other = _instead_of(cls, group.split(".") if group else [], name)
         if other is not None:
-            other_key = f"{group}.{other}".lstrip(".")
-            if given.get(other_key) is not None:
+            other_key = f"{group}.{other.name}".lstrip(".")
+            if given[key] and given.get(other_key):
                 problems.append((key, f"is given beside {other_key}, which replaces it; give one of the two"))
-            _set(settings, other_key.split("."), None)
+            _set(settings, other_key.split("."), other.default)
     try:
         config = from_dict(cls, settings)
     except ConfigError as error:
@@ -113,11 +113,12 @@ def from_dict(cls: type[T], settings: dict) -> T:
     return config
 
 
-def _instead_of(cls: Any, group: list[str], name: str) -> str | None:
+def _instead_of(cls: Any, group: list[str], name: str) -> dataclasses.Field | None:
     for key in group:
         cls = typing.get_type_hints(cls).get(key) if dataclasses.is_dataclass(cls) else None
-    field = cls.__dataclass_fields__.get(name) if dataclasses.is_dataclass(cls) else None
-    return field.metadata.get("instead_of") if field else None
+    fields = cls.__dataclass_fields__ if dataclasses.is_dataclass(cls) else {}
+    other = fields[name].metadata.get("instead_of") if name in fields else None
+    return fields[other] if other else None
 
 
 def _set(settings: dict, keys: list[str], value: Any) -> None:
@@ -148,7 +149,7 @@ def _build(cls: Any, settings: Any, prefix: str, base: Any) -> tuple[Any, list[t
     values: dict[str, Any] = {}
     replaced = {field.metadata.get("instead_of") for key, field in fields.items() if settings.get(key) is not None}
     for name, field in fields.items():
-        default = None if name in replaced else default_of(field, base)
+        default = field.default if name in replaced else default_of(field, base)
         if name not in settings:
             values[name] = default
             if default is REQUIRED:

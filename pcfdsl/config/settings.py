@@ -76,8 +76,8 @@ def option(
         doc: One line: meaning and unit.
         minimum, maximum: Inclusive bounds; for tuples, of every element.
         formerly: Former names of values and their present names, for the error message.
-        instead_of: Another field of the group that goes before this one unless it is null; an override of this one
-            makes it null.
+        instead_of: Another field of the group that goes before this one unless it is null or 0, its default; an
+            override of this one makes it so.
     """
     about = {"doc": doc, "minimum": minimum, "maximum": maximum, "formerly": formerly, "instead_of": instead_of}
     return dataclasses.field(default=default, metadata=about)

@@ -42,7 +42,9 @@ class ScheduleConfig:
     factor: float = option(0.1, "what `step` multiplies by, and `exponential` after every epoch", minimum=0.0)
     final: float = option(0.0, "share of the peak rate at which `cosine` ends", minimum=0.0, maximum=1.0)
     warmup_steps: int = option(0, "steps over which the rate rises linearly to what the schedule says", minimum=0)
-    warmup_epochs: float = option(0.0, "the same in epochs; give one of the two", minimum=0.0)
+    warmup_epochs: float = option(
+        0.0, "the same in epochs, if warmup_steps is 0; key=value makes it so", minimum=0.0, instead_of="warmup_steps"
+    )
     warmup_start: float = option(0.0, "share of the peak rate from which it rises", minimum=0.0, maximum=1.0)
     bn_momentum: float | None = option(
         None, "batch-norm momentum at the start; null leaves it as the model has it", minimum=0.0, maximum=1.0
@@ -63,8 +65,6 @@ class ScheduleConfig:
         """Yields (field, problem)."""
         if list(self.milestones) != sorted(set(self.milestones)):
             yield "milestones", f"{self.milestones} must increase"
-        if self.warmup_steps and self.warmup_epochs:
-            yield "warmup_epochs", "give either warmup_steps or warmup_epochs"
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:

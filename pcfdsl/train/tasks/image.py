@@ -66,7 +66,9 @@ class ImageConfig:
 
     data: PictureSource = option(RecipePictures(), "training pictures")
     validation: PictureSource = option(NoPictures(), "pictures that evaluations are made on")
-    train_fraction: float = option(1.0, "share of each class that is trained on; smaller ones are parts of larger ones")
+    train_fraction: float = option(
+        1.0, "share of each class that is trained on; smaller ones are parts of larger ones", instead_of="per_class"
+    )
     per_class: int | None = option(None, "pictures of each class that are trained on, nested alike", minimum=1)
     subset_seed: int = option(0, "which share; keep it when runs are compared")
     view: ImageViewConfig = option(ImageViewConfig(), "what the network sees")

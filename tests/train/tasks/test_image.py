@@ -6,7 +6,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from pcfdsl.config import ConfigError, from_dict
+from pcfdsl.config import ConfigError, from_dict, load
 from pcfdsl.datasets.images import open_pictures
 from pcfdsl.datasets.pictures import ArrayPictures, few_per_class
 from pcfdsl.infer.image import load_image_classifier
@@ -148,14 +148,31 @@ def test_mixing_draws_from_the_loops_generator():
         config({"batch_size": 3}, mix={"mixup": 0.8})
 
 
+def test_a_share_of_the_pictures_replaces_the_recipes_number():
+    assert load(ImageConfig, "train_image/laptop_finetune").per_class == 20
+    config = load(ImageConfig, "train_image/laptop_finetune", ["train_fraction=0.1"])
+    assert (config.train_fraction, config.per_class) == (0.1, None)
+
+
 def test_warm_up_in_epochs():
     schedule = ScheduleConfig(kind="cosine", warmup_epochs=2.0, warmup_start=0.1)
     factors = [
         learning_rate_factor(schedule, step=step, num_steps=100, epoch=0, steps_per_epoch=5) for step in (0, 9, 10)
     ]
     assert factors == pytest.approx([0.19, 1.0, 1.0])
-    with pytest.raises(ConfigError, match="either warmup_steps or warmup_epochs"):
-        ScheduleConfig(warmup_steps=1, warmup_epochs=1.0)
+    fine_tuning, pre_training = "train_image/laptop_finetune", "train_image/laptop_resnet"  # in epochs and in steps
+    for recipe, override in (
+        (fine_tuning, "train.schedule.warmup_steps=3"),
+        (pre_training, "train.schedule.warmup_steps=3"),
+        (fine_tuning, "train.schedule.warmup_epochs=0.3"),
+        (pre_training, "train.schedule.warmup_epochs=0.3"),
+    ):
+        schedule = load(ImageConfig, recipe, [override]).train.schedule
+        factors = [
+            learning_rate_factor(schedule, step=step, num_steps=100_000, epoch=0, steps_per_epoch=10)
+            for step in (0, 2, 3)
+        ]
+        assert factors == pytest.approx([1 / 3, 1, 1]), (recipe, override)
 
 
 def test_unknown_models_and_arguments_are_explained(tmp_path):
