@@ -13,6 +13,7 @@ from pcfdsl.datasets.detection_set import (
     assign_instances,
     class_indices,
     read_classes,
+    read_splits,
     write_info,
     write_scene,
     write_split,
@@ -95,7 +96,8 @@ def prepare_folder(
     Args:
         scans: Folder with a cloud for each scan (`pcfdsl.readers.clouds`), and boxes of the same name
             (`pcfdsl.readers.boxes`).
-        out: Folder of the set; it may hold other splits already.
+        out: Folder of the set; it may hold other splits already. A scan that has the name of a scene of another split
+            is stored as SPLIT_NAME.
         labels: Folder of the boxes; None: they lie beside the clouds.
         calibration: For labels of KITTI: the folder of calibrations NAME.txt, or "none" if the boxes are in the frame
             of the points.
@@ -125,6 +127,10 @@ def prepare_folder(
     classes = tuple(unicodedata.normalize("NFC", name) for name in classes or _existing_classes(out) or found)
     if twice := sorted({name for name in classes if classes.count(name) > 1}):
         raise ValueError(f"classes name {', '.join(twice)} twice; expected different names")
+    others = {name for other, names in read_splits(out).items() if other != split for name in names}
+    renamed = {name: f"{split}_{name}" for name in labelled if name in others}
+    if clash := sorted(others.union(labelled).intersection(renamed.values())):
+        raise ValueError(f"{out} has other scenes of the names {', '.join(clash)}; rename these scans")
     written, num_boxes, num_empty, num_dropped, held = [], 0, 0, 0, np.zeros(4)
     notes: dict[str, Sequence[str]] = {}
     for name, found_boxes in labelled.items():
@@ -146,11 +152,11 @@ def prepare_folder(
         if not written:
             write_info(out, classes)
         try:
-            write_scene(out, name, scene, offset=cloud.offset)
+            write_scene(out, renamed.get(name, name), scene, offset=cloud.offset)
         except ValueError as error:
             failed.append((name, str(error)))
             continue
-        written.append(name)
+        written.append(renamed.get(name, name))
         notes[name] = (*cloud.notes, *found_boxes.notes, *scan_hints(scene.points))
         num_dropped += int((~cloud.kept).sum())
         num_boxes += len(scene.boxes)
@@ -173,6 +179,11 @@ def prepare_folder(
         num_dropped_points=num_dropped,
         hint=_hint(held) if num_boxes else "there are no boxes",
         notes=(
+            *(
+                [f"stored as {split}_NAME, as another split has scenes of these names: {len(renamed)}"]
+                if renamed
+                else ()
+            ),
             *class_hints(classes),
             *_angle_hints(labelled, convention),
             *summarize_notes(notes, num_items=len(written)),

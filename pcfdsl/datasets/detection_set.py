@@ -40,6 +40,7 @@ __all__ = [
     "assign_instances",
     "class_indices",
     "read_classes",
+    "read_splits",
     "write_info",
     "write_scene",
     "write_split",
@@ -69,10 +70,10 @@ class DetectionSet(SceneSequence):
         self.classes = read_classes(folder)
         self.bin_columns: int = _read_info(self.folder).get("bin_columns", 6)
         path = self.folder / "splits" / f"{split}.txt"
-        if not path.is_file():
-            splits = [file.stem for file in files_in(self.folder / "splits", (".txt",))]
+        splits = read_splits(self.folder)
+        if split not in splits:
             raise FileNotFoundError(f"{self.folder} has no split {split!r}; it has {', '.join(splits) or 'none'}")
-        self.names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        self.names = splits[split]
         outside = [name for name in self.names if name != Path(name).name or name.startswith(".")]
         if outside:
             raise ValueError(f"{path} names the scene {outside[0]!r}; expected the plain name of a folder in scenes/")
@@ -149,6 +150,20 @@ def assign_instances(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     order = np.argsort(boxes[:, 3:6].prod(axis=1), kind="stable")
     inside = points_in_boxes(points, boxes[order])
     return np.where(inside.any(axis=0), order[inside.argmax(axis=0)], -1).astype(np.int32)
+
+
+def read_splits(folder: str | Path) -> dict[str, tuple[str, ...]]:
+    """The names of the scenes of each split of a set, in order; none where there is no set.
+
+    Raises:
+        OSError: If a split cannot be read.
+        ValueError: If it is not UTF-8.
+    """
+    lists = Path(folder) / "splits"
+    return {
+        path.stem: tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())))
+        for path in (files_in(lists, (".txt",)) if lists.is_dir() else ())
+    }
 
 
 def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int = 6) -> None:

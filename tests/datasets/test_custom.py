@@ -2,6 +2,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pcfdsl.datasets.custom import prepare_folder
 from pcfdsl.datasets.detection_set import DetectionSet
 from pcfdsl.readers.boxes import Convention
 from pcfdsl.scene.boxes import points_in_boxes
+from pcfdsl.scene.synthesize import Scenes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -80,6 +82,25 @@ def test_a_second_split_keeps_the_classes(rooms, tmp_path):
         prepare_folder(tmp_path / "absent", tmp_path / "other")
     with pytest.raises(ValueError, match="yaw='left' is not known; expected ccw or cw"):
         Convention(yaw="left")
+
+
+def test_a_split_of_scans_with_the_same_names_leaves_the_others_as_they_are(rooms, tmp_path):
+    rooms_of = {"train": rooms, "val": Scenes(replace(rooms.settings, seed=1), rooms.source)}
+    for split, own in rooms_of.items():
+        export(own, tmp_path / split, Convention())
+        report = prepare_folder(tmp_path / split, tmp_path / "set", split=split, classes=rooms.source.classes)
+    assert report.written == ("val_r0", "val_r1", "val_r2", "val_r3")
+    assert "stored as val_NAME, as another split has scenes of these names: 4" in report.notes
+    again = prepare_folder(tmp_path / "val", tmp_path / "set", split="val")
+    assert again.written == report.written
+    for split, own in rooms_of.items():
+        stored = DetectionSet(tmp_path / "set", split)
+        assert all(np.array_equal(stored[i].points, own[i].points) for i in range(4)), split
+    export(rooms, tmp_path / "more", Convention())
+    (tmp_path / "more" / "r1.npy").rename(tmp_path / "more" / "test_r0.npy")
+    (tmp_path / "more" / "r1.csv").rename(tmp_path / "more" / "test_r0.csv")
+    with pytest.raises(ValueError, match="has other scenes of the names test_r0; rename these scans"):
+        prepare_folder(tmp_path / "more", tmp_path / "set", split="test")
 
 
 def test_the_tool_prints_a_report_and_exits_with_1_if_a_file_failed(rooms, tmp_path):
