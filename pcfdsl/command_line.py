@@ -18,6 +18,7 @@ from pcfdsl.config import ConfigError, describe, load_one_of, to_yaml
 from pcfdsl.recipes import expand_home
 
 __all__ = [
+    "Several",
     "add_config",
     "add_open",
     "add_seeds",
@@ -62,12 +63,14 @@ def refuse_settings(parser: argparse.ArgumentParser, option: str, values: Iterab
             )
 
 
-class _OnceEach(argparse.Action):
-    """Takes values that are all different."""
+class Several(argparse.Action):
+    """Takes one or more values, all different; an option that is given several times takes those of all its uses."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
+        before = getattr(namespace, self.dest)
+        values = [*([] if before is self.default else before), *values]
         if len(set(values)) < len(values):
             raise argparse.ArgumentError(self, f"{', '.join(map(str, values))} repeat; give each once")
         setattr(namespace, self.dest, values)
@@ -75,7 +78,7 @@ class _OnceEach(argparse.Action):
 
 def add_seeds(parser: argparse.ArgumentParser, *, what: str, default: Sequence[int] | None = None) -> None:
     """Add `--seeds`; `what` is its help text."""
-    parser.add_argument("--seeds", type=whole, nargs="+", action=_OnceEach, metavar="N", default=default, help=what)
+    parser.add_argument("--seeds", type=whole, nargs="+", action=Several, metavar="N", default=default, help=what)
 
 
 def add_open(parser: argparse.ArgumentParser) -> None:

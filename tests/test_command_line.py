@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from pcfdsl.command_line import needs, positive, refuse_settings, run, whole
+from pcfdsl.command_line import Several, needs, positive, refuse_settings, run, whole
 from pcfdsl.commands import train
 from pcfdsl.train.tasks.warm_up import WarmUpConfig
 
@@ -108,3 +108,14 @@ def test_what_a_task_does_not_take_is_refused_by_the_name_of_the_option(monkeypa
     with pytest.raises(SystemExit, match="2"):
         train.main()
     assert f"argument {option[0]}: this task does not take it; leave it out" in capsys.readouterr().err
+
+
+def test_an_option_given_several_times_takes_all_its_values(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--init", nargs="+", action=Several, default=["scratch"])
+    assert parser.parse_args([]).init == ["scratch"]
+    assert parser.parse_args(["--init", "a", "--init", "b", "c"]).init == ["a", "b", "c"]
+    assert parser.parse_args(["--init", "a"]).init == ["a"]  # nothing is left of an earlier call
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--init", "a", "--init", "b", "a"])
+    assert "argument --init: a, b, a repeat; give each once" in capsys.readouterr().err

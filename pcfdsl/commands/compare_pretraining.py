@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pcfdsl.command_line import add_config, add_seeds, parse_shard, refuse_settings, resolve_config
+from pcfdsl.command_line import Several, add_config, add_seeds, parse_shard, refuse_settings, resolve_config
 
 __all__ = ["main"]
 
@@ -22,7 +22,12 @@ def main() -> dict:
     add_config(parser, config_class)
     parser.add_argument("--out", metavar="DIR", help="folder of the study: study.md, study.json, runs")
     parser.add_argument(
-        "--init", metavar="NAME[=CKPT]", nargs="+", default=["scratch"], help="the first is the baseline"
+        "--init",
+        metavar="NAME[=CKPT]",
+        nargs="+",
+        action=Several,
+        default=["scratch"],
+        help="the first is the baseline",
     )
     add_seeds(parser, what="seeds of each starting point's runs", default=(0, 1, 2))
     parser.add_argument(

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from pcfdsl.command_line import add_config, add_seeds, needs, refuse_settings, resolve_config
+from pcfdsl.command_line import Several, add_config, add_seeds, needs, refuse_settings, resolve_config
 
 __all__ = ["main"]
 
@@ -22,16 +22,19 @@ def main() -> dict:
         "--data",
         metavar="DIR",
         nargs="+",
+        action=Several,
         help="folders of real pictures: Fashion-MNIST's or CIFAR's files as downloaded, or train/CLASS and test/CLASS; "
         "by default furniture that is drawn",
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the study: tables, sets, weights")
     add_seeds(parser, what="one case per seed", default=(0, 1, 2))
-    parser.add_argument("--arms", nargs="+", metavar="NAME", default=[], help="run only these arms, and scratch")
+    only = "run only these arms, and scratch"
+    parser.add_argument("--arms", nargs="+", action=Several, metavar="NAME", default=[], help=only)
     parser.add_argument(
         "--init",
         metavar="NAME=CKPT",
         nargs="+",
+        action=Several,
         default=[],
         help="measure these weights of the recipe's network; alone, unless --arms names others",
     )

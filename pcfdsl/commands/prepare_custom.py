@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcfdsl.command_line import positive
+from pcfdsl.command_line import Several, positive
 
 __all__ = ["main"]
 
@@ -22,7 +22,9 @@ def main() -> None:
     calib = "labels of KITTI: folder of calibrations, or none if boxes are in the frame of the points"
     parser.add_argument("--calib", metavar="DIR", help=calib)
     parser.add_argument("--split", default="train", help="name of the split (default train)")
-    parser.add_argument("--classes", nargs="+", help="class names in order (default: those found, sorted)")
+    parser.add_argument(
+        "--classes", nargs="+", action=Several, help="class names in order (default: those found, sorted)"
+    )
     for field, choices in CONVENTIONS.items():
         parser.add_argument(f"--{field}", choices=choices, default=choices[0], help="convention of the source's boxes")
     parser.add_argument("--bin-columns", type=positive, default=6, help="columns of .bin files (default 6)")

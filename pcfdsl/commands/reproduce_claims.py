@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from pcfdsl.command_line import add_open, needs, open_page, positive
+from pcfdsl.command_line import Several, add_open, needs, open_page, positive
 
 __all__ = ["main"]
 
@@ -20,6 +20,7 @@ def main() -> dict:
         "--data",
         metavar="DIR",
         nargs="+",
+        action=Several,
         default=[],
         help="a folder of real pictures to fine-tune on, as for image-study; by default drawn furniture",
     )
