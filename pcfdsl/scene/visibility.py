@@ -46,45 +46,37 @@ def visible_from(
         raise ValueError(f"fov is {fov} degrees; expected more than 0 and at most 360")
     relative = np.ascontiguousarray(points, np.float32) - np.asarray(camera, np.float32)
     columns, rows = int(np.ceil(360 / resolution)), int(np.ceil(180 / resolution))
-    nearest = np.full((rows, columns), np.inf, np.float32)
-    return _visible(
-        relative,
-        nearest,
-        np.float32(tolerance),
-        np.float32(relative_tolerance),
-        heading,
-        np.radians(min(fov, 360.0)) / 2,
-    )
+    half_fov = np.radians(min(fov, 360.0)) / 2
+    return _visible(relative, rows, columns, np.float32(tolerance), np.float32(relative_tolerance), heading, half_fov)
 
 
 CAMERA_TILT = np.radians(-15.0)
+_OUTSIDE = np.int32(-1)
 
 
 @kernel
-def _visible(relative, nearest, tolerance, relative_tolerance, heading, half_fov):
-    rows, columns = nearest.shape
-    num_points = len(relative)
-    cells = np.empty(num_points, np.int64)
-    distances = np.empty(num_points, np.float32)
-    buffer = nearest.reshape(-1)
-    for n in range(num_points):
+def _visible(relative, rows, columns, tolerance, relative_tolerance, heading, half_fov):
+    """Three plain loops, each faster than its part of one: cells, the nearest point in each, who is near enough."""
+    cells, distances = np.empty(len(relative), np.int32), np.empty(len(relative), np.float32)
+    for n in range(np.uintp(len(relative))):  # unsigned indices avoid the check for negative ones
         x, y, z = relative[n, 0], relative[n, 1], relative[n, 2]
         distance = np.sqrt(x * x + y * y + z * z)
         azimuth = np.arctan2(y, x)
         elevation = np.arcsin(min(max(z / distance, np.float32(-1)), np.float32(1))) if distance > 0 else np.float32(0)
+        column = min(np.int32((azimuth + np.pi) / (2 * np.pi) * columns), columns - 1)
+        row = min(np.int32((elevation + np.pi / 2) / np.pi * rows), rows - 1)
+        cells[n], distances[n] = row * columns + column, distance
         if half_fov < np.pi:
             turned = (azimuth - heading + np.pi) % (2 * np.pi) - np.pi
             if abs(turned) > half_fov or abs(elevation - CAMERA_TILT) > 0.75 * half_fov:
-                cells[n] = -1
-                continue
-        column = min(int((azimuth + np.pi) / (2 * np.pi) * columns), columns - 1)
-        row = min(int((elevation + np.pi / 2) / np.pi * rows), rows - 1)
-        cells[n] = row * columns + column
-        distances[n] = distance
-        if distance < buffer[cells[n]]:
-            buffer[cells[n]] = distance
-    seen = np.zeros(num_points, np.bool_)
-    for n in range(num_points):
-        if cells[n] >= 0:
-            seen[n] = distances[n] <= buffer[cells[n]] + tolerance + relative_tolerance * distances[n]
+                cells[n] = _OUTSIDE
+    nearest = np.full(rows * columns, np.float32(np.inf))
+    for n in range(np.uintp(len(cells))):
+        if cells[n] != _OUTSIDE:
+            nearest[np.uintp(cells[n])] = min(nearest[np.uintp(cells[n])], distances[n])
+    seen = np.zeros(len(cells), np.bool_)
+    for n in range(np.uintp(len(cells))):
+        if cells[n] != _OUTSIDE:
+            reach = nearest[np.uintp(cells[n])] + tolerance + relative_tolerance * distances[n]
+            seen[n] = distances[n] <= reach
     return seen
