@@ -251,12 +251,8 @@ def refuse_joint_removal(out: str | Path, config: dict, image_format: str, shard
     Raises:
         ValueError: If n is more than one and there are picture files made from other settings.
     """
-    try:
-        found = read_manifest(out)
-    except (FileNotFoundError, ValueError):
-        return
-    same = (found.config, found.inputs.get("file_format", image_format)) == (config, image_format)
-    if shard[1] > 1 and "file_format" in found.inputs and not same:
+    found = _manifest_of_files(out)
+    if shard[1] > 1 and found and (found.config, found.inputs["file_format"]) != (config, image_format):
         raise ValueError(
             f"{out} holds pictures made from other settings, which several jobs cannot replace at the same time; "
             "remove the folder, or choose another"
@@ -265,15 +261,20 @@ def refuse_joint_removal(out: str | Path, config: dict, image_format: str, shard
 
 def remove_other_files(out: str | Path, manifest: Manifest) -> None:
     """Remove the picture files of a set made from other settings, and nothing else in the folder."""
-    out = as_path(out)
-    try:
-        found = read_manifest(out)
-    except (FileNotFoundError, ValueError):
-        return
-    if found.digest == manifest.digest or "file_format" not in found.inputs:
+    out, found = as_path(out), _manifest_of_files(out)
+    if found is None or found.digest == manifest.digest:
         return
     for old in (out / name for name in ("image", "mask", "param")):
         if old.is_dir():
             old.fs.rm(old.path, recursive=True) if is_remote(old) else shutil.rmtree(old)  # type: ignore[attr-defined]
     for tar in [*out.glob("[0-9]*.tar"), *out.glob("_info.json")]:
         tar.unlink()
+
+
+def _manifest_of_files(out: str | Path) -> Manifest | None:
+    """What the picture files in a folder were made from; None if there are none, or it cannot be told."""
+    try:
+        found = read_manifest(out)
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if "file_format" in found.inputs else None

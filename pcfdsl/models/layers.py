@@ -63,7 +63,7 @@ class _Layer(nn.Module):
         return self.bn.bn  # type: ignore[return-value]
 
 
-def freeze(module: nn.Module, prefixes: Iterable[str]) -> list[str]:
+def freeze(module: nn.Module, prefixes: Iterable[str]) -> None:
     """Stop training the parts of the given names: no gradients, and batch norm in evaluation mode.
 
     `module.train()` puts batch norm back into training mode, so call this after it.
@@ -72,24 +72,16 @@ def freeze(module: nn.Module, prefixes: Iterable[str]) -> list[str]:
         module: The network.
         prefixes: Dotted names of submodules, such as "backbone_net.sa1", or of single parameters.
 
-    Returns:
-        Names of the parameters that are frozen now.
-
     Raises:
         ValueError: If the network has no submodule of such a name.
     """
     submodules, parameters = dict(module.named_modules()), dict(module.named_parameters())
-    frozen = []
     for prefix in prefixes:
         if prefix in parameters:
             parameters[prefix].requires_grad_(False)
-            frozen.append(prefix)
-            continue
-        if prefix not in submodules:
+        elif prefix in submodules:
+            submodules[prefix].eval().requires_grad_(False)
+        else:
             raise ValueError(
                 f"cannot freeze {prefix!r}: no such part; parts are {', '.join(dict(module.named_children()))}"
             )
-        submodules[prefix].eval()
-        submodules[prefix].requires_grad_(False)
-        frozen += [f"{prefix}.{name}" for name, _ in submodules[prefix].named_parameters()]
-    return frozen

@@ -4,7 +4,6 @@ A proposal is judged by its cluster centre: closer than 0.3 m to a true box cent
 it is none, between it does not count. Objects are trained towards their nearest box.
 """
 
-import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -51,11 +50,6 @@ class BoxTargets:
     vote_offsets: Tensor
     vote_mask: Tensor
 
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "BoxTargets":
-        """The same targets on another device."""
-        tensors = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return BoxTargets(**{name: value.to(device, non_blocking=non_blocking) for name, value in tensors.items()})
-
 
 @dataclass(frozen=True)
 class VoteNetLoss:
@@ -73,12 +67,6 @@ class VoteNetLoss:
     objectness_accuracy: Tensor
     positive_ratio: Tensor
     negative_ratio: Tensor
-
-    def scalars(self) -> dict[str, float]:
-        """Every value as a Python float, for logs."""
-        names = [field.name for field in dataclasses.fields(self)]
-        values = torch.stack([getattr(self, name).detach().float() for name in names]).tolist()
-        return dict(zip(names, values, strict=True))
 
 
 @dataclass(frozen=True)

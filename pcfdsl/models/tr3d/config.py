@@ -6,9 +6,7 @@ from typing import Literal
 from pcfdsl.config import option, validate
 from pcfdsl.ops.sparse import SparseBackend
 
-__all__ = ["NUM_LEVELS", "TR3DConfig"]
-
-NUM_LEVELS = 2  # that boxes are predicted at: a fine one and a coarse one
+__all__ = ["TR3DConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
