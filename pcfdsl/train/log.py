@@ -15,6 +15,7 @@ from pcfdsl.train.sinks import Sink, SinkName, open_sinks
 
 __all__ = ["RunLog", "read_curves", "read_log"]
 
+_DUE = "evaluation"
 BRIEFLY = ("loss", "learning_rate", "wait_share", "seconds_per_step")
 
 
@@ -27,6 +28,7 @@ class RunLog:
         folder: The run's folder; gets `log.jsonl` and what the sinks write.
         num_steps: Length of the run.
         start: Steps made before.
+        due: Whether the last of them is still to be evaluated: by a record of that a kill came before its checkpoint.
         sinks: Where records go besides; these get pictures and histograms too.
         silent: Write nothing at all.
 
@@ -40,6 +42,7 @@ class RunLog:
         *,
         num_steps: int,
         start: int = 0,
+        due: bool = False,
         sinks: Sequence[SinkName] = (),
         silent: bool = False,
     ):
@@ -52,7 +55,8 @@ class RunLog:
             return
         path = Path(folder) / "log.jsonl"
         if path.exists():
-            kept = [record for record in read_log(folder) if record["step"] <= start] if start else []
+            records = read_log(folder) if start else []
+            kept = [r for r in records if r["step"] <= start and not (due and (r["step"], r["kind"]) == (start, _DUE))]
             write_file(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
         self._sinks = open_sinks(sinks, folder, start=start)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115

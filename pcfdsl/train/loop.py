@@ -109,6 +109,7 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
                 out,
                 num_steps=num_steps,
                 start=progress.step,
+                due=due,
                 sinks=config.sinks,
                 silent=not group.is_main,
             )
@@ -248,7 +249,10 @@ def _gradients(run: Run, step: int, batches: Iterator, meter: _Meter, interrupte
                     loss, scalars = run.task.loss(run.network, batch, rng)
             except NotFiniteError as error:  # operators refuse what is not finite before there is a loss
                 raise _non_finite(run, step, batch, f"{error}", {}) from None
-            bad, stop = group.any(not math.isfinite(loss.item()), interrupted.is_set(), device=run.device)
+            own = not math.isfinite(loss.item())
+            bad, stop = group.any(own, interrupted.is_set(), device=run.device)
+            if bad and not own:
+                raise NonFiniteLossError(f"the loss of another process is not finite at step {step}; see its message")
             if bad:
                 raise _non_finite(run, step, batch, f"the loss is {loss.item()}", scalars)
             run.scaler.scale(loss / config.accumulate).backward()

@@ -131,6 +131,23 @@ def test_an_evaluation_that_an_interrupt_put_off_is_made_when_the_run_goes_on(tm
     assert train(toy.toy_task(), config, tmp_path / "stopped").skipped
 
 
+def test_a_kill_before_the_checkpoint_of_such_an_evaluation_leaves_one_record_of_it(tmp_path, toy, monkeypatch):
+    config = TrainConfig(num_steps=6, batch_size=4, evaluations=2, sinks=(), device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupting(toy.toy_task(), "loss", 3), config, tmp_path)
+
+    def killed(*arguments, **settings):
+        raise SystemExit(9)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pcfdsl.train.loop.save", killed)
+        with pytest.raises(SystemExit):
+            train(toy.toy_task(), config, tmp_path)
+    assert [record["step"] for record in read_log(tmp_path, kind="evaluation")] == [3]
+    train(toy.toy_task(), config, tmp_path)
+    assert [record["step"] for record in read_log(tmp_path, kind="evaluation")] == [3, 6]
+
+
 def test_curves_of_runs_are_over_the_steps_that_all_of_them_logged(tmp_path, toy):
     config = TrainConfig(num_steps=6, batch_size=4, log_every=2, evaluations=0, sinks=(), device="cpu")
     train(toy.toy_task(), config, tmp_path / "whole")
@@ -313,6 +330,23 @@ def test_a_loss_that_is_not_a_number_stops_and_saves_the_batch(tmp_path, toy):
     saved = torch.load(next(tmp_path.glob("bad_batch*.pt")), weights_only=True)
     assert saved["batch"]["x"].isnan().any(1).sum() == 1
     assert "Lower the learning rate" in str(error.value)
+
+
+def test_a_process_beside_one_whose_loss_is_not_a_number_blames_no_batch_of_its_own(tmp_path, toy):
+    class BesideABadOne(Processes):
+        def any(self, *flags, device):
+            return [True, False]
+
+    config = TrainConfig(num_steps=1, batch_size=4, sinks=(), device="cpu")
+    task = toy.toy_task()
+    how = {"device": torch.device("cpu"), "group": BesideABadOne(), "num_steps": 1, "settings": dict(task.settings)}
+    run = prepare(task, config, tmp_path, **how)
+    batch = toy.collate([task.dataset[0, i] for i in range(2)])
+    with pytest.raises(
+        NonFiniteLossError, match=r"^the loss of another process is not finite at step 0; see its message$"
+    ):
+        _gradients(run, 0, iter([batch]), _Meter(0), threading.Event())
+    assert not list(tmp_path.glob("bad_batch*"))
 
 
 def test_a_bad_batch_of_lists_and_dictionaries_is_stored_as_tensors_of_the_cpu(monkeypatch):
