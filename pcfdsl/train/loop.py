@@ -44,6 +44,7 @@ from pcfdsl.train.run import (
     restore,
     save,
 )
+from pcfdsl.train.sinks import require_sinks
 from pcfdsl.train.task import Task, TrainConfig, TrainResult
 
 __all__ = ["NonFiniteLossError", "train"]
@@ -89,11 +90,11 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
         num_steps = num_steps_of(task, config, group)
         with alone_in(make_folder(out), main=group.is_main):
             if group.is_main:
-                if overwrite:
-                    remove_run(out)
                 remove_stale(out)  # a checkpoint that a kill left half written
             group.wait()
-            resume = load_resume(out, settings=settings, config_class=type(task.config), but_for=LENGTH)
+            resume = None
+            if not overwrite:
+                resume = load_resume(out, settings=settings, config_class=type(task.config), but_for=LENGTH)
             if resume is not None:
                 check_length(resume, config, num_steps, num_samples=len(task.dataset), folder=out, say=group.is_main)
             task.model.to(device)
@@ -104,6 +105,11 @@ def train(task: Task, config: TrainConfig, out: str | Path, *, overwrite: bool =
                 task.kept(task.model).load_state_dict(load_checkpoint(out / "last.safetensors").state)
                 return TrainResult(folder=out, skipped=True, **resume["progress"])
             run = prepare(task, config, out, device=device, group=group, num_steps=num_steps, settings=settings)
+            require_sinks(config.sinks)
+            if overwrite:  # only now: settings that cannot be trained with must not cost an earlier run
+                if group.is_main:
+                    remove_run(out)
+                group.wait()
             progress = Progress() if resume is None else restore(run, resume)
             log = RunLog(
                 out,

@@ -10,7 +10,7 @@ import numpy as np
 from pcfdsl.config import ConfigError
 from pcfdsl.store.atomic import write_file
 
-__all__ = ["Sink", "SinkName", "open_sinks"]
+__all__ = ["Sink", "SinkName", "open_sinks", "require_sinks"]
 
 SinkName = Literal["tensorboard", "wandb", "rerun"]
 _BINS = 64
@@ -34,6 +34,17 @@ class Sink(Protocol):
     def close(self) -> None:
         """Nothing comes after this."""
         ...
+
+
+def require_sinks(names: Sequence[SinkName]) -> None:
+    """Import the packages of sinks.
+
+    Raises:
+        ConfigError: If one is not installed.
+    """
+    for name in names:
+        if name != "tensorboard":  # which comes with this package
+            _load(name)
 
 
 def open_sinks(names: Sequence[SinkName], folder: str | Path, *, start: int = 0) -> list[Sink]:
@@ -74,7 +85,7 @@ class _Wandb:
     """A run in the project that WANDB_PROJECT names; WANDB_MODE=offline keeps it in the folder. Resumed runs go on."""
 
     def __init__(self, folder: Path, start: int):
-        self._wandb = _load("wandb", "wandb")
+        self._wandb = _load("wandb")
         known = folder / "wandb_run.txt"
         number = known.read_text().strip() if start and known.is_file() else None
         self._run = self._wandb.init(dir=str(folder), name=folder.name, id=number, resume="allow")
@@ -98,7 +109,7 @@ class _Rerun:
     """rerun_0.rrd in the run's folder, and one more file for each time that it was resumed; open them together."""
 
     def __init__(self, folder: Path, start: int):
-        self._rerun = _load("rerun", "rerun")
+        self._rerun = _load("rerun")
         self._stream = self._rerun.RecordingStream("pcfdsl", recording_id=str(folder.resolve()))
         self._stream.save(str(folder / f"rerun_{start}.rrd"))
 
@@ -121,10 +132,10 @@ class _Rerun:
         self._stream.disconnect()
 
 
-def _load(module: str, extra: str) -> Any:
+def _load(name: str) -> Any:
     try:
-        return import_module(module)
+        return import_module(name)
     except ModuleNotFoundError as error:
         raise ConfigError(
-            [("train.sinks", f"{extra} needs {error.name}: pip install 'pcfdsl[{extra}]', or leave it out")]
+            [("train.sinks", f"{name} needs {error.name}: pip install 'pcfdsl[{name}]', or leave it out")]
         ) from None

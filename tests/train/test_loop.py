@@ -185,6 +185,17 @@ def test_starting_over_leaves_nothing_of_the_earlier_run(tmp_path, toy):
     }
 
 
+@pytest.mark.parametrize("wrong", [{"freeze": ("nothing",)}, {"sinks": ("wandb",)}])
+def test_settings_that_cannot_be_trained_with_cost_no_earlier_run(wrong, tmp_path, toy, monkeypatch):
+    config = TrainConfig(num_steps=2, batch_size=4, sinks=(), device="cpu")
+    train(toy.toy_task(), config, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match=r"cannot freeze 'nothing'|wandb needs wandb"):
+        train(toy.toy_task(), replace(config, **wrong), tmp_path, overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_two_processes_train_as_one_with_the_joint_batch(tmp_path, toy_script):
     start(toy_script, tmp_path / "one")
     start(toy_script, tmp_path / "two", processes=2)
