@@ -11,7 +11,8 @@ a few microseconds what is certain to fail in the limit of many points:
 
 The variance of N points scatters around the exact one (above it by up to 14 % among the 3,581 of 57,344 draws that pass
 at 0.02), so the bound has a margin of 25 %. The remaining systems are decided by the check itself, on `num_points`
-points of the same orbit.
+points of the same orbit. Where these are fewer than the 2,048 of the bound, the bound is the stricter of the two: it
+refuses systems that pass by the chance of few points (of 100 points, three in four at 0.05).
 
 At filling rate 0.2 (512 px, 100,000 points) one draw in about 40 is accepted, and no test cheaper than drawing the
 picture predicts which: the first 10,000 points of accepted systems fill it no differently from those of most rejects.
@@ -117,7 +118,7 @@ class CategorySearch:
 
 
 def search_category(config: SearchConfig, seed: int, category: int) -> CategorySearch:
-    """First system of the category's own stream that passes the variance check.
+    """First system of the category's own stream that passes the screen and then the variance check.
 
     The checked orbit starts at the exact mean, discards `_BURN_IN` steps, and has `num_points` points.
 

@@ -40,6 +40,7 @@ __all__ = [
     "RunOptions",
     "ShardDone",
     "Summary",
+    "counters_of",
     "generate",
     "make_sample",
     "make_shards",
@@ -307,10 +308,17 @@ def make_sample(recipe: Recipe, index: int) -> dict[str, np.ndarray]:
         raise
 
 
+def counters_of(sample: dict[str, np.ndarray]) -> dict[str, int]:
+    """The scalar integers of a sample whose key begins with `num_`."""
+    return {
+        key: int(array)
+        for key, array in sample.items()
+        if key.startswith("num_") and np.ndim(array) == 0 and np.issubdtype(np.asarray(array).dtype, np.integer)
+    }
+
+
 def _count(samples: list[dict[str, np.ndarray]]) -> dict[str, int]:
     counters: Counter[str] = Counter()
     for sample in samples:
-        for key, array in sample.items():
-            if key.startswith("num_") and np.ndim(array) == 0 and np.issubdtype(np.asarray(array).dtype, np.integer):
-                counters[key] += int(array)
+        counters.update(counters_of(sample))
     return dict(counters)

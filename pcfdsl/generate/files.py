@@ -23,6 +23,7 @@ from pcfdsl.generate.driver import (
     RunOptions,
     ShardDone,
     Summary,
+    counters_of,
     make_sample,
     make_shards,
     manifest_of,
@@ -219,7 +220,7 @@ class _WriteBlock:
                 for place in places:
                     number = self.recipe.interleaved(place)
                     sample = make_sample(self.recipe, number)
-                    counts.update(_counts(sample))
+                    counts.update(counters_of(sample))
                     yield number, sample
 
             yield _tar_name(block), encode_image_tar(samples()), counts
@@ -227,16 +228,12 @@ class _WriteBlock:
         for i in places:
             sample, counted = make_sample(self.recipe, i), False
             for key, name in self.recipe.file_names(i).items():
-                yield name, encode_png(self.recipe.file_picture(sample[key])), {} if counted else _counts(sample)
+                yield name, encode_png(self.recipe.file_picture(sample[key])), {} if counted else counters_of(sample)
                 counted = True
 
 
 def _tar_name(block: int) -> str:
     return f"{block:06d}.tar"
-
-
-def _counts(sample: dict[str, np.ndarray]) -> dict[str, int]:
-    return {key: int(array) for key, array in sample.items() if key.startswith("num_")}
 
 
 def refuse_joint_removal(out: str | Path, config: dict, image_format: str, shard: tuple[int, int]) -> None:

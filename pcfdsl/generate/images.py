@@ -7,7 +7,6 @@ out/param/       for image folders: the same parameters as one CSV file per cate
 """
 
 import csv
-import dataclasses
 import io
 import sys
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ from pcfdsl.generate.two_stage import (
 )
 from pcfdsl.image.fractaldb import FractalDB
 from pcfdsl.image.labelled import ImageRecipe, ImageSet, LabelledImage
-from pcfdsl.image.sets import FRACTAL_SETS, ImageSetConfig, open_images
+from pcfdsl.image.sets import FRACTAL_SETS, ImageSetConfig, ImageSetName, open_images
 from pcfdsl.store.atomic import write_file
 from pcfdsl.store.paths import as_path
 from pcfdsl.store.stored import StoredSet, open_set
@@ -71,10 +70,10 @@ class StoredImages(ImageSet):
     def __init__(self, path: str | Path):
         self.stored: StoredSet = open_set(path)
         manifest = self.stored.manifest
-        fields = {field.name for field in dataclasses.fields(ImageSetConfig)} - {"dataset", "segrcdb", "multi_fractal"}
-        if manifest.recipe not in fields or "file_format" in manifest.inputs:
+        labelled = set(get_args(ImageSetName)) - {"segrcdb", "multi_fractal"}
+        if manifest.recipe not in labelled or "file_format" in manifest.inputs:
             what = f"a set of {manifest.recipe}" + (", as files" if "file_format" in manifest.inputs else "")
-            raise ValueError(f"{path} holds {what}; expected shards of one of {', '.join(sorted(fields))}")
+            raise ValueError(f"{path} holds {what}; expected shards of one of {', '.join(sorted(labelled))}")
         self.name = manifest.recipe
         self.config = from_dict(ImageSetConfig, {"dataset": manifest.recipe, manifest.recipe: manifest.config})
         super().__init__(self.config.chosen.num_categories, self.config.chosen.num_instances)

@@ -23,7 +23,11 @@ __all__ = [
     "draw_inks",
     "draw_vertices",
     "finish",
+    "unlikely_vertices",
 ]
+
+
+_LEAST_SHARE = 1e-6  # of draws that hit a range; fewer take seconds for each category
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +63,24 @@ def descending_ranges(config: Any, *names: str) -> Iterator[tuple[str, str]]:
         low, high = getattr(config, name)
         if low > high:
             yield name, f"is a range from {low} down to {high}; expected the lower bound first"
+
+
+def unlikely_vertices(config: Any, *, redrawn: bool = False) -> Iterator[tuple[str, str]]:
+    """(field, message) if the range of vertices lies where its exponential has next to nothing.
+
+    Args:
+        config: With `vertices` and `mean_vertices`.
+        redrawn: Whether numbers outside the range are drawn again, as released, which has to end.
+    """
+    (low, high), mean = config.vertices, config.mean_vertices
+    if low > 100 * mean:
+        yield "vertices", f"begins at {low}, of which an exponential of mean {mean:g} has none"
+    elif redrawn and low <= high and math.exp(-low / mean) - math.exp(-(high + 1) / mean) < _LEAST_SHARE:
+        yield (
+            "vertices",
+            f"from {low} to {high} are less than {_LEAST_SHARE:g} of an exponential of mean {mean:g}, from which the "
+            "released script draws until one is there; widen the range, or use variant=native",
+        )
 
 
 def draw_vertices(rng: np.random.Generator, low: int, high: int, *, mean: float) -> int:

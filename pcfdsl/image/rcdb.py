@@ -11,7 +11,13 @@ import numpy as np
 
 from pcfdsl.config import option, validate
 from pcfdsl.formula.contour import RadialContour
-from pcfdsl.image.contours import ContourDrawConfig, descending_ranges, draw_contour, draw_vertices
+from pcfdsl.image.contours import (
+    ContourDrawConfig,
+    descending_ranges,
+    draw_contour,
+    draw_vertices,
+    unlikely_vertices,
+)
 from pcfdsl.image.labelled import ImageSet, LabelledImage
 from pcfdsl.image.python_random import PythonRandom
 from pcfdsl.image.released_contours import ReleasedContours, Start, redraw_vertices, released_inconsistencies
@@ -51,11 +57,7 @@ class RCDBConfig:
 
     def inconsistencies(self):
         """Yield (field, message) for settings that are inconsistent with one another."""
-        if self.vertices[0] > 100 * self.mean_vertices:
-            yield (
-                "vertices",
-                f"begins at {self.vertices[0]}, of which an exponential of mean {self.mean_vertices:g} has none",
-            )
+        yield from unlikely_vertices(self, redrawn=self.variant == "released")
         yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "oval")
         if self.variant == "released":
             yield from released_inconsistencies(self, ContourDrawConfig())

@@ -23,6 +23,7 @@ from pcfdsl.image.contours import (
     draw_inks,
     draw_vertices,
     finish,
+    unlikely_vertices,
 )
 from pcfdsl.image.fill import fill_even_odd
 from pcfdsl.image.labelled import ImageRecipe
@@ -65,6 +66,7 @@ class SegRCDBConfig:
 
     def inconsistencies(self):
         """Yield (field, message) for settings that are inconsistent with one another."""
+        yield from unlikely_vertices(self)
         yield from descending_ranges(self, "vertices", "polygons", "noise", "step", "radius", "oval")
         if self.draw.supersample != 1:
             yield "draw", "sets supersample, which labels do not support; leave it at 1"

@@ -178,6 +178,11 @@ def test_other_sizes_are_the_same_picture():
         (lambda: RCDBConfig(variant="released", image_size=511), "image_size: is 511"),
         (lambda: RCDBConfig(variant="released", draw=ContourDrawConfig(color=True)), "draw: is not part of the"),
         (lambda: RCDBConfig(vertices=(800, 1000), mean_vertices=1), "vertices: begins at 800"),
+        (lambda: SegRCDBConfig(vertices=(800, 1000), mean_vertices=1), "vertices: begins at 800"),
+        (
+            lambda: RCDBConfig(variant="released", vertices=(3000, 4000)),
+            "vertices: from 3000 to 4000 are less than 1e-06 of an exponential of mean 100",
+        ),
         (lambda: ContourDrawConfig(ink=(9, 3)), "ink: is a range from 9 down to 3"),
         (lambda: ContourDrawConfig(break_fraction=1.1), "break_fraction: must be at most 1"),
         (lambda: VisualAtomConfig(waves=(3, 3)), "waves: leaves both sinusoids 3 periods"),
