@@ -24,10 +24,10 @@ def input_points(scene: Scene, draws: Draws, *, use_height: bool, use_color: boo
 
     The height is that in the whole scene, before augmentation, times the scale.
     """
-    points = draws.transform.points(scene.points[draws.rows])
+    points = draws.transform.points(scene.points.take(draws.rows, axis=0))
     columns = [points if draws.offsets is None else points + draws.offsets]
     if use_color and scene.colors is not None:
-        colors = scene.colors[draws.rows]
+        colors = scene.colors.take(draws.rows, axis=0)
         columns.append((colors if draws.colors is None else draws.colors(colors)) - np.float32(0.5))
     if use_height:
         columns.append(height_above_floor(scene.points)[draws.rows, None] * np.float32(draws.transform.scale))

@@ -144,7 +144,8 @@ def votes(scene: Scene, *, target: str = "box") -> tuple[np.ndarray, np.ndarray]
     if target not in ("box", "extent"):
         raise ValueError(f"unknown vote target {target!r}; expected 'box' or 'extent'")
     mask = scene.instance_ids >= 0
-    ids, points = scene.instance_ids[mask], scene.points[mask]
+    rows = np.flatnonzero(mask)
+    ids, points = scene.instance_ids[rows], scene.points.take(rows, axis=0)
     centers = scene.boxes[:, :3].copy()
     if target == "extent":
         low = np.full((len(scene.boxes), 3), np.inf, np.float32)
@@ -154,7 +155,7 @@ def votes(scene: Scene, *, target: str = "box") -> tuple[np.ndarray, np.ndarray]
         held = np.isfinite(low[:, 0])  # a box may contain no point of this cloud
         centers[held] = (low[held] + high[held]) / 2
     offsets = np.zeros_like(scene.points)
-    offsets[mask] = centers[ids] - points
+    offsets[rows] = centers.take(ids, axis=0) - points
     return offsets, mask
 
 
