@@ -98,6 +98,8 @@ def train(
         run: The function that trains.
         settings: Values of the command's own arguments by key path; None where one was not given.
     """
+    from pcfdsl.checkpoints.run_folder import find_weights
+
     shared = {"init.checkpoint": args.init_from, "train.num_workers": args.workers, "train.device": args.device}
     given = {key: value for key, value in {**settings, **shared}.items() if value is not None}
     takes = {field.name for field in dataclasses.fields(config_class)}
@@ -108,6 +110,9 @@ def train(
     config = resolve_config(args, config_class)
     if args.out is None:
         parser.error("--out is required")
+    start = getattr(config, "init", None)
+    if start is not None and start.checkpoint is not None:
+        find_weights(start.checkpoint)  # those that are not there are named before data are opened
     results = run(config, args.out, seeds=args.seeds or (), overwrite=args.overwrite)
     return results.to_dict() if os.environ.get("RANK", "0") == "0" else None  # under torchrun, one process reports
 

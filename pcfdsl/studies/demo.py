@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pcfdsl.checkpoints.run_folder import find_weights
 from pcfdsl.config import ConfigError, option, validate
 from pcfdsl.datasets.sources import FractalSource, FurnitureSource, MeshSource
 from pcfdsl.generate.pcfractal import generate_pcfractal, verify_pcfractal
@@ -64,8 +65,10 @@ def run_demo(
         Path of report.html.
 
     Raises:
-        OSError, ValueError: If the meshes cannot be used, or `out` holds a demo with other settings.
+        OSError, ValueError: If the weights or the meshes cannot be used, or `out` holds a demo with other settings.
     """
+    if weights is not None:
+        find_weights(weights)
     finetune = config.finetune if meshes is None else _on_meshes(config.finetune, str(meshes))
     out = make_folder(out)
     assert isinstance(config.pretrain.data, FractalSource)  # see `DemoConfig.inconsistencies`

@@ -64,6 +64,21 @@ def test_a_seed_given_twice_is_named_before_anything_is_opened(command, monkeypa
     assert f"pcfdsl {command}: error: argument --seeds: 3, 0, 3 repeat; give each once" in said
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "data={kind: detection_set, folder: nowhere}", "--init-from"),
+        ("train-image", "data={kind: folder, path: nowhere}", "--init-from"),
+        ("demo", "--config", "demo/smoke", "--init-from"),
+    ],
+)
+def test_weights_that_are_not_there_are_named_before_anything_is_opened(arguments, tmp_path, monkeypatch, capsys):
+    code, _, said = called(monkeypatch, capsys, *arguments, str(tmp_path / "no.pth"), "--out", str(tmp_path / "run"))
+    assert code == 1
+    assert f"checkpoint {tmp_path / 'no.pth'} does not exist; give a run's folder, a weights file, or one of " in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_recipes_are_listed_for_one_job_or_all(monkeypatch, capsys):
     assert list(json.loads(called(monkeypatch, capsys, "configs")[1])) == list(recipes())
     listed = json.loads(called(monkeypatch, capsys, "configs", "pcfractal")[1])
