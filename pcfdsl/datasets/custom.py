@@ -157,10 +157,11 @@ def prepare_folder(
             failed.append((name, str(error)))
             continue
         written.append(renamed.get(name, name))
-        notes[name] = (*cloud.notes, *found_boxes.notes, *scan_hints(scene.points))
         num_dropped += int((~cloud.kept).sum())
         num_boxes += len(scene.boxes)
         counts = [points_in_boxes(scene.points, boxes).sum(axis=1) for boxes in _alternatives(scene.boxes)]
+        empty = ["has boxes, but none of them holds a point"] if len(scene.boxes) and not counts[0].any() else []
+        notes[name] = (*cloud.notes, *found_boxes.notes, *scan_hints(scene.points), *empty)
         held += [count.sum() for count in counts]
         num_empty += int((counts[0] == 0).sum())
     if not written:

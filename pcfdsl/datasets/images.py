@@ -222,11 +222,18 @@ class _ManyLabels:
             return self.set.arrays(i)["image"]
 
 
+_SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
+
+
 class _Folder:
     def __init__(self, folder: Path):
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder}")
         names = [entry.name for entry in folders_in(folder)]
+        if names and _SPLITS.issuperset(map(str.lower, names)):
+            raise ValueError(
+                f"{folder} has the sub-folders {', '.join(names)}: splits, not classes; choose one by split"
+            )
         entries = [files_below(folder / name) for name in names]
         others = [path for files in entries for path in files if not has_ending(path, PICTURE_FILES)]
         found = [[path for path in files if has_ending(path, PICTURE_FILES)] for files in entries]

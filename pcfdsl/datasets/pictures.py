@@ -94,6 +94,8 @@ def few_per_class(
         rows = np.flatnonzero(labels == label)
         count = max(1, round(fraction * len(rows))) if per_class is None else per_class
         if count > len(rows):
-            raise ValueError(f"class {label} has {len(rows)} pictures, fewer than {count}; lower per_class")
+            raise ValueError(
+                f"class {label} has {len(rows)} pictures, fewer than {count}; lower per_class, or use other protocols"
+            )
         kept.append(stream(seed, "few per class", label).permutation(rows)[:count])
     return np.sort(np.concatenate(kept))

@@ -163,7 +163,8 @@ class SceneSet:
 
     Raises:
         TypeError: If `classes` is no tuple or list of strings.
-        ValueError: If a name is empty or given twice, or scenes that know their number of categories have another.
+        ValueError: If a name is empty or given twice, scenes that know their number of categories have another, or one
+            in a list has a category without a name.
 
     >>> SceneSet([], ["chair", "table"]).classes
     ('chair', 'table')
@@ -186,6 +187,11 @@ class SceneSet:
         number = getattr(self.scenes, "num_categories", None)
         if number is not None and number != len(classes):
             raise ValueError(f"classes has {len(classes)} names, but scenes have {number} categories; {expected}")
+        for i, scene in enumerate(self.scenes if isinstance(self.scenes, list | tuple) else ()):
+            if nameless := set(scene.categories.tolist()).difference(range(len(classes))):
+                raise ValueError(
+                    f"scene {i} has category {min(nameless)}, but classes has {len(classes)} names; {expected}"
+                )
         object.__setattr__(self, "classes", tuple(classes))
 
     def kept(self) -> "SceneSet":
@@ -311,10 +317,10 @@ def mean_box_sizes(
     """
     chosen = np.unique(np.linspace(0, len(scenes) - 1, min(len(scenes), max_scenes)).astype(int))
     looked_at = [scenes[int(i)] for i in chosen]
+    if not any(len(scene.boxes) for scene in looked_at):
+        raise ValueError(f"none of {len(chosen)} training scenes has a box; there is nothing to detect")
     sizes = np.concatenate([scene.boxes[:, 3:6] for scene in looked_at])
     categories = np.concatenate([scene.categories for scene in looked_at])
-    if not len(sizes):
-        raise ValueError(f"none of {len(chosen)} training scenes has a box; there is nothing to detect")
     groups = [sizes[categories == k] for k in range(num_classes)] if per_class else [sizes]
     means = np.array([(group if len(group) else sizes).mean(0, dtype=np.float64) for group in groups])
     return tuple((x, y, z) for x, y, z in means.clip(min=0.01).round(3).tolist())

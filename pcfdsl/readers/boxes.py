@@ -35,6 +35,7 @@ CONVENTIONS = {
     "angle": ("radians", "degrees"),
 }
 _MAX_TILT = np.deg2rad(15)
+_FARTHEST = 1e9  # as wide as a cloud may be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +191,8 @@ def _checked(rows: Iterator[RawBox]) -> tuple[tuple[str, ...], np.ndarray, np.nd
             raise ValueError(f"{row.place}: {error}") from None
         if not np.isfinite([*box, tilt]).all():
             raise ValueError(f"{row.place}: {box} is not finite")
+        if max(map(abs, box)) > _FARTHEST:
+            raise ValueError(f"{row.place}: {box} has numbers above {_FARTHEST:.0e}, which are no coordinates")
         if min(box[3:6]) <= 0:
             raise ValueError(f"{row.place}: extents dx dy dz are {box[3:6]}; they must be positive")
         name = unicodedata.normalize("NFC", str(row.name).strip())  # of macOS and others alike

@@ -84,6 +84,15 @@ def test_a_second_split_keeps_the_classes(rooms, tmp_path):
         Convention(yaw="left")
 
 
+def test_a_scan_whose_boxes_are_of_another_unit_is_named(rooms, tmp_path):
+    export(rooms, tmp_path / "scans", Convention())
+    (tmp_path / "scans" / "r1.csv").write_text("class,cx,cy,cz,dx,dy,dz\nbed,1000,1000,500,2000,1800,900\n")
+    (tmp_path / "scans" / "r2.csv").write_text("class,cx,cy,cz,dx,dy,dz\nbed,1e30,0,0.5,2,1.8,0.9\n")
+    report = prepare_folder(tmp_path / "scans", tmp_path / "set", classes=rooms.source.classes)
+    assert report.notes == ("r1 has boxes, but none of them holds a point",)
+    assert "has numbers above 1e+09, which are no coordinates" in dict(report.failed)["r2"]
+
+
 def test_a_split_of_scans_with_the_same_names_leaves_the_others_as_they_are(rooms, tmp_path):
     rooms_of = {"train": rooms, "val": Scenes(replace(rooms.settings, seed=1), rooms.source)}
     for split, own in rooms_of.items():

@@ -182,6 +182,10 @@ def test_errors_in_sources_are_explained(tmp_path):
     (tmp_path / "a" / "x.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"x\.png: cannot be read as a picture"):
         open_pictures(FolderPictures(path=str(tmp_path)))
+    (tmp_path / "a").rename(tmp_path / "Test")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ValueError, match="the sub-folders Test, train: splits, not classes; choose one by split"):
+        open_pictures(FolderPictures(path=str(tmp_path)))
     with pytest.raises(ValueError, match="class 0 has 4 pictures, fewer than 5"):
         few_per_class(PICTURES.labels, per_class=5)
     with pytest.raises(ValueError, match="expected uint8"):

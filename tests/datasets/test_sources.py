@@ -1,8 +1,12 @@
 """The names of a scene set's categories."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from pcfdsl.datasets.sources import SceneSet
+from pcfdsl.scene.boxes import Scene
 from pcfdsl.scene.config import SceneConfig
 from pcfdsl.scene.primitives import PrimitiveFurniture
 from pcfdsl.scene.synthesize import Scenes
@@ -27,6 +31,14 @@ SCENES = Scenes(SceneConfig(num_scenes=2, num_points=100), PrimitiveFurniture(cl
 def test_classes_that_do_not_name_the_categories_are_refused(classes, words):
     with pytest.raises((TypeError, ValueError), match=f"^classes {words}.*; expected a tuple of distinct names"):
         SceneSet(SCENES, classes)
+
+
+@pytest.mark.parametrize("category", [3, -1])
+def test_scenes_in_a_list_have_no_category_without_a_name(category):
+    scene = Scene(points=np.zeros((1, 3)), boxes=np.ones((1, 7)), categories=np.array([2]), instance_ids=np.zeros(1))
+    other = replace(scene, categories=np.array([category]))
+    with pytest.raises(ValueError, match=f"^scene 1 has category {category}, but classes has 3 names; expected"):
+        SceneSet([scene, other], ("stool", "table", "bed"))
 
 
 def test_a_list_of_names_becomes_a_tuple_and_sets_of_unknown_size_take_any_number():

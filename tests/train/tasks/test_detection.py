@@ -17,6 +17,7 @@ from pcfdsl.datasets.sources import DetectionSetSource, FractalSource, mean_box_
 from pcfdsl.evaluate.detector import mean_metrics, write_reports
 from pcfdsl.infer.detector import detect_in_file, evaluate_detector, load_detector
 from pcfdsl.pointcloud.pcfractal import PCFractalDB
+from pcfdsl.scene.boxes import Scene
 from pcfdsl.train.log import read_log
 from pcfdsl.train.tasks.detection import DetectorConfig, detection_task, train_detector
 
@@ -184,6 +185,9 @@ def test_mean_sizes_are_those_of_the_boxes():
     (one,) = mean_box_sizes(scenes.scenes, len(scenes.classes), per_class=False)
     np.testing.assert_allclose(one, boxes[:, 3:6].mean(0), atol=1e-3)
     each = mean_box_sizes(scenes.scenes, len(scenes.classes), per_class=True)
+    for without in ([], [Scene.unlabelled(np.zeros((5, 3)))]):
+        with pytest.raises(ValueError, match=f"none of {len(without)} training scenes has a box"):
+            mean_box_sizes(without, 3, per_class=True)
     for k, size in enumerate(each):
         expected = boxes[categories == k, 3:6].mean(0) if (categories == k).any() else one
         np.testing.assert_allclose(size, expected, atol=1e-3)
