@@ -18,7 +18,7 @@ At filling rate 0.2 (512 px, 100,000 points) one draw in about 40 is accepted, a
 picture predicts which: the first 10,000 points of accepted systems fill it no differently from those of most rejects.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -40,6 +40,7 @@ __all__ = [
     "FillingSearchConfig",
     "SearchConfig",
     "checked_orbit",
+    "given_systems",
     "screen",
     "search_by_filling",
     "search_category",
@@ -115,6 +116,22 @@ class CategorySearch:
     variances: tuple[float, ...]
     num_draws: int
     rejected: dict[str, int] = field(default_factory=dict)
+
+
+def given_systems(systems: Sequence[IFS] | None, *, number: int, dim: int) -> dict[int, IFS]:
+    """Systems that are there already, by category; none if they are to be searched for.
+
+    Raises:
+        ConfigError: If there are more or fewer than `number`, or one has another dimension.
+    """
+    if systems is None:
+        return {}
+    if len(systems) != number:
+        raise ConfigError([("num_categories", f"is {number}, but {len(systems)} were given; set it to that")])
+    for k, ifs in enumerate(systems):
+        if ifs.dim != dim:
+            raise ConfigError([("categories", f"number {k} is {ifs.dim}D; this set needs {dim}D systems")])
+    return dict(enumerate(systems))
 
 
 def search_category(config: SearchConfig, seed: int, category: int) -> CategorySearch:

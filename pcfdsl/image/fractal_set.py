@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pcfdsl.config import ConfigError
 from pcfdsl.formula.ifs import IFS
+from pcfdsl.formula.search import given_systems
 from pcfdsl.image.labelled import ImageSet
 from pcfdsl.pointcloud.mix import Playable, remember
 from pcfdsl.rng import stream
@@ -31,14 +31,7 @@ class FractalSet(ImageSet):
             ConfigError: If the number of categories differs from the configured one, or one has another dimension.
         """
         super().__init__(num_categories, num_instances)
-        if categories is not None and len(categories) != num_categories:
-            raise ConfigError(
-                [("num_categories", f"is {num_categories}, but {len(categories)} were given; set it to that")]
-            )
-        for k, ifs in enumerate(categories or ()):
-            if ifs.dim != dim:
-                raise ConfigError([("categories", f"number {k} is {ifs.dim}D; this set needs {dim}D systems")])
-        self._systems: dict[int, IFS] = dict(enumerate(categories or ()))
+        self._systems = given_systems(categories, number=num_categories, dim=dim)
         self._playable: OrderedDict[tuple[int, int, int], Playable] = OrderedDict()
 
     def __getstate__(self) -> dict:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pcfdsl.config import ConfigError, check_argument, option, validate, within
 from pcfdsl.formula.ifs import IFS
-from pcfdsl.formula.search import CategorySearch, SearchConfig, search_category
+from pcfdsl.formula.search import CategorySearch, SearchConfig, given_systems, search_category
 from pcfdsl.pointcloud.mix import Augmentation, MixConfig, Playable, augment, mix, num_weightings, remember, weighted
 from pcfdsl.rng import stream
 
@@ -192,16 +192,9 @@ class PCFractalDB(CloudSequence):
         """
         if config.variant != self.variant:
             raise ConfigError([("variant", f"is {config.variant}: open the set with pcfdsl.open_pcfractal")])
-        if categories is not None and len(categories) != config.num_categories:
-            raise ConfigError(
-                [("num_categories", f"is {config.num_categories}, but {len(categories)} were given; set it to that")]
-            )
-        for k, ifs in enumerate(categories or ()):
-            if ifs.dim != 3:
-                raise ConfigError([("categories", f"number {k} is {ifs.dim}D; point clouds need 3D systems")])
         self.config = config
         self.inputs: Mapping[str, str] = {}
-        self._systems: dict[int, IFS] = dict(enumerate(categories or ()))
+        self._systems = given_systems(categories, number=config.num_categories, dim=3)
         self._playable: OrderedDict[tuple[int, int], Playable] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -136,7 +136,7 @@ class TwoViews(Dataset[PairSample]):
             draws = draw_sample(rng, len(seen), self.num_points, config=self.augment)
             draws = replace(draws, rows=seen[draws.rows])
             points = input_points(scene, draws, use_height=self.use_height, use_color=self.use_color)
-            views.append((points, scene.points[draws.rows], scene.instance_ids[draws.rows]))
+            views.append((points, scene.points.take(draws.rows, axis=0), scene.instance_ids[draws.rows]))
         return _pair(views)
 
 
@@ -184,7 +184,7 @@ class TwoLayouts(Dataset[PairSample]):
             room = compose(rng, _GivenObjects(clouds), config=config)
             draws = draw_sample(rng, len(room.points), self.num_points, config=self.augment)
             points = input_points(room, draws, use_height=self.use_height, use_color=False)
-            views.append((points, room.points[draws.rows], room.point_categories[draws.rows]))
+            views.append((points, room.points.take(draws.rows, axis=0), room.point_categories[draws.rows]))
         return _pair(views)
 
 
