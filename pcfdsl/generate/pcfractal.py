@@ -138,7 +138,8 @@ def export_released(path: str | Path, folder: str | Path, *, progress: bool = Tr
     """Export a stored PC-FractalDB in the layout of the released scripts.
 
     `3DIFS_param/<category>.csv` and `3Dfractalmodel/<category>/<category>_<instance>.ply`, with numbers zero-padded to
-    6 and 4 digits. The PLY files are binary little-endian; their float32 coordinates are lossless.
+    6 and 4 digits. The PLY files are binary little-endian; their float32 coordinates are lossless. Files are not synced
+    to disk one by one, which takes four times as long; after a power failure, export again.
 
     Returns:
         The number of files of each kind.
@@ -154,10 +155,11 @@ def export_released(path: str | Path, folder: str | Path, *, progress: bool = Tr
     require_no_other_files(folder, names, parts=("3DIFS_param", "3Dfractalmodel"))
     systems = make_folder(folder / "3DIFS_param")
     for k, ifs in enumerate(database.categories):
-        write_file(systems / f"{k:06d}.csv", format_ifs(ifs).encode())
+        write_file(systems / f"{k:06d}.csv", format_ifs(ifs).encode(), durable=False)
     for cloud in tqdm(database, desc="export", unit=" files", disable=not progress):
         models = make_folder(folder / "3Dfractalmodel" / f"{cloud.category:06d}")
-        write_file(models / f"{cloud.category:06d}_{cloud.instance:04d}.ply", encode_ply(cloud.points))
+        name = f"{cloud.category:06d}_{cloud.instance:04d}.ply"
+        write_file(models / name, encode_ply(cloud.points), durable=False)  # the stored set has it too
     return {"csv_files": len(database.categories), "ply_files": len(database)}
 
 
