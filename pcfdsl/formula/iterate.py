@@ -8,7 +8,6 @@ Map choices come from xoshiro128++ (Blackman & Vigna 2021), one 128-bit state pe
 generator. Map k is chosen if u falls into its share of the 2**32 values, so probabilities are exact to 2**-32.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +21,6 @@ __all__ = [
     "NUM_LANES",
     "Orbit",
     "chaos_game",
-    "chaos_games",
     "chaos_game_reference",
     "choice_thresholds",
     "draw_states",
@@ -78,51 +76,17 @@ def chaos_game(
     """
     check_argument("ifs", ifs, IFS)
     check_argument("rng", rng, np.random.Generator)
-    return chaos_games([ifs], num_points, [rng], dtype=dtype, burn_in=burn_in, start=start)[0]
-
-
-def chaos_games(
-    systems: Sequence[IFS],
-    num_points: int,
-    rngs: Sequence[np.random.Generator],
-    *,
-    dtype: type = np.float32,
-    burn_in: int = 16,
-    start: Literal["fixed_point", "origin"] = "fixed_point",
-) -> list[Orbit]:
-    """`chaos_game` for several systems of the same dimension in one kernel call, which releases the GIL.
-
-    Each orbit is identical to that of a separate call with its system and generator. Arguments as for `chaos_game`.
-    """
     if num_points < 1 or burn_in < 0:
         raise ValueError(f"num_points must be at least 1 and burn_in at least 0, got {num_points} and {burn_in}")
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be numpy.float32 or numpy.float64, got {dtype!r}")
-    dims = {ifs.dim for ifs in systems}
-    if len(dims) != 1 or len(rngs) != len(systems):
-        raise ValueError(f"expected systems of one dimension with a generator each, got {dims} and {len(rngs)}")
-    dim, most_maps = dims.pop(), max(ifs.num_maps for ifs in systems)
-    tables = np.zeros((len(systems), most_maps, dim, dim + 1), dtype)
-    thresholds = np.full((len(systems), most_maps), 2**32 - 1, np.uint32)  # padding maps are never chosen
     skipped = (burn_in + 1) * NUM_LANES  # the start itself is never kept
-    points = np.empty((len(systems), skipped + num_points, dim), dtype)
-    for s, ifs in enumerate(systems):
-        tables[s, : ifs.num_maps], thresholds[s, : ifs.num_maps] = tabulate(ifs, dtype)
-        points[s, :NUM_LANES] = start_point(ifs) if start == "fixed_point" else 0.0
-    counts = np.empty(len(systems), np.int64)
-    _play_all(tables, thresholds, np.stack([draw_states(rng) for rng in rngs]), points, counts)
-    return [
-        Orbit(points[s, skipped:])
-        if count == points.shape[1]
-        else Orbit(points[s, skipped : max(count, skipped)], f"diverged within {count // NUM_LANES} steps")
-        for s, count in enumerate(counts.tolist())
-    ]
-
-
-@kernel
-def _play_all(tables, thresholds, states, points, counts):
-    for s in range(len(tables)):
-        counts[s] = play(tables[s], thresholds[s], states[s], points[s])
+    points = np.empty((skipped + num_points, ifs.dim), dtype)
+    points[:NUM_LANES] = start_point(ifs) if start == "fixed_point" else 0.0
+    filled = play(*tabulate(ifs, dtype), draw_states(rng), points)
+    if filled == len(points):
+        return Orbit(points[skipped:])
+    return Orbit(points[skipped : max(filled, skipped)], f"diverged within {filled // NUM_LANES} steps")
 
 
 def start_point(ifs: IFS) -> np.ndarray:
@@ -143,7 +107,9 @@ def tabulate(ifs: IFS, dtype: type) -> tuple[np.ndarray, np.ndarray]:
 
 
 def choice_thresholds(probabilities: np.ndarray) -> np.ndarray:
-    """The last 32-bit word that does not pass map k, uint32 [..., K]; maps of probability zero are never reached.
+    """The last 32-bit word that does not pass map k, uint32 [..., K].
+
+    Maps of probability zero are not reached, but for those before all others, which the word 0 reaches.
 
     Args:
         probabilities: [..., K], summing to about 1.

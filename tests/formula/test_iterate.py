@@ -11,7 +11,6 @@ from pcfdsl.formula.iterate import (
     NUM_LANES,
     chaos_game,
     chaos_game_reference,
-    chaos_games,
     draw_states,
     play,
     start_point,
@@ -55,24 +54,6 @@ def test_the_first_points_do_not_depend_on_the_number_requested(ifs, few, more):
     short = chaos_game(ifs, few, stream(3)).points
     long = chaos_game(ifs, few + more, stream(3)).points
     np.testing.assert_array_equal(short[: len(long)], long[: len(short)])
-
-
-@given(st.lists(st.integers(0, 500), min_size=1, max_size=6), st.sampled_from([2, 3]), st.integers(1, 300))
-def test_batched_orbits_equal_separate_ones(seeds, dim, num_points):
-    systems = [uniform(stream(seed), 1, dim=dim)[0] for seed in seeds]
-    together = chaos_games(systems, num_points, [stream(seed, "x") for seed in seeds])
-    for ifs, seed, orbit in zip(systems, seeds, together, strict=True):
-        alone = chaos_game(ifs, num_points, stream(seed, "x"))
-        np.testing.assert_array_equal(orbit.points, alone.points)
-        assert orbit.stopped == alone.stopped
-
-
-def test_batches_need_one_dimension_and_a_generator_each():
-    flat, solid = (contractive(stream(0), 1, dim=dim)[0] for dim in (2, 3))
-    with pytest.raises(ValueError, match="one dimension"):
-        chaos_games([flat, solid], 5, [stream(0), stream(1)])
-    with pytest.raises(ValueError, match="a generator each"):
-        chaos_games([flat, flat], 5, [stream(0)])
 
 
 def test_threads_do_not_change_the_numbers():
@@ -157,3 +138,16 @@ def test_kernel_does_not_modify_its_seeds():
 def test_bad_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         chaos_game(contractive(stream(0), 1)[0], rng=stream(0), **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_points": 0}, "num_points must be at least 1 and burn_in at least 0, got 0 and 16"),
+        ({"burn_in": -1}, "got 10 and -1"),
+        ({"dtype": np.int32}, "dtype must be numpy.float32 or numpy.float64"),
+    ],
+)
+def test_games_that_cannot_be_played_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        chaos_game(contractive(stream(0), 1)[0], **({"num_points": 10} | changes), rng=stream(0))
