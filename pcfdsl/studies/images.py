@@ -2,8 +2,8 @@
 
 Every arm pre-trains the same small network for the same number of steps on one image set, once for each seed. The
 weights are then measured on real pictures by several protocols (`image_protocols`), as can be any other weights of that
-network. In all arms, seed s means the same initial weights and pictures, so gains are paired. The image sets are the
-same for all seeds.
+network. In all arms seed s means the same real pictures, and in those with as many categories the same initial weights,
+so gains are paired. The image sets are the same for all seeds.
 
     out/sets                   pictures of each set, drawn once
     out/pretrained/ARM_seedS   weights, a run's folder

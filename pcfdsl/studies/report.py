@@ -16,6 +16,7 @@ from pcfdsl.models.tr3d.config import TR3DConfig
 from pcfdsl.samples.detection import scene_samples
 from pcfdsl.store.atomic import write_file
 from pcfdsl.train.log import read_curves
+from pcfdsl.train.task import TrainConfig
 from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.view.charts import bar_chart, line_chart
 from pcfdsl.view.page import Picture, Section, Table, Viewer, write_report
@@ -67,7 +68,7 @@ def write_demo_report(
     sections = [
         Section("Result", [judged, table, Picture(_bars(names, metrics)), what]),
         Section("The fractals", [fractals, Picture((out / "pcfractal.png").read_bytes())]),
-        Section("Curves", [Picture(chart) for chart in _curves(out, weights, list(metrics), seeds)]),
+        Section("Curves", [Picture(chart) for chart in _curves(out, weights, list(metrics), seeds, names[0])]),
         Section("Scenes of the pre-training", _pretraining_pictures(pretrain)),
         Section("Detections", _predictions(out, finetune, list(metrics), seeds[0])),
         Section("Time", [Table(["stage", "seconds"], [[stage, f"{taken:.0f}"] for stage, taken in seconds.items()])]),
@@ -119,7 +120,7 @@ def _what_was_done(pretrain: DetectorConfig, weights: str | None, finetune: Dete
         finetune.data.kind, "labelled scenes"
     )
     origin = (
-        f"Pre-trained for {first.num_steps} steps of {first.batch_size} fractal scenes ({fractals.num_categories} "
+        f"Pre-trained for {_length(first)} of {first.batch_size} fractal scenes ({fractals.num_categories} "
         f"categories, variance threshold {fractals.search.variance_threshold:g})"
         if weights is None
         else f"Started from the weights {weights}"
@@ -127,10 +128,15 @@ def _what_was_done(pretrain: DetectorConfig, weights: str | None, finetune: Dete
     return (
         f"{_network(finetune.model)} on {finetune.points.num_points} points. "
         f"{origin}; transferred: {', '.join(finetune.init.parts)}. Both arms were "
-        f"then trained for {second.num_steps} steps of {second.batch_size} on {target} "
+        f"then trained for {_length(second)} of {second.batch_size} on {target} "
         f"({finetune.train_fraction:.0%} of the training set) at a learning rate of "
         f"{second.optimizer.learning_rate:g}, and evaluated with their last weights, not their best."
     )
+
+
+def _length(train: TrainConfig) -> str:
+    """Such as `500 steps`."""
+    return f"{train.epochs:g} epochs in steps" if train.num_steps is None else f"{train.num_steps} steps"
 
 
 def _network(model: DetectorModel) -> str:
@@ -144,13 +150,13 @@ def _bars(names: Sequence[str], metrics: Mapping[str, Sequence[Mapping[str, floa
     return bar_chart(series, y_label="percent", title="After fine-tuning; dots are seeds")
 
 
-def _curves(out: Path, weights: str | None, arms: Sequence[str], seeds: Sequence[int]) -> list[bytes]:
+def _curves(out: Path, weights: str | None, arms: Sequence[str], seeds: Sequence[int], metric: str) -> list[bytes]:
     charts = []
     if weights is None:
         steps, (loss,) = read_curves([out / "pretrain"], "loss", kind="train")
         charts.append(line_chart({"loss": loss}, x=steps, x_label="step", y_label="loss", title="Pre-training"))
     folders = [out / arm / f"seed{seed}" for arm in arms for seed in seeds]
-    for kind, name, title in (("train", "loss", "Fine-tuning"), ("evaluation", "mAP@0.25", "Validation")):
+    for kind, name, title in (("train", "loss", "Fine-tuning"), ("evaluation", metric, "Validation")):
         steps, values = read_curves(folders, name, kind=kind)
         series = dict(zip(arms, values.reshape(len(arms), len(seeds), -1), strict=True))
         charts.append(line_chart(series, x=steps, x_label="step", y_label=name, title=title))

@@ -45,7 +45,16 @@ def test_demo_on_a_folder_of_meshes(models, tmp_path):
     assert runs == {path: path.stat().st_mtime_ns for path in runs}
 
     start = str(tmp_path / "demo" / "pretrain")
+    strict = (
+        "evaluation.iou_thresholds=[0.5]",
+        "evaluation.monitor=mAP@0.5",
+        "train.epochs=0.125",
+        "train.evaluations=1",
+    )
+    config = load(DemoConfig, SMOKE, (*SHORT[:1], *(f"finetune.{setting}" for setting in strict)))
     text = run_demo(config, tmp_path / "started", meshes=models, weights=start).with_suffix(".md").read_text()
+    assert "trained for 0.125 epochs in steps of" in text
+    assert "mAP@0.5: pre-trained minus scratch" in text
     assert f"Started from the weights {start}" in text
     assert not (tmp_path / "started" / "pretrain").exists()
     logs = [read_log(tmp_path / demo / "pre-trained" / "seed0", kind="train") for demo in ("demo", "started")]
