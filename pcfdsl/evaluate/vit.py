@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-__all__ = ["attention_maps", "attention_reach", "first_filters", "patch_grid", "position_similarity"]
+__all__ = ["attention_maps", "attention_reach", "first_filters", "is_plain", "patch_grid", "position_similarity"]
 
 
 def first_filters(model: nn.Module) -> Tensor:
@@ -46,6 +47,14 @@ def position_similarity(model: Any) -> Tensor:
     return patches @ patches.T
 
 
+def is_plain(model: nn.Module) -> bool:
+    """Whether a network is a ViT or DeiT of timm whose positions are added before its blocks, once and for all.
+
+    Others may have blocks that look alike, but turn queries and keys by position, or mix heads, within the attention.
+    """
+    return isinstance(model, VisionTransformer) and isinstance(model.pos_embed, Tensor)
+
+
 @torch.no_grad()
 def attention_maps(model: Any, images: Tensor) -> Tensor:
     """Softmax attention of every block, [L, B, heads, T, T]; row t says what token t attends to.
@@ -55,11 +64,11 @@ def attention_maps(model: Any, images: Tensor) -> Tensor:
         images: [B, C, size, size], as the network takes them.
 
     Raises:
-        ValueError: If the network has no blocks with attention like a ViT's.
+        ValueError: If its attention is another than that of queries and keys alone.
     """
-    blocks = [block.attn for block in getattr(model, "blocks", ()) if hasattr(getattr(block, "attn", None), "qkv")]
-    if not blocks:
-        raise ValueError(f"{type(model).__name__} has no blocks with attn.qkv; give a ViT or DeiT of timm")
+    blocks: list[Any] = [getattr(block, "attn", None) for block in model.blocks] if is_plain(model) else []
+    if not blocks or not all(hasattr(block, "qkv") for block in blocks):
+        raise ValueError(f"{type(model).__name__} has no plain attention in its blocks; give a ViT or DeiT of timm")
     with _inputs_of(blocks) as inputs:
         model(images)
     return torch.stack([_attention(block, tokens) for block, tokens in zip(blocks, inputs, strict=True)])

@@ -9,7 +9,14 @@ from PIL import Image
 from torch import nn
 
 from pcfdsl.datasets.pictures import ArrayPictures
-from pcfdsl.evaluate.vit import attention_maps, attention_reach, first_filters, patch_grid, position_similarity
+from pcfdsl.evaluate.vit import (
+    attention_maps,
+    attention_reach,
+    first_filters,
+    is_plain,
+    patch_grid,
+    position_similarity,
+)
 from pcfdsl.infer.image import ImageClassifier, load_image_classifier
 from pcfdsl.readers.pictures import read_picture
 from pcfdsl.samples.images import ImageDataset, ImageViewConfig
@@ -27,7 +34,7 @@ _TALL = 128
 def analyze_networks(runs: Mapping[str, str | Path], pictures: Sequence[str | Path], out: str | Path) -> list[Path]:
     """Write PNG files and a `report.html` on trained networks; attention distances are compared with untrained ones.
 
-    Networks other than ViTs get only their filters.
+    Networks other than ViTs with learned absolute positions get only their filters.
 
     Args:
         runs: Name -> a run's folder or weights file.
@@ -50,7 +57,7 @@ def analyze_networks(runs: Mapping[str, str | Path], pictures: Sequence[str | Pa
         trained = load_image_classifier(path, device="cpu")
         shown = {"filters": filter_sheet(trained.model), "filters_grey": filter_sheet(trained.model, grey=True)}
         charts = {}
-        if hasattr(trained.model, "blocks") and hasattr(trained.model, "patch_embed"):
+        if is_plain(trained.model):
             shown["positions"] = similarity_sheet(trained.model)
             if images:
                 shown["attention"] = attention_overlay(trained, images)

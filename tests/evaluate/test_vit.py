@@ -58,30 +58,48 @@ def test_positions_and_filters(vit):
     torch.testing.assert_close(similarity, similarity.T)
     assert first_filters(vit).shape == (24, 3, 8, 8)
     resnet = timm.create_model("test_resnet")
-    with pytest.raises(ValueError, match="has no blocks with"):
-        attention_maps(resnet, torch.rand(1, 3, 32, 32))
     with pytest.raises(ValueError, match="no learned position embedding"):
         position_similarity(resnet)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_resnet",
+        "vit_relpos_small_patch16_224",
+        "eva02_tiny_patch14_224",
+        "cait_xxs24_224",
+        "beit_base_patch16_224",
+    ],
+)
+def test_attention_that_is_more_than_queries_and_keys_is_refused(name):
+    model = timm.create_model(name, num_classes=2, **({} if name == "test_resnet" else {"depth": 1})).eval()
+    with pytest.raises(ValueError, match="has no plain attention in its blocks; give a ViT or DeiT of timm"):
+        attention_maps(model, torch.rand(1, 3, 224, 224))
 
 
 def test_pictures_of_networks_are_written(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     pictures = ArrayPictures(images, np.arange(4) % 2)
+    small = [f"{key}={value}" for key, value in SMALL.items()]
     for name, model in (
-        ("vit", {"name": "vit_tiny_patch16_224", "arguments": [f"{key}={value}" for key, value in SMALL.items()]}),
+        ("vit", {"name": "vit_tiny_patch16_224", "arguments": small}),
+        ("relpos", {"name": "vit_relpos_small_patch16_224", "arguments": small}),
         ("resnet", {"name": "test_resnet"}),
     ):
         run = {"num_steps": 1, "batch_size": 4, "sinks": (), "device": "cpu"}
         config = from_dict(ImageConfig, {"view": {"size": 32}, "model": model, "train": run})
         train(image_task(config, pictures), config.train, tmp_path / name)
     Image.fromarray(images[0]).save(tmp_path / "a.png")
-    files = analyze_networks({n: tmp_path / n for n in ("vit", "resnet")}, [tmp_path / "a.png"], tmp_path / "out")
+    files = analyze_networks(
+        {n: tmp_path / n for n in ("vit", "relpos", "resnet")}, [tmp_path / "a.png"], tmp_path / "out"
+    )
     kinds = ["vit_filters", "vit_filters_grey", "vit_positions", "vit_attention", "vit_reach"]
-    kinds += ["resnet_filters", "resnet_filters_grey"]
+    kinds += [f"{name}_{kind}" for name in ("relpos", "resnet") for kind in ("filters", "filters_grey")]
     assert [file.name for file in files] == [f"{kind}.png" for kind in kinds] + ["report.html"]
     for file in files[:-1]:
         assert np.ptp(np.asarray(Image.open(file).convert("RGB"))) > 100
-    assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 7
+    assert (tmp_path / "out" / "report.html").read_text().count("data:image/png") == 9
     trained = load_image_classifier(tmp_path / "vit", device="cpu")
     again = attention_overlay(trained, [images[0]])
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / "vit_attention.png")), again)
