@@ -102,11 +102,11 @@ def _fill(table, thresholds, start, states, points):
     return center_min_max_joint(orbit[skipped:], points)
 
 
-_REMEMBERED = 4096
+_REMEMBERED = 32_768  # of 900 bytes each: room for the categories of large sets
 
 
 def remember(cache: OrderedDict[Any, Playable], key: Any, playable: Playable) -> None:
-    """Put a system into a cache; beyond some thousands the oldest go, which take microseconds to prepare again."""
+    """Put a system into a cache; beyond 30 MB the oldest go. To prepare one again takes about as long as a cloud."""
     cache[key] = playable
     if len(cache) > _REMEMBERED:
         cache.popitem(last=False)
