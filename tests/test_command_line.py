@@ -2,6 +2,7 @@ import argparse
 import sys
 
 import pytest
+import yaml
 
 from pcfdsl.command_line import Several, needs, positive, refuse_settings, run, whole
 from pcfdsl.commands import train
@@ -108,6 +109,27 @@ def test_what_a_task_does_not_take_is_refused_by_the_name_of_the_option(monkeypa
     with pytest.raises(SystemExit, match="2"):
         train.main()
     assert f"argument {option[0]}: this task does not take it; leave it out" in capsys.readouterr().err
+
+
+def test_data_is_a_folder_of_scenes_and_its_validation_split(monkeypatch, capsys, tmp_path):
+    def sources(*options: str, task: str = "detection", recipe: str = "votenet/laptop_finetune") -> list:
+        command = ["train", "--task", task, "--config", recipe, "--data", str(folder), *options, "--print-config"]
+        monkeypatch.setattr("sys.argv", command)
+        with pytest.raises(SystemExit, match="0"):
+            train.main()
+        settings = yaml.safe_load(capsys.readouterr().out)
+        return [{**settings[name], "folder": None} for name in ("data", "validation") if name in settings]
+
+    folder = tmp_path / "a set"
+    of_set = {"kind": "detection_set", "folder": None, "split": "train"}
+    assert sources() == [of_set, {"kind": "none", "folder": None}]
+    (folder / "splits").mkdir(parents=True)
+    (folder / "splits" / "val.txt").write_text("room\n")
+    assert sources() == [of_set, {**of_set, "split": "val"}]
+    assert sources("data.split=a", "validation.split=b") == [{**of_set, "split": "a"}, {**of_set, "split": "b"}]
+    assert sources(task="segmentation", recipe="pretrain/laptop_segmentation") == [of_set]
+    (folder / "manifest.json").write_text("{}")
+    assert sources()[0] == {"kind": "shards", "folder": None}
 
 
 def test_an_option_given_several_times_takes_all_its_values(capsys):

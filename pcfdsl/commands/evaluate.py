@@ -2,7 +2,6 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 from pcfdsl.command_line import add_open, open_page, positive, require_page, whole
@@ -11,7 +10,7 @@ __all__ = ["main"]
 
 
 def main() -> dict:
-    from pcfdsl.datasets.sources import DetectionSetSource, ShardSource
+    from pcfdsl.datasets.sources import DetectionSetSource, stored_scenes
     from pcfdsl.evaluate.detector import mean_metrics, write_reports
     from pcfdsl.infer.detector import evaluate_detector, load_detector, look_at_detections
     from pcfdsl.models.precision import Precision
@@ -37,18 +36,14 @@ def main() -> dict:
     add_open(parser)
     args = parser.parse_args()
     require_page(parser, args)
-    generated = bool(args.data) and (Path(args.data) / "manifest.json").is_file()
-    if args.split and (generated or not args.data):
+    source = stored_scenes(args.data, split=args.split or "val") if args.data else None
+    if args.split and not isinstance(source, DetectionSetSource):
         parser.error("--split is of a detection set: give its folder with --data, or leave it out")
     detector = load_detector(args.checkpoint, device=args.device)
     names = {"repeats": "repeats", "seed": "seed", "batch_size": "batch_size", "num_workers": "workers"}
     given = {name: getattr(args, argument) for name, argument in names.items()}
     given = {name: value for name, value in given.items() if value is not None}
     config = replace(detector.config.evaluation, **given)
-    source = None
-    if args.data:
-        stored = DetectionSetSource(folder=args.data, split=args.split or "val")
-        source = ShardSource(folder=args.data) if generated else stored
     done = evaluate_detector(detector, source=source, config=config, precision=args.precision)
     if args.out:
         write_reports(done.reports, detector.classes, args.out)

@@ -4,11 +4,12 @@ Scenes, clouds and pictures are generated on the fly or read from a folder. The 
 """
 
 import argparse
+import json
 import math
 
 from pcfdsl.command_line import add_config, whole
 from pcfdsl.commands import arguments
-from pcfdsl.config import ConfigError, load
+from pcfdsl.config import ConfigError, load, to_dict
 
 __all__ = ["main", "train_task"]
 
@@ -48,15 +49,22 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
             choices=("pointnet2", "srunet", "point_transformer"),
             help="the last two also turn points.use_height off",
         )
-        parser.add_argument(
-            "--data", metavar="PATH", help="classification: .npz file or folder of classes; sets data.path"
-        )
-        own = {"model.backbone_type": "backbone", "data.path": "data"}
+        own = {"model.backbone_type": "backbone"}
+        if task == "classification":
+            parser.add_argument("--data", metavar="PATH", help=".npz file or folder of classes: sets data.path")
+            own["data.path"] = "data"
+        else:
+            scenes = "detection set, or generated scenes: sets data"
+            if task == "detection":
+                scenes += ", and validation to the set's split val, or to none"
+            parser.add_argument("--data", dest="scenes", metavar="DIR", help=scenes)
     arguments.add_training(parser)
     args = parser.parse_intermixed_args()
     settings = {key: getattr(args, name) for key, name in (own | {"train_fraction": "train_fraction"}).items()}
     if settings.get("model.backbone_type") in ("srunet", "point_transformer"):
         settings["points.use_height"] = False
+    if folder := getattr(args, "scenes", None):  # first, so that settings of data or validation change these
+        args.overrides[:0] = _stored_scenes(folder, validated=task == "detection")
     try:
         return arguments.train(parser, args, config_class, train, settings)
     except ConfigError:
@@ -64,6 +72,17 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
         if not others:
             raise
         parser.error(f"{args.config} is no recipe of {task}; take it with pcfdsl train --task {' or '.join(others)}")
+
+
+def _stored_scenes(folder: str, *, validated: bool) -> list[str]:
+    """The settings that train on the scenes of a folder."""
+    from pcfdsl.datasets.detection_set import read_splits
+    from pcfdsl.datasets.sources import NoSource, SceneSource, stored_scenes
+
+    sources: dict[str, SceneSource] = {"data": stored_scenes(folder, split="train")}
+    if validated:
+        sources["validation"] = stored_scenes(folder, split="val") if "val" in read_splits(folder) else NoSource()
+    return [f"{key}={json.dumps(to_dict(source))}" for key, source in sources.items()]
 
 
 def _tasks_of(recipe: str, task: str) -> list[str]:

@@ -41,6 +41,7 @@ __all__ = [
     "known_classes",
     "mean_box_sizes",
     "open_scenes",
+    "stored_scenes",
 ]
 
 
@@ -197,6 +198,12 @@ class SceneSet:
     def kept(self) -> "SceneSet":
         """The same scenes, which stay in memory as far as there is room; see `KeptScenes`."""
         return replace(self, scenes=KeptScenes(self.scenes))
+
+
+def stored_scenes(folder: str, *, split: str) -> ShardSource | DetectionSetSource:
+    """The source of a folder: scenes that were generated, or else a split of a detection set."""
+    generated = (Path(folder) / "manifest.json").is_file()
+    return ShardSource(folder=folder) if generated else DetectionSetSource(folder=folder, split=split)
 
 
 def open_scenes(source: SceneSource) -> SceneSet:
