@@ -10,13 +10,14 @@ import csv
 import io
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from tqdm import tqdm
 
-from pcfdsl.config import check_argument, from_dict, to_dict
+from pcfdsl.config import check_argument, from_dict, to_dict, within
 from pcfdsl.formula.csv_io import format_ifs, systems_checksum
 from pcfdsl.formula.ifs import IFS
 from pcfdsl.generate.driver import RunOptions, Summary, generate, make_sample, manifest_of
@@ -178,7 +179,19 @@ def samples_per_shard(config: ImageSetConfig) -> int:
 def searched_categories(config: ImageSetConfig) -> Categories:
     """Recipe whose sample k holds the parameters of category k, which for fractals are searched for."""
     images = open_images(config)
-    return Categories(f"{images.name}_categories", config.chosen, images.category_parameters)
+    return Categories(f"{images.name}_categories", config.chosen, _Parameters(images, config.dataset))
+
+
+@dataclass(frozen=True, eq=False)
+class _Parameters:
+    """Parameters of a category; problems of a search have the key paths of `ImageSetConfig`."""
+
+    images: ImageRecipe
+    place: str
+
+    def __call__(self, category: int) -> dict[str, np.ndarray | float]:
+        with within(self.place):
+            return self.images.category_parameters(category)
 
 
 def _stages(config: ImageSetConfig, given: Sequence[IFS] | None) -> TwoStages:

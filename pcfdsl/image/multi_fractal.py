@@ -136,7 +136,8 @@ class MultiFractal(ImageRecipe):
 
     def category_parameters(self, category: int) -> dict[str, np.ndarray | float]:
         """Matrices, offsets and probabilities of a category's system."""
-        return self.fractals.category_parameters(category)
+        with within("fractals"):
+            return self.fractals.category_parameters(category)
 
 
 @lru_cache(maxsize=8)

@@ -277,7 +277,8 @@ def test_nothing_of_a_set_is_made_from_settings_that_give_nothing(tmp_path):
         ),
     )
     before = content(tmp_path)
-    with pytest.raises(ValueError, match="cannot be made"):
+    said = r"exfractaldb\.search\.variance_threshold: category 0: none of 50"
+    with pytest.raises(ValueError, match=f"^exfractaldb_categories: sample 0 cannot be made: {said}"):
         generate_images(impossible, tmp_path, options=replace(QUIET, overwrite=True))
     assert content(tmp_path) == before
 
