@@ -14,12 +14,15 @@ from pcfdsl.train.tasks.detection import DetectorConfig
 from pcfdsl.train.tasks.image import ImageConfig, image_task
 
 NAME = "votenet-pointnet2-fractal"
-PICTURES = "resnet-small-fractaldb"
+PICTURES = {  # and their recipe and classifier
+    "resnet-small-fractaldb": ("train_image/laptop_weights_resnet", "fc"),
+    "vit-small-exfractaldb": ("train_image/laptop_weights_vit", "head"),
+}
 
 
 def test_they_are_found_by_name_and_a_wrong_name_lists_them(tmp_path, monkeypatch):
     assert find_weights(NAME) == shipped_weights()[NAME]
-    with pytest.raises(FileNotFoundError, match=f"or one of {PICTURES}, {NAME}"):
+    with pytest.raises(FileNotFoundError, match=f"or one of {', '.join(PICTURES)}, {NAME}"):
         find_weights("votenet-pointnet2")
     monkeypatch.chdir(tmp_path)
     (tmp_path / NAME).mkdir()
@@ -37,15 +40,16 @@ def test_a_detector_starts_from_them(capsys):
     assert f"{len(names)} tensors loaded" in capsys.readouterr().err
 
 
-def test_a_network_for_pictures_starts_from_them(capsys):
-    config = load(
-        ImageConfig, "train_image/laptop_weights_resnet", ["data={kind: none}", f"init.checkpoint={PICTURES}"]
-    )
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_network_for_pictures_starts_from_them(name, capsys):
+    recipe, head = PICTURES[name]
+    config = load(ImageConfig, recipe, ["data={kind: none}", f"init.checkpoint={name}"])
     model = image_task(config, ArrayPictures(np.zeros((4, 32, 32), np.uint8), np.arange(4) % 2)).model
-    shipped = {name: tensor for name, tensor in load_checkpoint(PICTURES).state.items() if not name.startswith("fc.")}
+    state = load_checkpoint(name).state
+    shipped = {key: tensor for key, tensor in state.items() if not key.startswith(f"{head}.")}
     own = model.state_dict()
-    assert own.keys() == shipped.keys() | {"fc.weight", "fc.bias"}
-    assert all(torch.equal(own[name], tensor.to(own[name].dtype)) for name, tensor in shipped.items())
+    assert own.keys() == shipped.keys() | {f"{head}.weight", f"{head}.bias"}
+    assert all(torch.equal(own[key], tensor.to(own[key].dtype)) for key, tensor in shipped.items())
     assert f"{len(shipped)} tensors loaded" in capsys.readouterr().err
 
 

@@ -148,7 +148,7 @@ def test_the_tool_in_both_directions(tmp_path, monkeypatch, capsys):
         1,
         "",
         "error: checkpoint absent.tar does not exist; give a run's folder, a weights file, or one of "
-        "resnet-small-fractaldb, votenet-pointnet2-fractal\n",
+        "resnet-small-fractaldb, vit-small-exfractaldb, votenet-pointnet2-fractal\n",
     )
 
 
