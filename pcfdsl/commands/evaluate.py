@@ -28,7 +28,8 @@ def main() -> dict:
     parser.add_argument("--repeats", type=positive, metavar="N", help=sampling)
     parser.add_argument("--seed", type=whole, metavar="N", help="seed of the sampling (default: as in training)")
     parser.add_argument("--batch-size", type=positive, metavar="N", help="scenes at a time (default: as in training)")
-    parser.add_argument("--workers", type=whole, metavar="N", help="data loading processes (default: as in training)")
+    loading = "data loading processes (default: as in training)"
+    parser.add_argument("--workers", dest="num_workers", type=whole, metavar="N", help=loading)
     parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of matrix products")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--out", metavar="NAME", help="write NAME.json and NAME.md")
@@ -40,9 +41,8 @@ def main() -> dict:
     if args.split and not isinstance(source, DetectionSetSource):
         parser.error("--split is of a detection set: give its folder with --data, or leave it out")
     detector = load_detector(args.checkpoint, device=args.device)
-    names = {"repeats": "repeats", "seed": "seed", "batch_size": "batch_size", "num_workers": "workers"}
-    given = {name: getattr(args, argument) for name, argument in names.items()}
-    given = {name: value for name, value in given.items() if value is not None}
+    asked = {name: getattr(args, name) for name in ("repeats", "seed", "batch_size", "num_workers")}
+    given = {name: value for name, value in asked.items() if value is not None}
     config = replace(detector.config.evaluation, **given)
     done = evaluate_detector(detector, source=source, config=config, precision=args.precision)
     if args.out:

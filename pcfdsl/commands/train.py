@@ -76,12 +76,12 @@ def train_task(task: str, parser: argparse.ArgumentParser) -> dict | None:
 
 def _stored_scenes(folder: str, *, validated: bool) -> list[str]:
     """The settings that train on the scenes of a folder."""
-    from pcfdsl.datasets.detection_set import read_splits
+    from pcfdsl.datasets.detection_set import split_files
     from pcfdsl.datasets.sources import NoSource, SceneSource, stored_scenes
 
     sources: dict[str, SceneSource] = {"data": stored_scenes(folder, split="train")}
     if validated:
-        sources["validation"] = stored_scenes(folder, split="val") if "val" in read_splits(folder) else NoSource()
+        sources["validation"] = stored_scenes(folder, split="val") if "val" in split_files(folder) else NoSource()
     return [f"{key}={json.dumps(to_dict(source))}" for key, source in sources.items()]
 
 

@@ -13,7 +13,8 @@ from pcfdsl.datasets.detection_set import (
     assign_instances,
     class_indices,
     read_classes,
-    read_splits,
+    read_split,
+    split_files,
     write_info,
     write_scene,
     write_split,
@@ -127,7 +128,7 @@ def prepare_folder(
     classes = tuple(unicodedata.normalize("NFC", name) for name in classes or _existing_classes(out) or found)
     if twice := sorted({name for name in classes if classes.count(name) > 1}):
         raise ValueError(f"classes name {', '.join(twice)} twice; expected different names")
-    others = {name for other, names in read_splits(out).items() if other != split for name in names}
+    others = {name for other, path in split_files(out).items() if other != split for name in read_split(path)}
     renamed = {name: f"{split}_{name}" for name in labelled if name in others}
     if clash := sorted(others.union(labelled).intersection(renamed.values())):
         raise ValueError(f"{out} has other scenes of the names {', '.join(clash)}; rename these scans")

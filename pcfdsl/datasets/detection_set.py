@@ -40,7 +40,8 @@ __all__ = [
     "assign_instances",
     "class_indices",
     "read_classes",
-    "read_splits",
+    "read_split",
+    "split_files",
     "write_info",
     "write_scene",
     "write_split",
@@ -69,11 +70,11 @@ class DetectionSet(SceneSequence):
         self.folder, self.split = Path(folder), split
         self.classes = read_classes(folder)
         self.bin_columns: int = _read_info(self.folder).get("bin_columns", 6)
-        path = self.folder / "splits" / f"{split}.txt"
-        splits = read_splits(self.folder)
-        if split not in splits:
+        splits = split_files(self.folder)
+        path = splits.get(split)
+        if path is None:
             raise FileNotFoundError(f"{self.folder} has no split {split!r}; it has {', '.join(splits) or 'none'}")
-        self.names = splits[split]
+        self.names = read_split(path)
         outside = [name for name in self.names if name != Path(name).name or name.startswith(".")]
         if outside:
             raise ValueError(f"{path} names the scene {outside[0]!r}; expected the plain name of a folder in scenes/")
@@ -152,18 +153,20 @@ def assign_instances(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.where(inside.any(axis=0), order[inside.argmax(axis=0)], -1).astype(np.int32)
 
 
-def read_splits(folder: str | Path) -> dict[str, tuple[str, ...]]:
-    """The names of the scenes of each split of a set, in order; none where there is no set.
+def split_files(folder: str | Path) -> dict[str, Path]:
+    """The file of each split of a set; none where there is no set."""
+    lists = Path(folder) / "splits"
+    return {path.stem: path for path in files_in(lists, (".txt",))} if lists.is_dir() else {}
+
+
+def read_split(path: Path) -> tuple[str, ...]:
+    """The names of the scenes of a split, in order.
 
     Raises:
-        OSError: If a split cannot be read.
+        OSError: If its file cannot be read.
         ValueError: If it is not UTF-8.
     """
-    lists = Path(folder) / "splits"
-    return {
-        path.stem: tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())))
-        for path in (files_in(lists, (".txt",)) if lists.is_dir() else ())
-    }
+    return tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").splitlines())))
 
 
 def write_info(folder: str | Path, classes: Sequence[str], *, bin_columns: int = 6) -> None:
