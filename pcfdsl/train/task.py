@@ -44,7 +44,9 @@ class TrainConfig:
     evaluations: int = option(
         1, "evaluations, evenly over the run, the last at its end; 0 for none", minimum=0, maximum=1_000_000
     )
-    precision: Precision = option("float32", "type of the matrix products")
+    precision: Precision = option(
+        "float32", "type of the matrix products; on a device without bfloat16 arithmetic float32 takes its place"
+    )
     tf32: bool = option(
         False, "on a GPU, products of float32 matrices with 10 bits of mantissa (TensorFloat-32): faster, less exact"
     )

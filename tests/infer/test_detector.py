@@ -91,7 +91,8 @@ def test_scenes_are_evaluated_together_as_alone(detector):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_is_near(detector, clouds, precision):
+def test_half_precision_is_near(detector, clouds, precision, monkeypatch):
+    monkeypatch.setattr("pcfdsl.models.precision.has_bfloat16", lambda device_type: True)
     exact, near = (
         torch.from_numpy(detect_in_file(detector, clouds[0], confidence=0.0, precision=each).scores)
         for each in ("float32", precision)

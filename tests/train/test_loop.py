@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from pcfdsl.checkpoints.run_folder import find_weights, load_checkpoint
 from pcfdsl.config import ConfigError
 from pcfdsl.evaluate.processes import Processes
+from pcfdsl.models import precision
 from pcfdsl.ops.backends.choice import NotFiniteError
 from pcfdsl.train.log import RunLog, read_curves, read_log
 from pcfdsl.train.loop import NonFiniteLossError, _gradients, _Meter, _tensors, train
@@ -325,12 +326,17 @@ def test_frozen_parts_do_not_move(tmp_path, toy):
     assert changed == {"4.weight", "4.bias"}
 
 
-def test_bfloat16_runs_in_bfloat16(tmp_path, toy):
+@pytest.mark.parametrize("has_it", [True, False])
+def test_bfloat16_runs_in_bfloat16_where_the_device_has_it(tmp_path, toy, monkeypatch, capsys, has_it):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device_type: has_it)
+    precision._note_float32.cache_clear()
     task, types = toy.toy_task(), set()
     task.model[4].register_forward_hook(lambda module, inputs, output: types.add(output.dtype))
     config = TrainConfig(num_steps=2, precision="bfloat16", evaluations=0, sinks=(), device="cpu")
     train(task, config, tmp_path)
-    assert types == {torch.bfloat16}
+    assert types == {torch.bfloat16 if has_it else torch.float32}
+    said = capsys.readouterr().err.count("this processor has no bfloat16 arithmetic; float32")
+    assert said == (0 if has_it else 1)
     assert all(parameter.dtype == torch.float32 for parameter in task.model.parameters())
 
 
