@@ -53,5 +53,5 @@ def has_bfloat16(device_type: str) -> bool:
 
 @cache
 def _note_float32(device_type: str) -> None:
-    device = {"cpu": "this processor", "cuda": "this GPU"}[device_type]
-    print(f"note: {device} has no bfloat16 arithmetic; float32, faster on it, takes its place", file=sys.stderr)
+    device, advice = {"cpu": ("this processor", ""), "cuda": ("this GPU", "; float16 may be faster still")}[device_type]
+    print(f"note: {device} has no bfloat16 arithmetic; float32, faster on it, takes its place{advice}", file=sys.stderr)
