@@ -6,6 +6,7 @@ best on validation pictures, training pictures that nothing is trained on, is ju
 
 import re
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +22,7 @@ from pcfdsl.datasets.pictures import ArrayPictures, Pictures, few_per_class
 from pcfdsl.models.precision import autocast
 from pcfdsl.rng import stream
 from pcfdsl.samples.images import ImageDataset, ImageViewConfig, collate_images
-from pcfdsl.train.loop import train
+from pcfdsl.train.loop import NonFiniteLossError, train
 from pcfdsl.train.tasks.image import ImageConfig, image_task
 
 __all__ = ["DownstreamParts", "Protocol", "at_size", "own_statistics", "parse_protocol", "split_pictures", "transfer"]
@@ -148,6 +149,9 @@ def transfer(
 
     Returns:
         Test accuracy, the best validation accuracy, and the rate or penalty that it had.
+
+    Raises:
+        NonFiniteLossError: If fine-tuning diverges at every rate.
     """
     pictures = parts.train[protocol.per_class]
     config = replace(config, view=own_statistics(config.view, pictures))
@@ -165,7 +169,7 @@ def _finetune(
     rates: Sequence[float],
 ) -> dict[str, float]:
     inputs = _inputs(parts.validation, config.view)
-    best = None
+    best, diverged = None, None
     for rate in rates:
         optimizer = replace(config.train.optimizer, learning_rate=rate)
         run = replace(
@@ -174,12 +178,19 @@ def _finetune(
             train=replace(config.train, optimizer=optimizer, evaluations=0),
         )
         task = image_task(run, pictures)
-        train(task, run.train, folder / "run", overwrite=True)
+        try:
+            train(task, run.train, folder / "run", overwrite=True)
+        except NonFiniteLossError as error:
+            print(f"note: at a rate of {rate} fine-tuning diverged, so it is not chosen", file=sys.stderr)
+            diverged = error
+            continue
         validation = _accuracy(_outputs(task.model, inputs, run), parts.validation.labels)
         if best is None or validation > best[0]:
             best = validation, rate, task.model
+    if best is None:
+        assert diverged is not None
+        raise diverged
     shutil.rmtree(folder / "run")
-    assert best is not None
     test = _accuracy(_outputs(best[2], _inputs(parts.test, config.view), config), parts.test.labels)
     return {"accuracy": test, "validation": best[0], "rate": best[1]}
 

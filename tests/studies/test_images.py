@@ -20,6 +20,7 @@ from pcfdsl.studies.image_arms import ARMS, comparisons_table, image_set
 from pcfdsl.studies.image_protocols import linear_classifier, own_statistics, parse_protocol, split_pictures
 from pcfdsl.studies.images import ImageStudyConfig, run_image_study
 from pcfdsl.studies.study import StudyResult
+from pcfdsl.train.loop import NonFiniteLossError
 
 NETWORK = {"view": {"size": 32, "crop": 1.0}, "augment": {"kind": "crop"}, "model": {"name": "test_resnet"}}
 RUN = {"num_steps": 2, "batch_size": 4, "sinks": (), "device": "cpu"}
@@ -115,6 +116,18 @@ def test_the_rate_is_the_best_on_validation_pictures_and_the_test_pictures_have_
     assert trained[0][0].freeze == ("conv1", "bn1", "layer1")
     assert [number for _, number in asked] == [10, 10, 10, 40]
     assert asked[3][0] is trained[1][0].model
+
+
+def test_a_rate_at_which_training_diverges_is_not_chosen(tmp_path, capsys):
+    config = from_dict(ImageStudyConfig, TINY).finetune
+    pictures = ArrayPictures(np.random.default_rng(0).integers(0, 256, (40, 32, 32), np.uint8), np.arange(40) % 2)
+    parts = split_pictures(pictures, pictures, counts=[5], num_validation=10, size=32, seed=3)
+    protocol = parse_protocol("fine5")
+    found = image_protocols.transfer(protocol, parts, config, tmp_path, rates=(1e30, 0.001))
+    assert found == image_protocols.transfer(protocol, parts, config, tmp_path, rates=(0.001,))
+    assert capsys.readouterr().err.count("at a rate of 1e+30 fine-tuning diverged") == 1
+    with pytest.raises(NonFiniteLossError):
+        image_protocols.transfer(protocol, parts, config, tmp_path, rates=(1e30, 1e29))
 
 
 def test_training_and_validation_pictures_are_nested_and_disjoint():
