@@ -169,7 +169,7 @@ def _finetune(
     rates: Sequence[float],
 ) -> dict[str, float]:
     inputs = _inputs(parts.validation, config.view)
-    best, diverged = None, None
+    best = None
     for rate in rates:
         optimizer = replace(config.train.optimizer, learning_rate=rate)
         run = replace(
@@ -180,16 +180,15 @@ def _finetune(
         task = image_task(run, pictures)
         try:
             train(task, run.train, folder / "run", overwrite=True)
-        except NonFiniteLossError as error:
+        except NonFiniteLossError:
             print(f"note: at a rate of {rate} fine-tuning diverged, so it is not chosen", file=sys.stderr)
-            diverged = error
             continue
         validation = _accuracy(_outputs(task.model, inputs, run), parts.validation.labels)
         if best is None or validation > best[0]:
             best = validation, rate, task.model
     if best is None:
-        assert diverged is not None
-        raise diverged
+        tried = ", ".join(map(str, rates))
+        raise NonFiniteLossError(f"fine-tuning diverged at every rate ({tried}); give lower rates")
     shutil.rmtree(folder / "run")
     test = _accuracy(_outputs(best[2], _inputs(parts.test, config.view), config), parts.test.labels)
     return {"accuracy": test, "validation": best[0], "rate": best[1]}

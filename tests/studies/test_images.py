@@ -126,7 +126,7 @@ def test_a_rate_at_which_training_diverges_is_not_chosen(tmp_path, capsys):
     found = image_protocols.transfer(protocol, parts, config, tmp_path, rates=(1e30, 0.001))
     assert found == image_protocols.transfer(protocol, parts, config, tmp_path, rates=(0.001,))
     assert capsys.readouterr().err.count("at a rate of 1e+30 fine-tuning diverged") == 1
-    with pytest.raises(NonFiniteLossError):
+    with pytest.raises(NonFiniteLossError, match=r"diverged at every rate \(1e\+30, 1e\+29\); give lower rates"):
         image_protocols.transfer(protocol, parts, config, tmp_path, rates=(1e30, 1e29))
 
 
