@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 from llvmlite import binding
@@ -27,3 +29,14 @@ def test_float16_is_never_replaced(monkeypatch):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device_type: False)
     with precision.autocast(torch.device("cpu"), "float16"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float16
+
+
+def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32_and_float16_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    precision.has_bfloat16.cache_clear()
+    precision._note_float32.cache_clear()
+    for _ in range(2):
+        assert isinstance(precision.autocast(torch.device("cuda"), "bfloat16"), nullcontext)
+    said = "this GPU has no bfloat16 arithmetic; float32, faster on it, takes its place; float16 may be faster still"
+    assert capsys.readouterr().err.count(said) == 1
+    precision.has_bfloat16.cache_clear()
